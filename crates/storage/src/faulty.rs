@@ -254,6 +254,10 @@ impl Storage for Faulty {
         }
     }
 
+    fn create_folders(&self, folders: &[String]) -> Result<(), StorageError> {
+        self.inner.create_folders(folders)
+    }
+
     fn local_root(&self) -> Option<&Path> {
         self.inner.local_root()
     }

@@ -4,11 +4,11 @@
 //! packs, locks and jobs are words of the crates above. It is also the only place that decides on a retry.
 //!
 //! In reading order:
-//! - [`error`]: the closed list of error kinds that callers may act on.
-//! - [`name`]: which names are legal.
-//! - [`local`]: a folder of a local (or mounted) file system, durable on return.
-//! - [`memory`]: a map, for tests.
-//! - [`retry`], [`throttle`], [`record`], [`faulty`]: wrappers, each one storage around another.
+//! - `error`: the closed list of error kinds that callers may act on.
+//! - `name`: which names are legal.
+//! - `local`: a folder of a local (or mounted) file system, durable on return.
+//! - `memory`: a map, for tests.
+//! - `retry`, `throttle`, `record`, `faulty`: wrappers, each one storage around another.
 //!
 //! The promise of [`Storage::put`] carries the whole house: when it returns `Ok`, the bytes are there after a power cut,
 //! and at no moment can a reader see a part of them under that name.
@@ -78,6 +78,12 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
 
     /// Removes a file. One that is not there is [`ErrorKind::NotFound`].
     fn delete(&self, name: &str) -> Result<(), StorageError>;
+
+    /// Makes folders ahead of the files that will lie in them, durably; ones that exist are left alone. A store without
+    /// folders has nothing to do. Only a matter of speed: a put makes the folders it needs.
+    fn create_folders(&self, _folders: &[String]) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// The folder on this host, so that sources can leave it out by device and inode.
     fn local_root(&self) -> Option<&Path> {
@@ -150,7 +156,12 @@ mod tests {
         check("local:/srv/vault", "/srv/vault");
         check("relative/x", "relative/x");
         check("./a:b", "./a:b");
-        for url in ["s3:host/bucket", "oss://bucket", "rest:http://u:p@host/", "b2:x"] {
+        for url in [
+            "s3:host/bucket",
+            "oss://bucket",
+            "rest:http://u:p@host/",
+            "b2:x",
+        ] {
             let error = open(url).unwrap_err();
             assert_eq!(error.kind, ErrorKind::Other);
             assert!(!error.to_string().contains("u:p"), "{error}");

@@ -4,6 +4,7 @@
 //! replaces; `fsync` of the folder. A reader therefore sees a whole file or none, after a power cut too. A temporary
 //! file whose lock can be had belongs to a dead process and is removed at the first put of the next one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -195,6 +196,27 @@ impl Storage for LocalFolder {
         let failed = |error| StorageError::io(Operation::Delete, name, error);
         std::fs::remove_file(&path).map_err(failed)?;
         sync_folder(path.parent().unwrap_or(&self.root)).map_err(failed)
+    }
+
+    fn create_folders(&self, folders: &[String]) -> Result<(), StorageError> {
+        let mut parents = BTreeSet::new();
+        for folder in folders {
+            let path = self.path(Operation::Put, folder)?;
+            let failed = |error| StorageError::io(Operation::Put, folder.as_str(), error);
+            match rustix::fs::mkdir(&path, Mode::RWXU) {
+                Ok(()) => {
+                    parents.extend(path.parent().map(Path::to_path_buf));
+                }
+                Err(Errno::EXIST) => {}
+                Err(Errno::NOENT) => create_folder(&path).map_err(failed)?,
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+        // One sync for all folders made in the same parent.
+        for parent in parents {
+            sync_folder(&parent).map_err(|error| StorageError::io(Operation::Put, "", error))?;
+        }
+        Ok(())
     }
 
     fn local_root(&self) -> Option<&Path> {

@@ -102,6 +102,10 @@ impl Storage for Record {
         self.note(Operation::Delete, name, result, |()| 0)
     }
 
+    fn create_folders(&self, folders: &[String]) -> Result<(), StorageError> {
+        self.inner.create_folders(folders)
+    }
+
     fn local_root(&self) -> Option<&Path> {
         self.inner.local_root()
     }

@@ -86,8 +86,9 @@ impl Storage for Throttle {
         offset: u64,
         length_bytes: usize,
     ) -> Result<Vec<u8>, StorageError> {
-        self.book(length_bytes);
-        self.inner.get_range(name, offset, length_bytes)
+        let bytes = self.inner.get_range(name, offset, length_bytes)?;
+        self.book(bytes.len());
+        Ok(bytes)
     }
 
     fn size(&self, name: &str) -> Result<u64, StorageError> {
@@ -100,6 +101,10 @@ impl Storage for Throttle {
 
     fn delete(&self, name: &str) -> Result<(), StorageError> {
         self.inner.delete(name)
+    }
+
+    fn create_folders(&self, folders: &[String]) -> Result<(), StorageError> {
+        self.inner.create_folders(folders)
     }
 
     fn local_root(&self) -> Option<&Path> {

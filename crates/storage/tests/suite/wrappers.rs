@@ -1,0 +1,179 @@
+//! What the wrappers add: retries, records, faults, a rate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use storage::{
+    ErrorKind, Fault, Faulty, Memory, Operation, Record, Retry, RetryPolicy, Storage, Throttle,
+};
+
+/// Pauses that a test can afford.
+pub(crate) fn quick() -> RetryPolicy {
+    RetryPolicy {
+        attempt_count: 4,
+        first_pause: Duration::from_micros(10),
+        longest_pause: Duration::from_micros(20),
+    }
+}
+
+/// A memory with one file, faults in front of it, and retries in front of those.
+fn retried() -> (Memory, Arc<Faulty>, Retry) {
+    let memory = Memory::new();
+    memory.put("a", b"abcdef").unwrap();
+    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+    let retry = Retry::new(Arc::clone(&faulty) as Arc<dyn Storage>, quick());
+    (memory, faulty, retry)
+}
+
+#[test]
+fn what_is_worth_a_retry_is_tried_again_and_nothing_else() {
+    let check = |kind: ErrorKind, expected_calls: u64| {
+        let (_, faulty, retry) = retried();
+        faulty.from(0, Fault::Fail(kind));
+        assert_eq!(retry.get("a").unwrap_err().kind, kind);
+        assert_eq!(faulty.call_count(), expected_calls, "{kind:?}");
+    };
+    check(ErrorKind::Transient, 4);
+    check(ErrorKind::Throttled, 4);
+    check(ErrorKind::Corrupt, 4);
+    for kind in [
+        ErrorKind::Full,
+        ErrorKind::Denied,
+        ErrorKind::NotFound,
+        ErrorKind::Other,
+    ] {
+        check(kind, 1);
+    }
+}
+
+#[test]
+fn a_put_whose_answer_was_lost_is_repeated_and_a_delete_too() {
+    let (memory, faulty, retry) = retried();
+    faulty.at(0, Fault::FailAfter(ErrorKind::Transient));
+    retry.put("b", b"new").unwrap();
+    assert_eq!(memory.get("b").unwrap(), b"new");
+    faulty.at(faulty.call_count(), Fault::FailAfter(ErrorKind::Transient));
+    retry.delete("b").unwrap();
+    assert_eq!(retry.delete("b").unwrap_err().kind, ErrorKind::NotFound);
+}
+
+/// T8 of the history of failures: a short answer is an error that is tried again, and in the end a loud one.
+#[test]
+fn t08_short_answers_are_retried_and_then_fail() {
+    for keep in 0..6 {
+        let (_, faulty, retry) = retried();
+        faulty.at(0, Fault::Tear(keep));
+        assert_eq!(retry.get_range("a", 0, 6).unwrap(), b"abcdef");
+        let (_, faulty, retry) = retried();
+        faulty.from(0, Fault::Tear(keep));
+        assert_eq!(
+            retry.get_range("a", 0, 6).unwrap_err().kind,
+            ErrorKind::Corrupt
+        );
+    }
+}
+
+#[test]
+fn faults_do_what_they_say() {
+    let memory = Memory::new();
+    let faulty = Faulty::new(Arc::new(memory.clone()));
+    let kind = |result: Result<(), storage::StorageError>| result.err().map(|error| error.kind);
+    faulty.at_nth(Operation::Put, 0, Fault::Fail(ErrorKind::Full));
+    faulty.at_nth(Operation::Put, 1, Fault::FailAfter(ErrorKind::Transient));
+    faulty.at_nth(Operation::Put, 2, Fault::Tear(2));
+    faulty.at_nth(Operation::Put, 3, Fault::TearSilently(1));
+    faulty.at_nth(Operation::Put, 4, Fault::Flip);
+    faulty.at_nth(Operation::Put, 5, Fault::Lie(0));
+    assert_eq!(kind(faulty.put("0", b"abc")), Some(ErrorKind::Full));
+    assert_eq!(kind(faulty.put("1", b"abc")), Some(ErrorKind::Transient));
+    assert_eq!(kind(faulty.put("2", b"abc")), Some(ErrorKind::Other));
+    for name in ["3", "4", "5", "6"] {
+        assert_eq!(kind(faulty.put(name, b"abc")), None);
+    }
+    let stored: Vec<(String, Vec<u8>)> = memory
+        .list("")
+        .unwrap()
+        .into_iter()
+        .map(|listed| (listed.name.clone(), memory.get(&listed.name).unwrap()))
+        .collect();
+    let expected = [
+        ("1", &b"abc"[..]),
+        ("2", b"ab"),
+        ("3", b"a"),
+        ("4", b"arc"),
+        ("6", b"abc"),
+    ];
+    assert_eq!(stored.len(), expected.len());
+    for ((name, bytes), (expected_name, expected_bytes)) in stored.iter().zip(expected) {
+        assert_eq!(
+            (name.as_str(), bytes.as_slice()),
+            (expected_name, expected_bytes)
+        );
+    }
+    faulty.at_nth(Operation::List, 0, Fault::Lie(2));
+    assert_eq!(faulty.list("").unwrap().len(), 2);
+    assert_eq!(faulty.list("").unwrap().len(), 5);
+    faulty.at_nth(Operation::Delete, 0, Fault::Lie(0));
+    faulty.delete("1").unwrap();
+    assert!(memory.get("1").is_ok());
+    faulty.from(faulty.call_count(), Fault::Fail(ErrorKind::Other));
+    assert!(faulty.get("1").is_err() && faulty.size("1").is_err());
+    faulty.heal();
+    assert!(faulty.get("1").is_ok());
+}
+
+#[test]
+fn a_record_tells_what_was_called() {
+    let record = Record::new(Arc::new(Memory::new()));
+    record.put("a", b"abc").unwrap();
+    record.get_range("a", 1, 2).unwrap();
+    assert!(record.get("b").is_err());
+    let calls = record.take();
+    let told: Vec<_> = calls
+        .iter()
+        .map(|call| {
+            (
+                call.operation,
+                call.name.as_str(),
+                call.transferred_bytes,
+                call.is_ok,
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Operation::Put, "a", 3, true),
+            (Operation::GetRange, "a", 2, true),
+            (Operation::Get, "b", 0, false)
+        ]
+    );
+    assert!(record.take().is_empty());
+}
+
+/// T35 of the history of failures: throttled reads and writes carry the same bytes at any rate.
+#[test]
+fn t35_a_rate_slows_down_and_changes_no_byte() {
+    let rate = Arc::new(AtomicU64::new(1 << 20));
+    let asked = Arc::clone(&rate);
+    let storage = Throttle::new(
+        Arc::new(Memory::new()),
+        Arc::new(move || Some(asked.load(Ordering::Relaxed))),
+    );
+    let bytes: Vec<u8> = (0..100_000_u32).map(|number| (number * 7) as u8).collect();
+    let start = Instant::now();
+    for name in ["a", "b", "c"] {
+        storage.put(name, &bytes).unwrap();
+        assert_eq!(storage.get(name).unwrap(), bytes);
+        assert_eq!(storage.get_range(name, 10, 1000).unwrap(), bytes[10..1010]);
+    }
+    // Six transfers of 100 kB at 1 MiB/s; the last one is booked but not waited for.
+    assert!(
+        start.elapsed() >= Duration::from_millis(450),
+        "{:?}",
+        start.elapsed()
+    );
+    rate.store(u64::MAX, Ordering::Relaxed);
+    assert_eq!(storage.get("a").unwrap(), bytes);
+}
