@@ -1,0 +1,353 @@
+//! The agent protocol: JSON bodies of HTTP POST requests under `/agent/v1/`.
+//!
+//! Every request is signed like any other call with ACS3-HMAC-SHA256 (`x-acs-action` names the method, `x-acs-version`
+//! is [`crate::VERSION`]). `Register` is signed by a key of the account; all others by the agent key that `Register`
+//! returned, which is good for nothing but these paths and its own client.
+//!
+//! An agent registers once, then calls `Sync` in a loop: it names the work it runs with its progress, and gets new
+//! assignments, cancellations and losses. A work item is held by a lease with an epoch; whatever is reported under an
+//! old epoch changes nothing. Rows of the error list are sent (`ReportErrors`) before the snapshot is committed,
+//! `Finish` comes last. All of it is idempotent, so an agent repeats what got no answer.
+
+use serde::{Deserialize, Serialize};
+
+use crate::secret::SecretText;
+
+/// The folder of all paths of the protocol.
+pub const PREFIX: &str = "/agent/v1/";
+/// Most rows that one `ReportErrors` may carry.
+pub const MAX_ERROR_ROWS: usize = 500;
+/// Longest time in milliseconds that the server holds a `Sync` without news.
+pub const MAX_WAIT_MS: u64 = 60_000;
+
+/// A message of the agent, with the name that is its path and its `x-acs-action`.
+pub trait AgentRequest: Serialize {
+    /// Last part of the path, and the value of `x-acs-action`.
+    const METHOD: &'static str;
+    /// What the server answers.
+    type Reply: for<'de> Deserialize<'de>;
+}
+
+/// Makes a host known, or known again. Signed by a key of the account.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegisterRequest {
+    /// Name of the host.
+    pub hostname: String,
+    /// Operating system, as `linux`.
+    pub os: String,
+    /// Processor, as `x86_64`.
+    pub arch: String,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// What stays the same on this machine across reinstalls of the agent (`/etc/machine-id`).
+    pub machine_id: String,
+    /// The client id of an earlier registration, if the agent still knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+}
+
+/// The identity of the agent. The agent keeps it in a file that only its user can read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RegisterReply {
+    /// `c-…`
+    pub client_id: String,
+    /// `i-…`, the same for the same machine for ever.
+    pub instance_id: String,
+    /// The owner, 16 digits.
+    pub account_id: String,
+    /// Access key id for all other messages.
+    pub agent_key_id: String,
+    /// Its secret.
+    pub agent_key_secret: SecretText,
+}
+
+impl AgentRequest for RegisterRequest {
+    const METHOD: &'static str = "Register";
+    type Reply = RegisterReply;
+}
+
+/// Heartbeat, progress, and the question for work.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SyncRequest {
+    /// Own id.
+    pub client_id: String,
+    /// Random per process of the agent. The first sync of a new run frees all leases of earlier runs at once.
+    pub run_id: String,
+    /// How long the server may wait for news before it answers, at most [`MAX_WAIT_MS`].
+    pub wait_ms: u64,
+    /// All work that this run holds; each lease named here is extended.
+    pub running: Vec<RunningWork>,
+    /// How many more assignments the agent can take now.
+    pub can_take: u32,
+    /// How many of those may be backups; all of them if it is not given. Backups have slots of their own, so that a
+    /// restore never waits behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub can_take_backups: Option<u32>,
+}
+
+/// One work item that the agent runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunningWork {
+    /// Id of the job, restore job or task.
+    pub work_id: String,
+    /// Epoch of the lease.
+    pub epoch: u64,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// News for the agent.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct SyncReply {
+    /// New work, leased from now on.
+    pub assignments: Vec<Assignment>,
+    /// Work ids that the agent shall stop and finish as `CANCELED`. Repeated until it is finished.
+    pub cancel: Vec<String>,
+    /// Work ids that the server does not know under that epoch (any more): the agent drops them without a report.
+    pub lost: Vec<String>,
+    /// Clock of the server, UNIX seconds.
+    pub server_time: i64,
+}
+
+impl AgentRequest for SyncRequest {
+    const METHOD: &'static str = "Sync";
+    type Reply = SyncReply;
+}
+
+/// One piece of work under a lease.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Assignment {
+    /// Id of the job, restore job or task.
+    pub work_id: String,
+    /// Epoch of the lease; every report carries it.
+    pub epoch: u64,
+    /// What to do.
+    pub kind: WorkKind,
+}
+
+/// What an assignment asks for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum WorkKind {
+    /// Back up paths of this host into a vault.
+    Backup(BackupSpec),
+    /// Write files of a snapshot to this host.
+    Restore(RestoreSpec),
+    /// Make the repository of a new vault, with both keys.
+    CreateVault(VaultSpec),
+    /// Delete all data of a vault.
+    DeleteVault(VaultSpec),
+    /// Delete one snapshot file from a vault.
+    DeleteSnapshot(DeleteSnapshotSpec),
+}
+
+/// Where a vault is and what opens it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VaultSpec {
+    /// `v-…`
+    pub vault_id: String,
+    /// Path or URL, as the storage crate opens it.
+    pub storage_url: String,
+    /// Password of the vault's own key.
+    pub password: SecretText,
+    /// Password of the recovery key. Only present where it is needed: in `CreateVault`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_password: Option<SecretText>,
+}
+
+/// A backup.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackupSpec {
+    /// Destination.
+    pub vault: VaultSpec,
+    /// Absolute source paths; empty means the whole host.
+    pub paths: Vec<String>,
+    /// Patterns of what alone is backed up; empty means everything.
+    pub include: Vec<String>,
+    /// Patterns of what is left out.
+    pub exclude: Vec<String>,
+    /// Throttling rules as HBR writes them, `0:24:5120|…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed_limit: Option<String>,
+    /// Options as JSON text, as the plan has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
+    /// The job; also the `work_id`.
+    pub job_id: String,
+    /// The plan, empty if the job has none.
+    pub plan_id: String,
+    /// The client that runs it.
+    pub client_id: String,
+    /// Its instance.
+    pub instance_id: String,
+    /// True if an earlier lease of this job may have left data or even a snapshot in the vault.
+    pub resumed: bool,
+}
+
+/// A restore.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RestoreSpec {
+    /// Source.
+    pub vault: VaultSpec,
+    /// 64 hex digits.
+    pub snapshot_hash: String,
+    /// Absolute folder; empty means the original place.
+    pub target_path: String,
+    /// Patterns of what alone is restored; empty means everything.
+    pub includes: Vec<String>,
+    /// Patterns of what is left out.
+    pub excludes: Vec<String>,
+    /// `OVERWRITE_EXISTING`, `SKIP_EXISTING` or `OVERWRITE_OLDER`.
+    pub conflict_policy: String,
+}
+
+/// Deletion of a snapshot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeleteSnapshotSpec {
+    /// Where it is.
+    pub vault: VaultSpec,
+    /// 64 hex digits.
+    pub snapshot_hash: String,
+}
+
+/// Counters of a running or ended work item. All totals are 0 until known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Progress {
+    /// `scan`, `backup`, `restore`, `verify`, `commit`, … in the words of the agent.
+    pub phase: String,
+    /// Regular files in the source.
+    pub files_total: u64,
+    /// Regular files dealt with.
+    pub files_done: u64,
+    /// Entries of any kind in the source.
+    pub items_total: u64,
+    /// Entries dealt with.
+    pub items_done: u64,
+    /// Bytes in the source.
+    pub bytes_total: u64,
+    /// Bytes dealt with, unchanged ones included.
+    pub bytes_done: u64,
+    /// Bytes of files that had to be read because they are new or changed.
+    pub bytes_changed: u64,
+    /// Bytes added to the vault (backup) or written (restore).
+    pub actual_bytes: u64,
+    /// Entries that were new or changed.
+    pub actual_items: u64,
+    /// Regular files that were new or changed.
+    pub actual_files: u64,
+    /// Entries that could not be dealt with.
+    pub errors: u64,
+    /// Time since the start of this attempt.
+    pub elapsed_ms: u64,
+}
+
+/// A page of the error list of a job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportErrorsRequest {
+    /// Id of the job, restore job or task.
+    pub work_id: String,
+    /// Epoch of the lease.
+    pub epoch: u64,
+    /// Number of the first row; rows count from 0 within (work, epoch).
+    pub first_seq: u64,
+    /// At most [`MAX_ERROR_ROWS`].
+    pub rows: Vec<ErrorRow>,
+}
+
+/// One entry that could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorRow {
+    /// Path, with what is not UTF-8 replaced.
+    pub path: String,
+    /// `open`, `read`, `list`, …
+    pub operation: String,
+    /// Error number of the operating system, 0 if none.
+    pub errno: i32,
+    /// Text for a person.
+    pub message: String,
+    /// UNIX seconds.
+    pub time: i64,
+}
+
+/// Answer to a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// False if the epoch is old or the work is over: nothing changed.
+    pub accepted: bool,
+}
+
+impl AgentRequest for ReportErrorsRequest {
+    const METHOD: &'static str = "ReportErrors";
+    type Reply = Accepted;
+}
+
+/// How a work item ended on the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Outcome {
+    /// All done.
+    Complete,
+    /// Done, with rows in the error list.
+    PartialComplete,
+    /// Not done; `message` says why.
+    Failed,
+    /// Stopped on request.
+    Canceled,
+    /// The agent stops; the work goes back to the queue and is resumed.
+    Released,
+}
+
+/// End of a work item.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FinishRequest {
+    /// Id of the job, restore job or task.
+    pub work_id: String,
+    /// Epoch of the lease.
+    pub epoch: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Reason for a person; empty if all is well.
+    #[serde(default)]
+    pub message: String,
+    /// Last counters.
+    pub progress: Progress,
+    /// The snapshot, for a backup that made one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotReport>,
+    /// Epoch under which the rows of the error list were sent, if it is not `epoch`: a resumed job that found the
+    /// snapshot of an earlier attempt reports that attempt's errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_epoch: Option<u64>,
+}
+
+/// A snapshot that is in the vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SnapshotReport {
+    /// 64 hex digits.
+    pub snapshot_hash: String,
+    /// Its parent, if any.
+    pub parent_snapshot_hash: Option<String>,
+    /// Start of the backup, UNIX seconds.
+    pub start_time: i64,
+    /// When the snapshot was written, UNIX seconds.
+    pub complete_time: i64,
+    /// Bytes that a whole restore would write.
+    pub bytes_total: u64,
+    /// Bytes of new and changed files.
+    pub bytes_done: u64,
+    /// Bytes added to the vault.
+    pub actual_bytes: u64,
+    /// Entries in the snapshot.
+    pub items_total: u64,
+    /// Regular files in the snapshot.
+    pub files_total: u64,
+    /// Entries that were new or changed.
+    pub actual_items: u64,
+}
+
+impl AgentRequest for FinishRequest {
+    const METHOD: &'static str = "Finish";
+    type Reply = Accepted;
+}

@@ -1,0 +1,381 @@
+//! A small blocking client: signs calls with ACS3-HMAC-SHA256 and reads the replies. Used by agents and the CLI.
+//!
+//! Parameters travel in a form body, so their number is not limited by the length of a URL. Every call has a time-out.
+//! Never retries: what may be repeated is the caller's to know.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::agent_protocol::{AgentRequest, PREFIX};
+use crate::secret::SecretText;
+use crate::signature::v3::{authorize, sha256_hex};
+use crate::signature::{WireRequest, format_time};
+use crate::{VERSION, pairs};
+
+/// Time for one call, connecting included. Long polls add the time that the server may wait.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest reply that is read.
+const MAX_REPLY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// An access key.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Public part.
+    pub access_key_id: String,
+    /// Secret part.
+    pub access_key_secret: SecretText,
+}
+
+/// Why a call gave no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The endpoint cannot be used.
+    #[error("the endpoint {endpoint:?} cannot be used: {why}")]
+    Endpoint {
+        /// As given.
+        endpoint: String,
+        /// Reason.
+        why: &'static str,
+    },
+    /// The server answered with an error.
+    #[error("{code}: {message} (HTTP {http_status}, request {request_id})")]
+    Api {
+        /// HBR code.
+        code: String,
+        /// For a person.
+        message: String,
+        /// 4xx or 5xx.
+        http_status: u16,
+        /// To find the call in the server's log.
+        request_id: String,
+        /// Time after which the call may be repeated.
+        retry_after_ms: Option<u64>,
+    },
+    /// No answer: connection, time-out.
+    #[error("no answer from {endpoint}")]
+    Transport {
+        /// Address of the server.
+        endpoint: String,
+        /// Cause.
+        #[source]
+        source: Box<ureq::Error>,
+    },
+    /// The answer is not what the protocol says.
+    #[error("the answer of {endpoint} cannot be read: {why}")]
+    Reply {
+        /// Address of the server.
+        endpoint: String,
+        /// Reason.
+        why: String,
+    },
+    /// The message cannot be written as JSON or the clock has no valid time.
+    #[error("the request cannot be made: {0}")]
+    Request(String),
+}
+
+impl ClientError {
+    /// The HBR code, if the server answered.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Api { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// True if the same call may succeed later: no answer, 5xx, or throttled.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { .. } | Self::Reply { .. } => true,
+            Self::Api { http_status, .. } => *http_status >= 500 || *http_status == 429,
+            _ => false,
+        }
+    }
+}
+
+/// Connection to one server with one access key. Cheap to clone; may be used by many threads.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// `127.0.0.1:8710`, as signed in the header `host`.
+    authority: String,
+    credentials: Credentials,
+    region: String,
+    http: ureq::Agent,
+}
+
+impl Client {
+    /// `endpoint` is `http://host:port` (with or without `/`), or just `host:port`.
+    ///
+    /// # Errors
+    /// `https://` and other schemes are not supported yet.
+    pub fn new(
+        endpoint: &str,
+        credentials: Credentials,
+        region: &str,
+    ) -> Result<Self, ClientError> {
+        let authority = authority(endpoint)?;
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_global(Some(CALL_TIMEOUT))
+            .max_redirects(0)
+            .proxy(None)
+            .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self {
+            authority,
+            credentials,
+            region: region.to_owned(),
+            http: config.new_agent(),
+        })
+    }
+
+    /// The server's address, `http://host:port`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.authority)
+    }
+
+    /// Calls an action. `RegionId` is added if the parameters do not name one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn call(
+        &self,
+        action: &str,
+        parameters: &[(String, String)],
+    ) -> Result<Value, ClientError> {
+        let mut all = parameters.to_vec();
+        if !all.iter().any(|(name, _)| name == "RegionId") {
+            all.push(("RegionId".to_owned(), self.region.clone()));
+        }
+        let body = pairs::canonical(&all);
+        self.post(
+            "/",
+            action,
+            "application/x-www-form-urlencoded",
+            body.as_bytes(),
+            CALL_TIMEOUT,
+        )
+    }
+
+    /// Sends a message of the agent protocol.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn agent_call<R: AgentRequest>(&self, message: &R) -> Result<R::Reply, ClientError> {
+        self.agent_call_waiting(message, Duration::ZERO)
+    }
+
+    /// Sends a message that the server may hold for up to `wait` before it answers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn agent_call_waiting<R: AgentRequest>(
+        &self,
+        message: &R,
+        wait: Duration,
+    ) -> Result<R::Reply, ClientError> {
+        let body =
+            serde_json::to_vec(message).map_err(|error| ClientError::Request(error.to_string()))?;
+        let path = format!("{PREFIX}{}", R::METHOD);
+        let reply = self.post(
+            &path,
+            R::METHOD,
+            "application/json",
+            &body,
+            CALL_TIMEOUT.saturating_add(wait),
+        )?;
+        serde_json::from_value(reply).map_err(|error| self.unreadable(error.to_string()))
+    }
+
+    fn post(
+        &self,
+        path: &str,
+        action: &str,
+        content_type: &str,
+        body: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, ClientError> {
+        let hash = sha256_hex(body);
+        let headers = self.headers(action, content_type, &hash)?;
+        let wire = WireRequest {
+            method: "POST",
+            path,
+            query: "",
+            headers: &headers,
+            body,
+        };
+        let authorization = authorize(
+            &self.credentials.access_key_id,
+            self.credentials.access_key_secret.expose(),
+            &wire,
+            &[],
+            &hash,
+        );
+        let mut request = self.http.post(format!("http://{}{path}", self.authority));
+        for (name, value) in &headers {
+            request = request.header(name, value);
+        }
+        let response = request
+            .header("authorization", authorization)
+            .header("accept", "application/json")
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .send(body);
+        self.read(response.map_err(|source| self.no_answer(source))?)
+    }
+
+    fn headers(
+        &self,
+        action: &str,
+        content_type: &str,
+        hash: &str,
+    ) -> Result<Vec<(String, String)>, ClientError> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_err(|_| ClientError::Request("the clock is before 1970".to_owned()))?;
+        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        let date = format_time(seconds).map_err(|error| ClientError::Request(error.message))?;
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let lines = [
+            ("content-type", content_type),
+            ("host", &self.authority),
+            ("x-acs-action", action),
+            ("x-acs-content-sha256", hash),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &nonce),
+            ("x-acs-version", VERSION),
+        ];
+        Ok(lines
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec())
+    }
+
+    fn read(&self, mut response: ureq::http::Response<ureq::Body>) -> Result<Value, ClientError> {
+        let http_status = response.status().as_u16();
+        let retry_after_ms = response
+            .headers()
+            .get("x-acs-retry-after")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|text| text.parse().ok());
+        let body = response
+            .body_mut()
+            .with_config()
+            .limit(MAX_REPLY_BYTES)
+            .read_to_vec();
+        let bytes = body.map_err(|source| self.no_answer(source))?;
+        let json: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| self.unreadable(format!("HTTP {http_status}, not JSON: {error}")))?;
+        if (200..300).contains(&http_status) {
+            return Ok(json);
+        }
+        let text = |name: &str| {
+            json.get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        Err(ClientError::Api {
+            code: text("Code"),
+            message: text("Message"),
+            http_status,
+            request_id: text("RequestId"),
+            retry_after_ms,
+        })
+    }
+
+    fn no_answer(&self, source: ureq::Error) -> ClientError {
+        ClientError::Transport {
+            endpoint: self.endpoint(),
+            source: Box::new(source),
+        }
+    }
+
+    fn unreadable(&self, why: String) -> ClientError {
+        ClientError::Reply {
+            endpoint: self.endpoint(),
+            why,
+        }
+    }
+}
+
+fn authority(endpoint: &str) -> Result<String, ClientError> {
+    let refuse = |why| {
+        Err(ClientError::Endpoint {
+            endpoint: endpoint.to_owned(),
+            why,
+        })
+    };
+    let trimmed = endpoint.trim();
+    let authority = match trimmed.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", _)) => {
+            return refuse(
+                "https is not supported yet; use http:// on loopback or a trusted network",
+            );
+        }
+        Some(_) => return refuse("only http:// is supported"),
+        None => trimmed,
+    };
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.is_empty()
+        || authority.contains(|letter: char| letter.is_whitespace() || "/?#@".contains(letter))
+    {
+        return refuse("it must be http://HOST:PORT");
+    }
+    Ok(authority.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::{Client, ClientError, Credentials, authority};
+
+    #[test]
+    fn endpoints() {
+        for text in [
+            "http://127.0.0.1:8710",
+            "http://127.0.0.1:8710/",
+            "127.0.0.1:8710",
+            " 127.0.0.1:8710 ",
+        ] {
+            assert_eq!(authority(text).unwrap(), "127.0.0.1:8710");
+        }
+        for text in [
+            "https://a",
+            "ftp://a",
+            "",
+            "http://",
+            "http://a/b",
+            "http://u@a",
+        ] {
+            assert!(authority(text).is_err(), "{text}");
+        }
+        assert!(
+            authority("https://a")
+                .unwrap_err()
+                .to_string()
+                .contains("https is not supported yet")
+        );
+    }
+
+    #[test]
+    fn a_server_that_is_not_there_is_a_transport_error_without_the_secret() {
+        let credentials = Credentials {
+            access_key_id: "AK".to_owned(),
+            access_key_secret: "hunter2".into(),
+        };
+        let client = Client::new("http://127.0.0.1:9", credentials, "cn-hangzhou").unwrap();
+        let error = client.call("DescribeRegions", &[]).unwrap_err();
+        assert!(matches!(error, ClientError::Transport { .. }));
+        assert!(error.is_transient());
+        assert!(!format!("{error:?} {client:?}").contains("hunter2"));
+    }
+}
