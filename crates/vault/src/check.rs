@@ -1,0 +1,404 @@
+//! Looks for damage: what a repository says about itself against what is there.
+//!
+//! The structure is always looked at: every snapshot and index file is read, every pack that an index names must be
+//! there with the size that follows from its blobs, every tree that a snapshot reaches is read and compared with its
+//! id, and every blob that a tree names must be in an index as the right kind. Reading data adds every byte of every
+//! pack: its hash, its header against the index, and each blob against its id.
+//!
+//! Nothing is changed. A finding is a row of the report; an error of the call means that the repository could not be
+//! looked at.
+
+mod data;
+mod trees;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::blob::BlobKind;
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::index::{ByPack, Index};
+use crate::layout::FileKind;
+use crate::pack::{PackedBlob, pack_bytes};
+use crate::repository::Repository;
+
+/// How much of the packs is read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReadData {
+    /// Nothing but trees.
+    None,
+    /// Everything.
+    All,
+    /// Part `part` (from 1) of `parts`: the same packs each time, so that all parts together are everything.
+    Part {
+        /// Which part, from 1.
+        part: u32,
+        /// How many parts.
+        parts: u32,
+    },
+    /// So many per cent of the packs, picked at random.
+    Percent(f64),
+    /// Packs picked at random until they hold so many bytes.
+    Bytes(u64),
+}
+
+/// What to check and how.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    /// How much of the packs is read.
+    pub read_data: ReadData,
+    /// Threads that read trees and packs. Each holds one pack in memory.
+    pub thread_count: usize,
+}
+
+impl Default for CheckOptions {
+    fn default() -> Self {
+        Self {
+            read_data: ReadData::None,
+            thread_count: std::thread::available_parallelism()
+                .map_or(2, usize::from)
+                .min(8),
+        }
+    }
+}
+
+/// What a check is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckPhase {
+    /// Comparing packs with indexes; counted in packs.
+    Packs,
+    /// Reading trees; counted in trees, of which the total is not known before.
+    Trees,
+    /// Reading packs; counted in bytes.
+    Data,
+}
+
+/// How far a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// What is being done.
+    pub phase: CheckPhase,
+    /// How much of it is done.
+    pub done: u64,
+    /// How much there is; 0 when that is not known.
+    pub total: u64,
+}
+
+/// Damage. Each says what can no longer be restored, or why.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// A snapshot that cannot be read.
+    #[error("snapshot {id} cannot be read: {error}")]
+    Snapshot {
+        /// The snapshot.
+        id: Id,
+        /// Why.
+        error: VaultError,
+    },
+    /// An index file that cannot be read; the blobs it names may look missing.
+    #[error("index {id} cannot be read: {error}")]
+    Index {
+        /// The index file.
+        id: Id,
+        /// Why.
+        error: VaultError,
+    },
+    /// A pack that an index names is not there.
+    #[error("pack {pack} is missing; an index says that it holds {blob_count} blobs")]
+    PackMissing {
+        /// The pack.
+        pack: Id,
+        /// How many blobs are gone with it.
+        blob_count: usize,
+    },
+    /// A pack does not have the size that follows from its blobs.
+    #[error("pack {pack} has {found} bytes where its index says {expected}")]
+    PackSize {
+        /// The pack.
+        pack: Id,
+        /// By the index.
+        expected: u64,
+        /// On the storage.
+        found: u64,
+    },
+    /// The index gives overlapping or impossible places to blobs of a pack.
+    #[error("the index of pack {pack} is wrong: {reason}")]
+    PackIndex {
+        /// The pack.
+        pack: Id,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A pack whose content is not what its name says.
+    #[error("pack {pack} is damaged: {reason}")]
+    Pack {
+        /// The pack.
+        pack: Id,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A blob that cannot be brought back.
+    #[error("{kind} blob {id} in pack {pack} is damaged: {reason}")]
+    Blob {
+        /// Tree or data.
+        kind: BlobKind,
+        /// The blob.
+        id: Id,
+        /// The pack that holds it.
+        pack: Id,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tree that cannot be read.
+    #[error("tree {id} cannot be read: {error}")]
+    Tree {
+        /// The tree.
+        id: Id,
+        /// Why.
+        error: VaultError,
+    },
+    /// A tree that breaks a rule of the format.
+    #[error("tree {tree}, node {name:?}: {reason}")]
+    Node {
+        /// The tree.
+        tree: Id,
+        /// The name of the entry, as far as it is text.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file needs a blob that no index names as data.
+    #[error("tree {tree}, file {name:?}: data blob {blob} is in no index")]
+    BlobMissing {
+        /// The tree that holds the file.
+        tree: Id,
+        /// The name of the file, as far as it is text.
+        name: String,
+        /// The blob.
+        blob: Id,
+    },
+}
+
+/// What is worth knowing but loses nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CheckHint {
+    /// A pack that no index names: a killed backup left it, the next one takes it over or a prune removes it.
+    UnindexedPack {
+        /// The pack.
+        pack: Id,
+    },
+    /// The storage gave wrong bytes once and the right ones when asked again.
+    UnsteadyRead {
+        /// The pack.
+        pack: Id,
+    },
+    /// A file in the place of packs whose name is none.
+    StrangeFile {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl fmt::Display for CheckHint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnindexedPack { pack } => write!(formatter, "pack {pack} is in no index"),
+            Self::UnsteadyRead { pack } => write!(
+                formatter,
+                "pack {pack} was read wrong once and right when read again: the storage or its network is unsteady"
+            ),
+            Self::StrangeFile { name } => write!(formatter, "{name:?} is not a pack"),
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct CheckReport {
+    /// Damage. Empty means that all is well as far as it was looked at.
+    pub errors: Vec<CheckError>,
+    /// What is worth knowing.
+    pub hints: Vec<CheckHint>,
+    /// Snapshots looked at.
+    pub snapshot_count: usize,
+    /// Packs that indexes name.
+    pub pack_count: usize,
+    /// Entries of the indexes.
+    pub blob_count: usize,
+    /// Trees read.
+    pub tree_count: u64,
+    /// Packs read whole.
+    pub packs_read: u64,
+    /// Bytes of those.
+    pub bytes_read: u64,
+}
+
+impl CheckReport {
+    /// Whether no damage was found.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.errors.is_empty()
+    }
+}
+
+/// Called now and then from any thread.
+pub type OnProgress<'a> = &'a (dyn Fn(CheckProgress) + Sync);
+
+/// What all parts of a check share.
+struct Checker<'a> {
+    repository: &'a Repository,
+    index: Arc<Index>,
+    options: &'a CheckOptions,
+    on_progress: OnProgress<'a>,
+    // A plain mutex: held to push a finding.
+    report: Mutex<CheckReport>,
+}
+
+/// Checks a repository. The caller holds a lock.
+pub fn check(
+    repository: &Repository,
+    options: &CheckOptions,
+    on_progress: OnProgress<'_>,
+) -> Result<CheckReport, VaultError> {
+    let mut report = CheckReport::default();
+    // Packs are listed before the indexes are read: those that a backup adds beside the check look unindexed at worst.
+    // One that an index names and the listing lacks is asked for by name before it counts as missing (`size_of`).
+    let listed = repository.storage().list(FileKind::Pack.folder())?;
+    let (index, damaged) = repository.load_index_and_damage()?;
+    for (id, error) in damaged {
+        report.errors.push(CheckError::Index { id, error });
+    }
+    report.pack_count = index.packs().len();
+    report.blob_count = index.len();
+    let checker = Checker {
+        repository,
+        index: Arc::new(index),
+        options,
+        on_progress,
+        report: Mutex::new(report),
+    };
+    let by_pack = checker.index.by_pack();
+    let sizes = checker.pack_sizes(&listed);
+    checker.check_packs(&by_pack, &sizes)?;
+    checker.check_trees()?;
+    checker.check_data(&by_pack, &sizes);
+    drop(by_pack);
+    let mut report = checker.report.into_inner();
+    report.errors.sort_by_cached_key(ToString::to_string);
+    Ok(report)
+}
+
+impl Checker<'_> {
+    fn error(&self, error: CheckError) {
+        self.report.lock().errors.push(error);
+    }
+
+    fn hint(&self, hint: CheckHint) {
+        self.report.lock().hints.push(hint);
+    }
+
+    /// Sizes of the packs on the storage; what is no pack becomes a hint.
+    fn pack_sizes(&self, listed: &[storage::Listed]) -> HashMap<Id, u64> {
+        let mut sizes = HashMap::with_capacity(listed.len());
+        for entry in listed {
+            match FileKind::Pack.id_of(&entry.name) {
+                Some(id) if FileKind::Pack.name(&id) == entry.name => {
+                    sizes.insert(id, entry.size_bytes);
+                }
+                _ => self.hint(CheckHint::StrangeFile {
+                    name: entry.name.clone(),
+                }),
+            }
+        }
+        sizes
+    }
+
+    /// Compares what indexes say about packs with what is there.
+    fn check_packs(
+        &self,
+        by_pack: &ByPack<'_>,
+        sizes: &HashMap<Id, u64>,
+    ) -> Result<(), VaultError> {
+        let total = by_pack.len() as u64;
+        for number in 0..by_pack.len() {
+            let (pack, blobs) = by_pack.get(number);
+            self.check_pack(pack, &blobs, self.size_of(sizes, &pack)?);
+            if number % 1024 == 0 {
+                self.progress(CheckPhase::Packs, number as u64, total);
+            }
+        }
+        self.progress(CheckPhase::Packs, total, total);
+        let indexed: HashSet<&Id> = self
+            .index
+            .packs()
+            .iter()
+            .chain(self.index.marked_packs())
+            .collect();
+        let mut unindexed: Vec<Id> = sizes
+            .keys()
+            .filter(|id| !indexed.contains(id))
+            .copied()
+            .collect();
+        unindexed.sort_unstable();
+        for pack in unindexed {
+            self.hint(CheckHint::UnindexedPack { pack });
+        }
+        Ok(())
+    }
+
+    /// The size of a pack; one that the listing did not have is asked for again.
+    fn size_of(&self, sizes: &HashMap<Id, u64>, pack: &Id) -> Result<Option<u64>, VaultError> {
+        if let Some(size) = sizes.get(pack) {
+            return Ok(Some(*size));
+        }
+        match self.repository.storage().size(&FileKind::Pack.name(pack)) {
+            Ok(size) => Ok(Some(size)),
+            Err(error) if error.kind == storage::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn check_pack(&self, pack: Id, blobs: &[PackedBlob], found: Option<u64>) {
+        let Some(found) = found else {
+            return self.error(CheckError::PackMissing {
+                pack,
+                blob_count: blobs.len(),
+            });
+        };
+        let mut end = 0;
+        for blob in blobs {
+            if u64::from(blob.offset) != end {
+                let kind = if u64::from(blob.offset) < end {
+                    "overlap"
+                } else {
+                    "leave a gap"
+                };
+                return self.error(CheckError::PackIndex {
+                    pack,
+                    reason: format!("blobs {kind} at offset {}", blob.offset),
+                });
+            }
+            end += u64::from(blob.length);
+        }
+        let expected = pack_bytes(blobs);
+        if expected != found {
+            self.error(CheckError::PackSize {
+                pack,
+                expected,
+                found,
+            });
+        }
+    }
+
+    fn progress(&self, phase: CheckPhase, done: u64, total: u64) {
+        (self.on_progress)(CheckProgress { phase, done, total });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! A vault: a restic repository of format version 2, read and written natively.
+//!
+//! This crate owns the format and all that keeps it whole: keys, blobs, packs, indexes, trees, snapshots, locks, the
+//! writer that adds to it, the reader that takes from it, and the check. It never opens a source and never knows a
+//! plan or a job.
+//!
+//! Three rules keep a vault whole whatever fails:
+//! 1. Packs become durable, then the index that names them, then the snapshot that needs them. Nothing ever refers to
+//!    what is not durable ([`Writer`]).
+//! 2. A blob is read back from its stored form before it is put in a pack.
+//! 3. After a failure of unknown outcome the writer is poisoned: every later call gives the first error, and no
+//!    snapshot is written.
+//!
+//! Modules in reading order, each using only those before it: `id`, `secret`, `time`, `layout`; `crypto`; `blob`;
+//! `error`; `unpacked`, `key`, `polynomial`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
+//! `chunker`; `repository`, `lock`; `reader`; `writer`; `check`.
+
+mod blob;
+mod check;
+mod chunker;
+mod config;
+mod crypto;
+mod error;
+mod id;
+mod index;
+mod key;
+mod layout;
+mod lock;
+mod node;
+mod pack;
+mod polynomial;
+mod quote;
+mod reader;
+mod repository;
+mod secret;
+mod snapshot;
+#[cfg(test)]
+mod testing;
+mod time;
+mod tree;
+mod unpacked;
+mod writer;
+
+pub use blob::{BlobKind, BlobScratch};
+pub use check::{
+    CheckError, CheckHint, CheckOptions, CheckPhase, CheckProgress, CheckReport, OnProgress,
+    ReadData, check,
+};
+pub use chunker::{ChunkSizes, Chunker, Scan};
+pub use config::Config;
+pub use error::VaultError;
+pub use id::{Id, IdError};
+pub use index::{BlobLocation, ByPack, Index, IndexBuilder};
+pub use key::{KdfCost, KeyLabel, KeyOptions};
+pub use layout::FileKind;
+pub use lock::{LockGuard, LockKind, UnlockScope};
+pub use node::{Node, NodeKind, Xattr};
+pub use pack::PackedBlob;
+pub use reader::Reader;
+pub use repository::{Repository, key_labels};
+pub use secret::Secret;
+pub use snapshot::{Snapshot, SnapshotSummary};
+pub use time::{Time, TimeError};
+pub use tree::Tree;
+pub use writer::{SavedBlob, Writer, WriterOptions, WriterStats};

@@ -1,0 +1,292 @@
+//! An open repository: its storage, its master key, and the files that are not packs.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use storage::{ErrorKind, Storage};
+
+use crate::chunker::{ChunkSizes, Chunker};
+use crate::config::Config;
+use crate::crypto::{Cipher, KeyBytes};
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::index::{Index, IndexBuilder, file};
+use crate::key::{self, KeyLabel, KeyOptions};
+use crate::layout::FileKind;
+use crate::pack::{PackedBlob, read_header};
+use crate::secret::Secret;
+use crate::snapshot::Snapshot;
+use crate::unpacked;
+
+/// Threads that read index files at once: decoding keeps about two cores busy per request to a remote store.
+const INDEX_THREADS: usize = 4;
+/// What asks for the newest snapshot.
+const LATEST: &str = "latest";
+
+/// An open repository. Clones are cheap and share everything.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    storage: Arc<dyn Storage>,
+    cipher: Cipher,
+    config: Config,
+    chunker: Chunker,
+}
+
+/// What the key files say about themselves; no password is needed. Unreadable ones are left out.
+pub fn key_labels(storage: &dyn Storage) -> Result<Vec<(Id, KeyLabel)>, VaultError> {
+    key::labels(storage)
+}
+
+impl Repository {
+    /// Makes a new repository in an empty storage.
+    ///
+    /// The config is written last: before it is there, nothing is a repository.
+    pub fn create(
+        storage: Arc<dyn Storage>,
+        password: &Secret,
+        options: &KeyOptions,
+    ) -> Result<Self, VaultError> {
+        if Self::exists(&*storage)? {
+            return Err(VaultError::RepositoryExists {
+                location: storage.location(),
+            });
+        }
+        let mut folders: Vec<String> = (0..=255).map(|byte| format!("data/{byte:02x}")).collect();
+        for kind in [
+            FileKind::Key,
+            FileKind::Snapshot,
+            FileKind::Index,
+            FileKind::Lock,
+        ] {
+            folders.push(kind.folder().to_owned());
+        }
+        storage.create_folders(&folders)?;
+        let cipher = Cipher::new(KeyBytes::generate());
+        key::save(&*storage, cipher.key_bytes(), password, options)?;
+        let config = Config::generate();
+        config.save(&*storage, &cipher)?;
+        Ok(Self::assemble(storage, cipher, config))
+    }
+
+    /// Opens a repository with one of its passwords.
+    pub fn open(storage: Arc<dyn Storage>, password: &Secret) -> Result<Self, VaultError> {
+        if !Self::exists(&*storage)? {
+            return Err(VaultError::NotARepository {
+                location: storage.location(),
+            });
+        }
+        let cipher = Cipher::new(key::unlock(&*storage, password)?);
+        let config = Config::load(&*storage, &cipher)?;
+        Ok(Self::assemble(storage, cipher, config))
+    }
+
+    fn exists(storage: &dyn Storage) -> Result<bool, VaultError> {
+        match storage.size(FileKind::Config.folder()) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn assemble(storage: Arc<dyn Storage>, cipher: Cipher, config: Config) -> Self {
+        let chunker = Chunker::keyed(&cipher, ChunkSizes::DEFAULT);
+        Self {
+            inner: Arc::new(Inner {
+                storage,
+                cipher,
+                config,
+                chunker,
+            }),
+        }
+    }
+
+    /// What the repository is.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.inner.storage
+    }
+
+    /// The same repository through another storage, a wrapper around its own for example.
+    #[must_use]
+    pub fn with_storage(&self, storage: Arc<dyn Storage>) -> Self {
+        let key = self.inner.cipher.key_bytes().clone();
+        Self::assemble(storage, Cipher::new(key), self.inner.config.clone())
+    }
+
+    /// Cuts files into chunks, keyed by this repository.
+    #[must_use]
+    pub fn chunker(&self) -> &Chunker {
+        &self.inner.chunker
+    }
+
+    pub(crate) fn cipher(&self) -> &Cipher {
+        &self.inner.cipher
+    }
+
+    /// Adds a password.
+    pub fn add_key(&self, password: &Secret, options: &KeyOptions) -> Result<Id, VaultError> {
+        key::save(
+            &**self.storage(),
+            self.cipher().key_bytes(),
+            password,
+            options,
+        )
+    }
+
+    /// The ids of the files of one kind.
+    pub(crate) fn list(&self, kind: FileKind) -> Result<Vec<Id>, VaultError> {
+        let listed = self.storage().list(kind.folder())?;
+        Ok(listed
+            .iter()
+            .filter_map(|entry| kind.id_of(&entry.name))
+            .collect())
+    }
+
+    pub(crate) fn load_json(&self, kind: FileKind, id: &Id) -> Result<Vec<u8>, VaultError> {
+        unpacked::load(&**self.storage(), self.cipher(), kind, id)
+    }
+
+    pub(crate) fn save_json(&self, kind: FileKind, json: &[u8]) -> Result<Id, VaultError> {
+        unpacked::save(&**self.storage(), self.cipher(), kind, json)
+    }
+
+    /// One snapshot.
+    pub fn snapshot(&self, id: &Id) -> Result<Snapshot, VaultError> {
+        match self.load_json(FileKind::Snapshot, id) {
+            Ok(json) => Snapshot::decode(id, &json),
+            Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
+                Err(VaultError::SnapshotNotFound {
+                    pattern: id.to_hex(),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All snapshots, oldest first. One that cannot be read is an error of the whole.
+    pub fn snapshots(&self) -> Result<Vec<(Id, Snapshot)>, VaultError> {
+        let (snapshots, mut damaged) = self.snapshots_and_damage()?;
+        match damaged.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(snapshots),
+        }
+    }
+
+    /// All snapshots that can be read, oldest first, and those that cannot.
+    #[expect(
+        clippy::type_complexity,
+        reason = "two lists of pairs, named by the text above"
+    )]
+    pub fn snapshots_and_damage(
+        &self,
+    ) -> Result<(Vec<(Id, Snapshot)>, Vec<(Id, VaultError)>), VaultError> {
+        let (mut snapshots, mut damaged) = (Vec::new(), Vec::new());
+        for id in self.list(FileKind::Snapshot)? {
+            match self.snapshot(&id) {
+                Ok(snapshot) => snapshots.push((id, snapshot)),
+                // Removed by another program since it was listed.
+                Err(VaultError::SnapshotNotFound { .. }) => {}
+                Err(error) => damaged.push((id, error)),
+            }
+        }
+        snapshots.sort_by(|(id_a, a), (id_b, b)| (a.time, id_a).cmp(&(b.time, id_b)));
+        Ok((snapshots, damaged))
+    }
+
+    /// The snapshot that `pattern` names: `latest`, a whole id, or the beginning of one.
+    pub fn find_snapshot(&self, pattern: &str) -> Result<(Id, Snapshot), VaultError> {
+        let not_found = || VaultError::SnapshotNotFound {
+            pattern: pattern.to_owned(),
+        };
+        if pattern == LATEST {
+            return self.snapshots_and_damage()?.0.pop().ok_or_else(not_found);
+        }
+        if pattern.is_empty() {
+            return Err(not_found());
+        }
+        let wanted = pattern.to_ascii_lowercase();
+        let mut found = self.list(FileKind::Snapshot)?;
+        found.retain(|id| id.to_hex().starts_with(&wanted));
+        match found.as_slice() {
+            [] => Err(not_found()),
+            [id] => Ok((*id, self.snapshot(id)?)),
+            _ => Err(VaultError::SnapshotAmbiguous {
+                pattern: pattern.to_owned(),
+            }),
+        }
+    }
+
+    /// Removes a snapshot. Its blobs stay until a prune.
+    pub fn delete_snapshot(&self, id: &Id) -> Result<(), VaultError> {
+        match self.storage().delete(&FileKind::Snapshot.name(id)) {
+            Err(error) if error.kind == ErrorKind::NotFound => Err(VaultError::SnapshotNotFound {
+                pattern: id.to_hex(),
+            }),
+            other => Ok(other?),
+        }
+    }
+
+    /// The blobs of a pack by its own header, without any index.
+    pub fn read_pack_header(&self, pack: &Id) -> Result<Vec<PackedBlob>, VaultError> {
+        let storage = &**self.storage();
+        let size_bytes = storage.size(&FileKind::Pack.name(pack))?;
+        read_header(storage, self.cipher(), pack, size_bytes)
+    }
+
+    /// Reads all index files. One that cannot be read is an error of the whole: what it names would look missing.
+    pub fn load_index(&self) -> Result<Index, VaultError> {
+        let (index, mut damaged) = self.load_index_and_damage()?;
+        match damaged.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(index),
+        }
+    }
+
+    /// Reads all index files that can be read, and says which cannot.
+    pub fn load_index_and_damage(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
+        let ids = self.list(FileKind::Index)?;
+        // A mutex around the results: a thread holds it to append what it decoded outside.
+        let state = Mutex::new((ids.iter(), IndexBuilder::default(), Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..INDEX_THREADS.min(ids.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let Some(id) = state.lock().0.next() else {
+                            return;
+                        };
+                        let read = self
+                            .load_json(FileKind::Index, id)
+                            .and_then(|json| file::decode(id, &json));
+                        let (_, builder, damaged) = &mut *state.lock();
+                        match read {
+                            Ok(file) => add_file(builder, file),
+                            Err(error) => damaged.push((*id, error)),
+                        }
+                    }
+                });
+            }
+        });
+        let (_, builder, damaged) = state.into_inner();
+        Ok((builder.build(), damaged))
+    }
+}
+
+fn add_file(builder: &mut IndexBuilder, file: file::IndexFile) {
+    for pack in file.packs {
+        builder.add_pack(pack.id, pack.blobs);
+    }
+    for pack in file.marked_packs {
+        builder.add_marked_pack(pack);
+    }
+}

@@ -1,0 +1,138 @@
+//! Files that are not packs: snapshots, index files, locks and the config, sealed as a whole.
+//!
+//! The plaintext is JSON, or `0x02` followed by zstd of the JSON. The name of such a file is the SHA-256 of its stored
+//! bytes, so a wrong byte is seen before anything is decrypted.
+
+use std::io::Read;
+
+use storage::Storage;
+
+use crate::blob::COMPRESSION_LEVEL;
+use crate::crypto::Cipher;
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::layout::FileKind;
+
+/// First byte of a compressed plaintext; JSON begins with `{` or `[`.
+const COMPRESSED: u8 = 2;
+/// No honest file of this kind expands to more: it bounds what a forged one can make us allocate.
+const LARGEST_PLAINTEXT_BYTES: u64 = 1 << 30;
+
+/// Seals `json` and stores it under its hash.
+pub(crate) fn save(
+    storage: &dyn Storage,
+    cipher: &Cipher,
+    kind: FileKind,
+    json: &[u8],
+) -> Result<Id, VaultError> {
+    let sealed = seal(cipher, kind, json)?;
+    let id = Id::hash(&sealed);
+    storage.put(&kind.name(&id), &sealed)?;
+    Ok(id)
+}
+
+/// The stored form of `json`. The config stays readable for programs that do not know compression.
+pub(crate) fn seal(cipher: &Cipher, kind: FileKind, json: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let mut sealed = Vec::new();
+    match kind {
+        FileKind::Config => cipher.seal(json, &mut sealed),
+        _ => {
+            let mut plaintext = vec![COMPRESSED];
+            let compressed = zstd::bulk::compress(json, COMPRESSION_LEVEL)
+                .map_err(|error| VaultError::damaged(kind, "(new)", error))?;
+            plaintext.extend_from_slice(&compressed);
+            cipher.seal(&plaintext, &mut sealed);
+        }
+    }
+    Ok(sealed)
+}
+
+/// Reads the file, compares its hash with its name, opens it and gives the JSON.
+pub(crate) fn load(
+    storage: &dyn Storage,
+    cipher: &Cipher,
+    kind: FileKind,
+    id: &Id,
+) -> Result<Vec<u8>, VaultError> {
+    let sealed = storage.get(&kind.name(id))?;
+    if Id::hash(&sealed) != *id {
+        return Err(VaultError::damaged(
+            kind,
+            id,
+            "the content does not have this hash",
+        ));
+    }
+    open(cipher, kind, &id.to_hex(), &sealed)
+}
+
+/// The JSON in stored bytes.
+pub(crate) fn open(
+    cipher: &Cipher,
+    kind: FileKind,
+    name: &str,
+    sealed: &[u8],
+) -> Result<Vec<u8>, VaultError> {
+    let plaintext = cipher
+        .open(sealed)
+        .map_err(|error| VaultError::damaged(kind, name, error))?;
+    match plaintext.first() {
+        Some(b'{' | b'[') => Ok(plaintext),
+        Some(&COMPRESSED) => {
+            let failed = |error: std::io::Error| VaultError::damaged(kind, name, error);
+            let decoder = zstd::stream::Decoder::new(&plaintext[1..]).map_err(failed)?;
+            let mut json = Vec::new();
+            decoder
+                .take(LARGEST_PLAINTEXT_BYTES)
+                .read_to_end(&mut json)
+                .map_err(failed)?;
+            Ok(json)
+        }
+        _ => Err(VaultError::damaged(kind, name, "unknown encoding")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::{load, open, save, seal};
+    use crate::crypto::{Cipher, KeyBytes};
+    use crate::id::Id;
+    use crate::layout::FileKind;
+    use storage::{Memory, Storage};
+
+    #[test]
+    fn both_encodings_are_read() {
+        let cipher = Cipher::new(KeyBytes::generate());
+        for json in ["{}", "[1,2,3]"] {
+            let mut plain = Vec::new();
+            cipher.seal(json.as_bytes(), &mut plain);
+            let packed = seal(&cipher, FileKind::Snapshot, json.as_bytes()).unwrap();
+            for sealed in [plain, packed] {
+                assert_eq!(
+                    open(&cipher, FileKind::Snapshot, "x", &sealed).unwrap(),
+                    json.as_bytes()
+                );
+            }
+        }
+        for wrong in [&b""[..], b"\x02", b"\x02rubbish", b"\x03{}", b"x"] {
+            let mut sealed = Vec::new();
+            cipher.seal(wrong, &mut sealed);
+            assert!(
+                open(&cipher, FileKind::Snapshot, "x", &sealed).is_err(),
+                "{wrong:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_under_a_wrong_name_is_refused() {
+        let cipher = Cipher::new(KeyBytes::generate());
+        let storage = Memory::new();
+        let id = save(&storage, &cipher, FileKind::Lock, b"{}").unwrap();
+        assert_eq!(load(&storage, &cipher, FileKind::Lock, &id).unwrap(), b"{}");
+        let other = Id::hash(b"other");
+        let bytes = storage.get(&FileKind::Lock.name(&id)).unwrap();
+        storage.overwrite(&FileKind::Lock.name(&other), bytes);
+        assert!(load(&storage, &cipher, FileKind::Lock, &other).is_err());
+    }
+}

@@ -1,0 +1,91 @@
+//! Packs on the storage that no index names: what a backup left that was killed before its index was written.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use storage::ErrorKind;
+
+use super::Writer;
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::index::file::IndexedPack;
+use crate::layout::FileKind;
+use crate::pack::header_of;
+
+/// Larger files are left alone: no program makes such packs, and a pack is read into memory whole.
+const LARGEST_PACK_BYTES: u64 = 1 << 30;
+/// Packs read at once, each whole in memory.
+const THREAD_COUNT: usize = 4;
+
+impl Writer {
+    /// Takes over packs that no index names, so that a backup goes on where a killed one ended. Says how many.
+    ///
+    /// Each is read whole and compared with its name, since nothing else vouches for it; one that is damaged is left
+    /// where it is and never referred to. A pack that holds nothing new is left too, as are packs that another program
+    /// marked for deletion. Taking over a pack of a backup that runs beside this one does no harm: both will name it.
+    pub fn adopt_unindexed_packs(&self) -> Result<usize, VaultError> {
+        self.core.poison.check()?;
+        let repository = &self.core.repository;
+        let mut known: HashSet<Id> = self.core.pending.pack_ids().into_iter().collect();
+        known.extend(self.core.index.packs());
+        known.extend(self.core.index.marked_packs());
+        let candidates: Vec<Id> = repository
+            .storage()
+            .list(FileKind::Pack.folder())?
+            .iter()
+            .filter(|listed| listed.size_bytes <= LARGEST_PACK_BYTES)
+            .filter_map(|listed| {
+                let id = FileKind::Pack.id_of(&listed.name)?;
+                (listed.name == FileKind::Pack.name(&id) && !known.contains(&id)).then_some(id)
+            })
+            .collect();
+        let (next, adopted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let run = || -> Result<(), VaultError> {
+            while let Some(id) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if self.adopt(id)? {
+                    adopted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREAD_COUNT.min(candidates.len()))
+                .map(|_| scope.spawn(run))
+                .collect();
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|_| {
+                    Err(VaultError::Thread {
+                        reason: "a reader of packs ended early".to_owned(),
+                    })
+                })
+            })
+        })?;
+        Ok(adopted.into_inner())
+    }
+
+    fn adopt(&self, id: &Id) -> Result<bool, VaultError> {
+        let repository = &self.core.repository;
+        let bytes = match repository.storage().get(&FileKind::Pack.name(id)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if Id::hash(&bytes) != *id {
+            return Ok(false);
+        }
+        let Ok(blobs) = header_of(repository.cipher(), id, &bytes) else {
+            return Ok(false);
+        };
+        let mut has_new = false;
+        for blob in &blobs {
+            if !self.core.index.contains(blob.kind, &blob.id) {
+                has_new |= self.core.claims.claim(blob.kind, blob.id);
+            }
+        }
+        if has_new {
+            let ready = self.core.pending.add(IndexedPack { id: *id, blobs });
+            self.core.write_index(ready)?;
+        }
+        Ok(has_new)
+    }
+}

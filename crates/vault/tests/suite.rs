@@ -1,0 +1,10 @@
+//! The vault from outside: against stock restic, against failing storages, against damage.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+#[path = "suite/faults.rs"]
+mod faults;
+#[path = "suite/golden.rs"]
+mod golden;
+#[path = "suite/sample.rs"]
+mod sample;
