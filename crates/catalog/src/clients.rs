@@ -1,0 +1,296 @@
+//! Clients: agents on hosts, and the instance ids of those hosts.
+
+use model::{AccountId, ClientId, ClientStatus, InstanceId, Timestamp};
+use rusqlite::{Connection, Row, params};
+
+use crate::access_keys::{self, NewAccessKey};
+use crate::conditions::{Conditions, change, first};
+use crate::db::Catalog;
+use crate::error::{CatalogError, Entity};
+use crate::records::{Client, Page, PageRequest, Sealed};
+use crate::row::RowReader;
+use crate::words::{AccessKeyKind, ClientType};
+
+/// What an agent says about itself when it registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The client that it was before, when it remembers.
+    pub client_id: Option<ClientId>,
+    /// The machine as it names itself; stays the same across restarts and reinstalls.
+    pub machine_id: String,
+    /// What kind of client.
+    pub client_type: ClientType,
+    /// The host's name.
+    pub hostname: String,
+    /// `linux`, …
+    pub os_type: String,
+    /// `x86_64`, …
+    pub arch_type: String,
+    /// The agent's version.
+    pub client_version: String,
+    /// The address it called from, when known.
+    pub private_ipv4: Option<String>,
+    /// The id of the key that it is to use from now on.
+    pub agent_key_id: String,
+    /// That key's secret, sealed.
+    pub sealed_agent_secret: Sealed,
+}
+
+/// A client that is known only from the snapshots it made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdoptedClient {
+    /// The id it had.
+    pub client_id: ClientId,
+    /// The instance id it had.
+    pub instance_id: InstanceId,
+    /// The host's name.
+    pub hostname: String,
+}
+
+/// What DescribeBackupClients may ask for; an absent member does not matter, an empty list matches nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(missing_docs, reason = "the names are the API's")]
+pub struct ClientFilter {
+    pub client_type: Option<String>,
+    pub client_ids: Option<Vec<String>>,
+    pub instance_ids: Option<Vec<String>>,
+    pub statuses: Option<Vec<String>>,
+    pub hostnames: Option<Vec<String>>,
+}
+
+/// Clients, each with whether a plan that is not disabled protects its instance.
+const TABLE: &str = "(SELECT c.*, EXISTS (SELECT 1 FROM plans p WHERE p.account_id = c.account_id \
+                     AND p.instance_id = c.instance_id AND p.disabled = 0) AS is_protected FROM clients c) AS seen";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
+    Ok(Client {
+        client_id: row.parsed("client_id")?,
+        account_id: row.parsed("account_id")?,
+        instance_id: row.parsed("instance_id")?,
+        machine_id: row.get("machine_id")?,
+        client_type: row.parsed("client_type")?,
+        hostname: row.get("hostname")?,
+        os_type: row.get("os_type")?,
+        arch_type: row.get("arch_type")?,
+        client_version: row.get("client_version")?,
+        private_ipv4: row.get("private_ipv4")?,
+        status: row.parsed("status")?,
+        created_time: row.time("created_time")?,
+        updated_time: row.time("updated_time")?,
+        last_heart_beat_time: row.time("last_heart_beat_time")?,
+        is_protected: row.flag("is_protected")?,
+    })
+}
+
+fn by(
+    connection: &Connection,
+    account_id: &AccountId,
+    column: &str,
+    value: &str,
+) -> Result<Option<Client>, CatalogError> {
+    let sql = format!("SELECT * FROM {TABLE} WHERE account_id = ? AND {column} = ?");
+    first(
+        connection,
+        "read a client",
+        &sql,
+        [account_id.as_str(), value],
+        read,
+    )
+}
+
+/// Registers an agent: the client it was before (by its id, else by its machine), or a new one with a new instance id.
+/// Its new key replaces the former one.
+pub fn register(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    registration: &Registration,
+    now: Timestamp,
+) -> Result<Client, CatalogError> {
+    let operation = "register a client";
+    catalog.write(operation, |tx| {
+        let same_machine = by(tx, account_id, "machine_id", &registration.machine_id)?;
+        let known = match &registration.client_id {
+            Some(client_id) => by(tx, account_id, "client_id", client_id.as_str())?,
+            None => None,
+        };
+        let client_id = match (known, same_machine) {
+            (Some(known), None) => {
+                // The host got a new machine id, but kept the agent's state.
+                let sql = "UPDATE clients SET machine_id = ? WHERE client_id = ?";
+                change(tx, operation, sql, params![registration.machine_id, known.client_id.as_str()])?;
+                known.client_id
+            }
+            (Some(known), Some(_)) => known.client_id,
+            (None, Some(same)) => same.client_id,
+            (None, None) => insert(catalog, tx, account_id, registration, now)?,
+        };
+        let sql = "UPDATE clients SET client_type = ?, hostname = ?, os_type = ?, arch_type = ?, client_version = ?, \
+                   private_ipv4 = ?, status = 'ACTIVATED', updated_time = ?, last_heart_beat_time = ? \
+                   WHERE client_id = ?";
+        let values = params![
+            registration.client_type.as_str(),
+            registration.hostname,
+            registration.os_type,
+            registration.arch_type,
+            registration.client_version,
+            registration.private_ipv4,
+            now.0,
+            now.0,
+            client_id.as_str()
+        ];
+        change(tx, operation, sql, values)?;
+        let old_keys = "DELETE FROM access_keys WHERE client_id = ? AND kind = 'AGENT'";
+        change(tx, operation, old_keys, [client_id.as_str()])?;
+        let key = NewAccessKey {
+            access_key_id: registration.agent_key_id.clone(),
+            kind: AccessKeyKind::Agent,
+            client_id: Some(client_id.clone()),
+            sealed_secret: registration.sealed_agent_secret.clone(),
+        };
+        access_keys::insert(tx, account_id, &key, now)?;
+        by(tx, account_id, "client_id", client_id.as_str())?
+            .ok_or_else(|| CatalogError::not_found(Entity::Client, &client_id))
+    })
+}
+
+fn insert(
+    catalog: &Catalog,
+    tx: &Connection,
+    account_id: &AccountId,
+    registration: &Registration,
+    now: Timestamp,
+) -> Result<ClientId, CatalogError> {
+    let (micros, entropy) = catalog.new_id(now);
+    let client_id = ClientId::new(micros, entropy);
+    let (micros, entropy) = catalog.new_id(now);
+    let instance_id = InstanceId::new(micros, entropy);
+    let sql = "INSERT INTO clients (client_id, account_id, instance_id, machine_id, client_type, hostname, os_type, \
+               arch_type, client_version, status, created_time, updated_time, last_heart_beat_time) \
+               VALUES (?, ?, ?, ?, ?, '', '', '', '', ?, ?, ?, ?)";
+    let values = params![
+        client_id.as_str(),
+        account_id.as_str(),
+        instance_id.as_str(),
+        registration.machine_id,
+        registration.client_type.as_str(),
+        ClientStatus::Registered.as_str(),
+        now.0,
+        now.0,
+        now.0
+    ];
+    change(tx, "register a client", sql, values)?;
+    Ok(client_id)
+}
+
+/// The client. `NotFound` when it is another account's.
+pub fn get(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+) -> Result<Client, CatalogError> {
+    catalog.read("read a client", |tx| {
+        by(tx, account_id, "client_id", client_id.as_str())?
+            .ok_or_else(|| CatalogError::not_found(Entity::Client, client_id))
+    })
+}
+
+/// The client of an instance, if the account has it.
+pub fn find_by_instance(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    instance_id: &InstanceId,
+) -> Result<Option<Client>, CatalogError> {
+    catalog.read("read a client", |tx| {
+        by(tx, account_id, "instance_id", instance_id.as_str())
+    })
+}
+
+/// A page of the account's clients, newest first (DescribeBackupClients).
+pub fn list(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    filter: &ClientFilter,
+    page: PageRequest,
+) -> Result<Page<Client>, CatalogError> {
+    catalog.read("list clients", |tx| {
+        let mut conditions = Conditions::equal("account_id", account_id.as_str());
+        conditions.and_equal("client_type", filter.client_type.as_deref());
+        conditions.and_in("client_id", filter.client_ids.as_deref());
+        conditions.and_in("instance_id", filter.instance_ids.as_deref());
+        conditions.and_in("status", filter.statuses.as_deref());
+        conditions.and_in("hostname", filter.hostnames.as_deref());
+        conditions.page(
+            tx,
+            "list clients",
+            (TABLE, "created_time DESC, client_id DESC"),
+            page,
+            read,
+        )
+    })
+}
+
+/// Writes a client that was found in an adopted vault, DEACTIVATED; one with its id or instance id is left alone. When
+/// its agent registers again with the client id that it remembers, it has its old ids.
+pub fn adopt(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client: &AdoptedClient,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let operation = "adopt a client";
+    catalog.write(operation, |tx| {
+        let known = by(tx, account_id, "client_id", client.client_id.as_str())?
+            .or(by(tx, account_id, "instance_id", client.instance_id.as_str())?);
+        if known.is_some() {
+            return Ok(());
+        }
+        let sql = "INSERT INTO clients (client_id, account_id, instance_id, machine_id, client_type, hostname, \
+                   os_type, arch_type, client_version, status, created_time, updated_time, last_heart_beat_time) \
+                   VALUES (?, ?, ?, ?, ?, ?, 'linux', '', '', ?, ?, ?, 0) ON CONFLICT DO NOTHING";
+        let values = params![
+            client.client_id.as_str(),
+            account_id.as_str(),
+            client.instance_id.as_str(),
+            // No machine names itself so: the first registration puts the true one in its place.
+            format!("adopted:{}", client.client_id),
+            ClientType::Ecs.as_str(),
+            client.hostname,
+            ClientStatus::Deactivated.as_str(),
+            now.0,
+            now.0
+        ];
+        change(tx, operation, sql, values)?;
+        Ok(())
+    })
+}
+
+/// Notes that a client was heard of. Not synced.
+pub fn heartbeat(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let operation = "note a heartbeat";
+    let sql = "UPDATE clients SET last_heart_beat_time = ?, status = 'ACTIVATED' WHERE account_id = ? AND client_id = ?";
+    let values = params![now.0, account_id.as_str(), client_id.as_str()];
+    catalog.write_relaxed(operation, |tx| match change(tx, operation, sql, values)? {
+        0 => Err(CatalogError::not_found(Entity::Client, client_id)),
+        _ => Ok(()),
+    })
+}
+
+/// Turns clients that were last heard of before `heard_before` from ACTIVATED to DEACTIVATED, of all accounts; says how
+/// many.
+pub fn deactivate_silent(
+    catalog: &Catalog,
+    heard_before: Timestamp,
+    now: Timestamp,
+) -> Result<usize, CatalogError> {
+    let operation = "deactivate clients";
+    let sql = "UPDATE clients SET status = 'DEACTIVATED', updated_time = ? \
+               WHERE status = 'ACTIVATED' AND last_heart_beat_time < ?";
+    catalog.write(operation, |tx| {
+        change(tx, operation, sql, params![now.0, heard_before.0])
+    })
+}

@@ -1,0 +1,382 @@
+//! Backup jobs: created with their work, ended with their snapshot, each in one transaction. Questions over the whole
+//! history are in [`query`](self::query()).
+
+mod query;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use query::query;
+pub(crate) use query::{add_filter, add_test};
+
+use model::schedule::{Due, SkipReason, due};
+use model::{AccountId, JobId, JobStatus, PlanId, Schedule, Timestamp, VaultStatus};
+use rusqlite::Connection;
+
+use crate::conditions::first;
+use crate::db::Catalog;
+use crate::error::{CatalogError, Entity};
+use crate::item_errors;
+use crate::plans;
+use crate::records::{Job, Plan, Progress, Work};
+use crate::row::RowReader;
+use crate::snapshots::{self, SnapshotReport};
+use crate::vaults;
+use crate::words::{TriggerMode, WorkKind};
+use crate::work::{self, Claim, FinishAnswer, NewWork};
+
+/// Jobs that have not ended, in the words of the index `jobs_active`.
+const ACTIVE: &str = "status IN ('CREATED', 'QUEUED', 'RUNNING', 'CANCELING')";
+
+/// What became of a scheduled run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scheduled {
+    /// The job was created.
+    Started(Box<Job>),
+    /// The run came due, and was skipped.
+    Skipped(SkipReason),
+    /// The run is not this plan's next one any more (another scheduler was faster, the plan changed or went), or its
+    /// time has not come.
+    NotDue,
+}
+
+/// The end of a job as its agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishJob {
+    /// The job's id.
+    pub work_id: String,
+    /// The epoch of the lease.
+    pub epoch: i64,
+    /// COMPLETE, PARTIAL_COMPLETE, FAILED or CANCELED.
+    pub outcome: JobStatus,
+    /// Why it failed, or what is wrong with its result.
+    pub message: Option<String>,
+    /// How far it came.
+    pub progress: Progress,
+    /// The snapshot, with COMPLETE and PARTIAL_COMPLETE and only then.
+    pub snapshot: Option<SnapshotReport>,
+    /// The epoch under which the snapshot was made, when it was an earlier one: its error list counts.
+    pub error_epoch: Option<i64>,
+}
+
+/// Creates a job of a plan at a caller's wish (ExecuteBackupPlan), with its work. It is CREATED and
+/// dispatch does the rest; in a vault that could not be made it is FAILED at once.
+pub fn create(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+    now: Timestamp,
+) -> Result<Job, CatalogError> {
+    catalog.write("create a job", |tx| {
+        let plan = plans::require(tx, account_id, plan_id)?;
+        insert_for_plan(catalog, tx, &plan, TriggerMode::Manual, now)
+    })
+}
+
+/// Decides about the run `planned` of a plan ([`plans::due`] found it) and moves the plan on to its next run, in one
+/// transaction: a run starts at most once and never while the plan's former job goes on.
+pub fn create_scheduled(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+    planned: Timestamp,
+    now: Timestamp,
+) -> Result<Scheduled, CatalogError> {
+    catalog.write("create a scheduled job", |tx| {
+        let plan = match plans::require(tx, account_id, plan_id) {
+            Ok(plan) => plan,
+            Err(CatalogError::NotFound { .. }) => return Ok(Scheduled::NotDue),
+            Err(error) => return Err(error),
+        };
+        let schedule = plan
+            .spec
+            .schedule
+            .as_deref()
+            .map(Schedule::parse)
+            .transpose()?;
+        let (false, Some(schedule), Some(next)) = (plan.disabled, schedule, plan.next_run_time)
+        else {
+            return Ok(Scheduled::NotDue);
+        };
+        if next != planned {
+            return Ok(Scheduled::NotDue);
+        }
+        let is_running = active(tx, account_id, plan_id)?.is_some();
+        match due(&schedule, planned, is_running, now) {
+            Due::Wait => Ok(Scheduled::NotDue),
+            Due::Skip { reason, next } => {
+                plans::set_next_run(tx, plan_id, next)?;
+                Ok(Scheduled::Skipped(reason))
+            }
+            Due::Run { next } => {
+                plans::set_next_run(tx, plan_id, next)?;
+                let job = insert_for_plan(catalog, tx, &plan, TriggerMode::Schedule, now)?;
+                Ok(Scheduled::Started(Box::new(job)))
+            }
+        }
+    })
+}
+
+fn insert_for_plan(
+    catalog: &Catalog,
+    tx: &Connection,
+    plan: &Plan,
+    trigger: TriggerMode,
+    now: Timestamp,
+) -> Result<Job, CatalogError> {
+    let account_id = &plan.account_id;
+    let spec = &plan.spec;
+    let Some(vault_id) = &spec.vault_id else {
+        return Err(CatalogError::PlanIncomplete {
+            plan_id: plan.plan_id.to_string(),
+            missing: "vault",
+        });
+    };
+    let vault = vaults::require(tx, account_id, vault_id)?;
+    let (job_id, created_time) = store::next_id(tx, account_id, now)?;
+    let job = Job {
+        account_id: account_id.clone(),
+        job_id,
+        job_name: spec.plan_name.clone(),
+        region_id: spec.region_id.clone(),
+        source_type: spec.source_type,
+        backup_type: spec.backup_type.clone(),
+        status: JobStatus::Created,
+        vault_id: Some(vault_id.clone()),
+        plan_id: Some(plan.plan_id.clone()),
+        client_id: spec.client_id.clone(),
+        instance_id: spec.instance_id.clone(),
+        bucket: spec.bucket.clone(),
+        file_system_id: spec.file_system_id.clone(),
+        instance_name: spec.instance_name.clone(),
+        parent_id: None,
+        trigger_mode: Some(trigger),
+        paths: spec.paths.clone(),
+        include: spec.include.clone(),
+        exclude: spec.exclude.clone(),
+        speed_limit: spec.speed_limit.clone(),
+        options: spec.options.clone(),
+        retention: spec.retention,
+        source_fields: spec.source_fields.clone(),
+        created_time,
+        start_time: None,
+        complete_time: None,
+        updated_time: created_time,
+        progress: Progress::default(),
+        error_message: None,
+    };
+    store::insert(tx, &job)?;
+    let new = NewWork {
+        work_id: job.job_id.as_str(),
+        kind: WorkKind::Backup,
+        account_id,
+        client_id: spec.client_id.as_ref(),
+        vault_id,
+        serial_key: Some(plan.plan_id.as_str()),
+    };
+    work::insert(catalog, tx, &new, now)?;
+    plans::set_latest_execute(tx, &plan.plan_id, &job.job_id)?;
+    if vault.status == VaultStatus::Error {
+        // It would wait for ever, and keep the plan's later runs from starting.
+        let reason = vault.status_message.as_deref().unwrap_or("unknown reason");
+        work::fail_waiting(
+            tx,
+            vault_id,
+            &format!("the vault could not be made: {reason}"),
+            now,
+        )?;
+        return require(tx, account_id, &job.job_id);
+    }
+    Ok(job)
+}
+
+/// Writes a job that has ended, as it is and without work: history that comes from elsewhere. Its vault, plan and client
+/// need not exist. `AlreadyExists` when the account has a job with this id.
+pub fn import(catalog: &Catalog, job: &Job) -> Result<(), CatalogError> {
+    catalog.write("import a job", |tx| {
+        if !job.status.is_final() {
+            return Err(CatalogError::Transition {
+                entity: Entity::Job,
+                id: job.job_id.to_string(),
+                from: job.status,
+                to: JobStatus::Complete,
+            });
+        }
+        if store::find(tx, &job.account_id, &job.job_id)?.is_some() {
+            return Err(CatalogError::AlreadyExists {
+                entity: Entity::Job,
+                id: job.job_id.to_string(),
+            });
+        }
+        store::insert(tx, job)
+    })
+}
+
+/// The job. `NotFound` when it is another account's.
+pub fn get(catalog: &Catalog, account_id: &AccountId, job_id: &JobId) -> Result<Job, CatalogError> {
+    catalog.read("read a job", |tx| require(tx, account_id, job_id))
+}
+
+fn require(tx: &Connection, account_id: &AccountId, job_id: &JobId) -> Result<Job, CatalogError> {
+    store::find(tx, account_id, job_id)?.ok_or_else(|| CatalogError::not_found(Entity::Job, job_id))
+}
+
+/// The job of a plan that was created last, if any.
+pub fn latest_of_plan(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+) -> Result<Option<Job>, CatalogError> {
+    let sql = "SELECT * FROM jobs WHERE account_id = ? AND plan_id = ? ORDER BY created_time DESC, job_id DESC LIMIT 1";
+    catalog.read("read a job", |tx| {
+        first(
+            tx,
+            "read a job",
+            sql,
+            [account_id.as_str(), plan_id.as_str()],
+            store::read,
+        )
+    })
+}
+
+/// The oldest job of a plan that has not ended, if any.
+pub fn active_of_plan(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+) -> Result<Option<Job>, CatalogError> {
+    catalog.read("read a job", |tx| match active(tx, account_id, plan_id)? {
+        Some(job_id) => store::find(tx, account_id, &job_id),
+        None => Ok(None),
+    })
+}
+
+pub(crate) fn active(
+    tx: &Connection,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+) -> Result<Option<JobId>, CatalogError> {
+    let sql = format!(
+        "SELECT job_id FROM jobs WHERE account_id = ? AND plan_id = ? AND {ACTIVE} ORDER BY job_id LIMIT 1"
+    );
+    first(
+        tx,
+        "read a job",
+        &sql,
+        [account_id.as_str(), plan_id.as_str()],
+        |row| row.parsed("job_id"),
+    )
+}
+
+/// Asks for the end of a job (CancelBackupJob): CANCELED at once when no agent holds it, else CANCELING. A job that has
+/// ended is a `Transition` error.
+pub fn cancel(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    job_id: &JobId,
+    now: Timestamp,
+) -> Result<JobStatus, CatalogError> {
+    catalog.write("cancel a job", |tx| {
+        work::request_cancel(tx, WorkKind::Backup, account_id, job_id.as_str(), now)
+    })
+}
+
+/// Notes how far a job is; `false` means that the lease is gone. Not synced. [`work::extend_leases`] does the same for
+/// many at once.
+pub fn update_progress(
+    catalog: &Catalog,
+    work_id: &str,
+    epoch: i64,
+    progress: &Progress,
+    now: Timestamp,
+) -> Result<bool, CatalogError> {
+    catalog.write_relaxed("note progress", |tx| {
+        match work::held(tx, work_id, epoch)? {
+            Some(work) => work::write_progress(tx, &work, progress, now).map(|()| true),
+            None => Ok(false),
+        }
+    })
+}
+
+/// Ends a job: its state and numbers, its snapshot, its vault's usage, its plan's latest job and its work, all or none.
+pub fn finish(
+    catalog: &Catalog,
+    report: &FinishJob,
+    now: Timestamp,
+) -> Result<FinishAnswer, CatalogError> {
+    catalog.write("finish a job", |tx| {
+        let work = match work::claim(tx, &[WorkKind::Backup], &report.work_id, report.epoch)? {
+            Claim::Mine(work) => work,
+            Claim::Answer(answer) => return Ok(answer),
+        };
+        check_report(report)?;
+        let mut progress = report.progress;
+        if report.outcome.has_result() {
+            progress.progress = 10_000;
+        }
+        work::write_progress(tx, &work, &progress, now)?;
+        item_errors::settle(tx, &work, report.error_epoch.unwrap_or(report.epoch), now)?;
+        work::close(tx, &work, report.outcome, report.message.as_deref(), now)?;
+        if let Some(snapshot) = &report.snapshot {
+            let job = of_work(tx, &work)?;
+            snapshots::insert_for_job(catalog, tx, &job, snapshot, now)?;
+        }
+        vaults::add_usage(
+            tx,
+            &work.vault_id,
+            progress.bytes_done,
+            progress.actual_bytes,
+            now,
+        )?;
+        Ok(FinishAnswer::Accepted)
+    })
+}
+
+fn check_report(report: &FinishJob) -> Result<(), CatalogError> {
+    let bad = |detail| {
+        let (work_id, outcome) = (report.work_id.clone(), report.outcome);
+        Err(CatalogError::BadReport {
+            work_id,
+            outcome,
+            detail,
+        })
+    };
+    match report.outcome {
+        JobStatus::Complete | JobStatus::PartialComplete if report.snapshot.is_none() => {
+            bad("no snapshot")
+        }
+        JobStatus::Failed | JobStatus::Canceled if report.snapshot.is_some() => bad("a snapshot"),
+        JobStatus::Complete
+        | JobStatus::PartialComplete
+        | JobStatus::Failed
+        | JobStatus::Canceled => Ok(()),
+        _ => bad("a backup job"),
+    }
+}
+
+fn of_work(tx: &Connection, work: &Work) -> Result<Job, CatalogError> {
+    let job_id = JobId::parse(&work.work_id)
+        .map_err(|_| CatalogError::not_found(Entity::Job, &work.work_id))?;
+    require(tx, &work.account_id, &job_id)
+}
+
+/// What follows when a job has ended, however it did.
+pub(crate) fn ended(tx: &Connection, work: &Work) -> Result<(), CatalogError> {
+    let job = of_work(tx, work)?;
+    match &job.plan_id {
+        Some(plan_id) => plans::set_latest_finish(tx, plan_id, &job.job_id),
+        None => Ok(()),
+    }
+}
+
+/// How many jobs of the account have not ended.
+pub fn count_active(catalog: &Catalog, account_id: &AccountId) -> Result<u64, CatalogError> {
+    let operation = "count jobs";
+    let sql = format!("SELECT COUNT(*) AS n FROM jobs WHERE account_id = ? AND {ACTIVE}");
+    let count = catalog.read(operation, |tx| {
+        first(tx, operation, &sql, [account_id.as_str()], |row| {
+            row.get::<_, i64>("n")
+        })
+    })?;
+    Ok(count.unwrap_or_default().unsigned_abs())
+}

@@ -1,0 +1,50 @@
+//! The catalog: every record of the control side, in SQLite. The only SQL of the program.
+//!
+//! A [`Catalog`] is opened once and shared by all threads. Every public function of the modules below is one
+//! transaction: it happens whole or not at all, and what it wrote is durable when it returns, except for progress
+//! and heartbeats, which survive a crash of the program but may be lost with the power. Functions that concern an
+//! account take its [`AccountId`](model::AccountId) and see nothing of the others. No function reads a clock: callers
+//! pass `now`. The catalog never calls the network and never opens a secret: it keeps sealed bytes.
+//!
+//! Where it sits: handlers of the server call one function each; the scheduler calls [`plans::due`] and
+//! [`jobs::create_scheduled`]; dispatch calls [`work`] and the `finish` of [`jobs`], [`restores`] and [`tasks`].
+//!
+//! The life of a job: [`jobs::create`] writes the job (CREATED) and its work (QUEUED) together: from then on it will
+//! run, whatever crashes. [`work::lease_next`] gives it to an agent under a new epoch (RUNNING). Lost leases
+//! ([`work::expire_leases`], [`work::release_run`]) turn it back to QUEUED. [`jobs::finish`] ends it, writes its snapshot
+//! and closes the work in one transaction; any report under an older epoch changes nothing.
+//!
+//! Modules in reading order: [`records`] (rows as values), [`words`], [`error`], [`db`] (connections and transactions),
+//! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`vaults`],
+//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`restores`], [`tasks`], [`work`].
+
+pub mod access_keys;
+pub mod accounts;
+pub mod clients;
+mod conditions;
+pub mod db;
+pub mod error;
+pub mod item_errors;
+pub mod jobs;
+mod migrations;
+pub mod plans;
+pub mod records;
+pub mod restores;
+mod row;
+pub mod snapshots;
+pub mod tasks;
+#[cfg(test)]
+mod tests;
+pub mod vaults;
+pub mod words;
+pub mod work;
+
+pub use db::{Catalog, CatalogOptions};
+pub use error::{CatalogError, Entity};
+pub use records::{
+    AccessKey, Account, Client, ItemError, Job, Page, PageRequest, Plan, PlanSpec, Progress,
+    RestoreJob, Sealed, Snapshot, SourceFields, TargetFields, Task, Vault, VaultCounts, Work,
+};
+pub use words::{
+    AccessKeyKind, AccessKeyStatus, ClientType, TaskKind, TriggerMode, WorkKind, WorkState,
+};

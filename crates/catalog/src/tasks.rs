@@ -1,0 +1,199 @@
+//! Tasks: work of the service itself that an agent runs. Making a vault's repository, removing it, deleting a snapshot.
+//! What the end of a task means for the catalog is decided here, in the transaction that ends it.
+
+use model::{AccountId, ClientId, JobStatus, SnapshotId, TaskId, Timestamp, VaultId, VaultStatus};
+use rusqlite::{Connection, Row, params};
+
+use crate::conditions::{change, first};
+use crate::db::Catalog;
+use crate::error::{CatalogError, Entity};
+use crate::records::Task;
+use crate::row::RowReader;
+use crate::words::{TaskKind, WorkKind};
+use crate::work::{self, Claim, FinishAnswer, NewWork};
+use crate::{snapshots, vaults};
+
+/// What a task works on.
+pub(crate) struct Target<'a> {
+    pub(crate) vault_id: &'a VaultId,
+    pub(crate) snapshot: Option<(&'a SnapshotId, &'a str)>,
+}
+
+/// The end of a task as its agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishTask {
+    /// The task's id.
+    pub work_id: String,
+    /// The epoch of the lease.
+    pub epoch: i64,
+    /// COMPLETE, FAILED or CANCELED.
+    pub outcome: JobStatus,
+    /// Why it failed.
+    pub message: Option<String>,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Task> {
+    Ok(Task {
+        task_id: row.parsed("task_id")?,
+        account_id: row.parsed("account_id")?,
+        kind: row.parsed("kind")?,
+        status: row.parsed("status")?,
+        vault_id: row.parsed("vault_id")?,
+        snapshot_id: row.parsed_opt("snapshot_id")?,
+        snapshot_hash: row.get("snapshot_hash")?,
+        progress: row.get("progress")?,
+        message: row.get("message")?,
+        created_time: row.time("created_time")?,
+        updated_time: row.time("updated_time")?,
+        completed_time: row.time_opt("completed_time")?,
+    })
+}
+
+fn require(
+    tx: &Connection,
+    account_id: &AccountId,
+    task_id: &TaskId,
+) -> Result<Task, CatalogError> {
+    let sql = "SELECT * FROM tasks WHERE account_id = ? AND task_id = ?";
+    first(
+        tx,
+        "read a task",
+        sql,
+        [account_id.as_str(), task_id.as_str()],
+        read,
+    )?
+    .ok_or_else(|| CatalogError::not_found(Entity::Task, task_id))
+}
+
+/// Writes a task and its work.
+pub(crate) fn insert(
+    catalog: &Catalog,
+    tx: &Connection,
+    account_id: &AccountId,
+    kind: TaskKind,
+    target: &Target<'_>,
+    client_id: Option<&ClientId>,
+    now: Timestamp,
+) -> Result<TaskId, CatalogError> {
+    let (micros, entropy) = catalog.new_id(now);
+    let task_id = TaskId::new(micros, entropy);
+    let sql = "INSERT INTO tasks (task_id, account_id, kind, status, vault_id, snapshot_id, snapshot_hash, progress, \
+               created_time, updated_time) VALUES (?, ?, ?, 'CREATED', ?, ?, ?, 0, ?, ?)";
+    let values = params![
+        task_id.as_str(),
+        account_id.as_str(),
+        kind.as_str(),
+        target.vault_id.as_str(),
+        target.snapshot.map(|(id, _)| id.as_str()),
+        target.snapshot.map(|(_, hash)| hash),
+        now.0,
+        now.0
+    ];
+    change(tx, "create a task", sql, values)?;
+    let new = NewWork {
+        work_id: task_id.as_str(),
+        kind: kind.into(),
+        account_id,
+        client_id,
+        vault_id: target.vault_id,
+        serial_key: None,
+    };
+    work::insert(catalog, tx, &new, now)?;
+    Ok(task_id)
+}
+
+/// The task. `NotFound` when it is another account's.
+pub fn get(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    task_id: &TaskId,
+) -> Result<Task, CatalogError> {
+    catalog.read("read a task", |tx| require(tx, account_id, task_id))
+}
+
+pub(crate) fn write_progress(
+    tx: &Connection,
+    task_id: &TaskId,
+    percent: i64,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let sql = "UPDATE tasks SET progress = ?, updated_time = ? WHERE task_id = ?";
+    change(
+        tx,
+        "note progress",
+        sql,
+        params![percent, now.0, task_id.as_str()],
+    )?;
+    Ok(())
+}
+
+/// Ends a task, and does in the same transaction what that means: a made vault is CREATED (or ERROR, and the jobs that
+/// wait for it FAIL), a removed vault or snapshot is forgotten. A snapshot that could not be deleted is shown again.
+pub fn finish(
+    catalog: &Catalog,
+    report: &FinishTask,
+    now: Timestamp,
+) -> Result<FinishAnswer, CatalogError> {
+    let kinds = [
+        WorkKind::CreateVault,
+        WorkKind::DeleteVault,
+        WorkKind::DeleteSnapshot,
+    ];
+    catalog.write("finish a task", |tx| {
+        let work = match work::claim(tx, &kinds, &report.work_id, report.epoch)? {
+            Claim::Mine(work) => work,
+            Claim::Answer(answer) => return Ok(answer),
+        };
+        if !matches!(
+            report.outcome,
+            JobStatus::Complete | JobStatus::Failed | JobStatus::Canceled
+        ) {
+            return Err(CatalogError::BadReport {
+                work_id: report.work_id.clone(),
+                outcome: report.outcome,
+                detail: "a task",
+            });
+        }
+        let task_id = TaskId::parse(&work.work_id)
+            .map_err(|_| CatalogError::not_found(Entity::Task, &work.work_id))?;
+        let task = require(tx, &work.account_id, &task_id)?;
+        work::close(tx, &work, report.outcome, report.message.as_deref(), now)?;
+        if report.outcome == JobStatus::Complete {
+            write_progress(tx, &task_id, 100, now)?;
+        }
+        settle(tx, &task, report, now)?;
+        Ok(FinishAnswer::Accepted)
+    })
+}
+
+fn settle(
+    tx: &Connection,
+    task: &Task,
+    report: &FinishTask,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let is_done = report.outcome == JobStatus::Complete;
+    match task.kind {
+        TaskKind::CreateVault => {
+            let vault = vaults::require(tx, &task.account_id, &task.vault_id)?;
+            if is_done {
+                return vaults::set_status(tx, &vault, VaultStatus::Created, None, now);
+            }
+            let message = report
+                .message
+                .as_deref()
+                .unwrap_or("the repository could not be made");
+            vaults::set_status(tx, &vault, VaultStatus::Error, Some(message), now)?;
+            work::fail_waiting(
+                tx,
+                &task.vault_id,
+                &format!("the vault could not be made: {message}"),
+                now,
+            )
+        }
+        TaskKind::DeleteVault if is_done => vaults::forget(tx, &task.vault_id),
+        TaskKind::DeleteSnapshot if is_done => snapshots::forget(tx, &task.task_id),
+        TaskKind::DeleteSnapshot => snapshots::show_again(tx, &task.task_id, now),
+        TaskKind::DeleteVault => Ok(()),
+    }
+}

@@ -1,0 +1,208 @@
+//! Leases against a naive model under random operations, and by several threads at once.
+
+mod world;
+
+use std::collections::HashMap;
+
+use model::JobStatus;
+use proptest::prelude::proptest;
+use proptest::test_runner::Config;
+
+use self::world::{Step, World, any_step};
+use super::support::{Fixture, TTL, at, new_vault};
+use crate::work::{self, LeaseLimit};
+use crate::{WorkKind, WorkState, jobs, vaults};
+
+proptest! {
+    #![proptest_config(Config { cases: 40, ..Config::default() })]
+
+    #[test]
+    fn leases_agree_with_the_model(steps in proptest::collection::vec(any_step(), 1..50)) {
+        let mut world = World::new();
+        for step in &steps {
+            world.step(step);
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn a_silent_agent_loses_its_job_and_the_job_goes_on() {
+    let mut world = World::new();
+    world.step(&Step::Create { plan: 0 });
+    world.step(&Step::Lease {
+        client: 0,
+        run: 0,
+        limit: 1,
+    });
+    world.step(&Step::Wait { seconds: 30 });
+    world.step(&Step::Expire);
+    assert_eq!(
+        world.seen[0].state,
+        WorkState::Leased,
+        "a lease holds to its last second"
+    );
+    world.step(&Step::Wait { seconds: 1 });
+    world.step(&Step::Expire);
+    assert_eq!(world.seen[0].status, JobStatus::Queued);
+    world.step(&Step::Lease {
+        client: 1,
+        run: 0,
+        limit: 1,
+    });
+    assert_eq!(world.seen[0].epoch, 2);
+    world.step(&Step::Finish {
+        job: 0,
+        old: true,
+        outcome: JobStatus::Failed,
+    });
+    world.step(&Step::Finish {
+        job: 0,
+        old: false,
+        outcome: JobStatus::Complete,
+    });
+    world.step(&Step::Finish {
+        job: 0,
+        old: false,
+        outcome: JobStatus::Failed,
+    });
+    world.check();
+    assert_eq!(world.seen[0].status, JobStatus::Complete);
+    let job = jobs::get(
+        &world.fixture.catalog,
+        &world.fixture.account,
+        &world.jobs[0].job_id,
+    )
+    .unwrap();
+    assert_eq!(
+        job.start_time,
+        Some(at(0)),
+        "it started when it was first taken"
+    );
+}
+
+#[test]
+fn two_jobs_of_a_plan_run_one_after_the_other() {
+    let mut world = World::new();
+    for _ in 0..3 {
+        world.step(&Step::Create { plan: 0 });
+    }
+    world.step(&Step::Create { plan: 1 });
+    world.step(&Step::Lease {
+        client: 0,
+        run: 0,
+        limit: 8,
+    });
+    let states: Vec<WorkState> = world.seen.iter().map(|seen| seen.state).collect();
+    assert_eq!(
+        states,
+        [
+            WorkState::Leased,
+            WorkState::Queued,
+            WorkState::Queued,
+            WorkState::Leased
+        ]
+    );
+    world.check();
+}
+
+/// An agent that has no room for another backup still gets what else there is.
+#[test]
+fn backups_are_limited_apart() {
+    let world = World::new();
+    let (fixture, client) = (&world.fixture, &world.clients[0]);
+    for plan in &world.plans[..2] {
+        fixture.job(plan, 1);
+    }
+    let new = new_vault(&fixture.catalog, "second", 2);
+    let (_, task_id) =
+        vaults::create(&fixture.catalog, &fixture.account, &new, None, at(2)).unwrap();
+    let lease = |works, backups| {
+        let limit = LeaseLimit { works, backups };
+        let (account, client_id) = (&fixture.account, &client.client_id);
+        work::lease_next(
+            &fixture.catalog,
+            account,
+            client_id,
+            "run",
+            at(3),
+            TTL,
+            limit,
+        )
+        .unwrap()
+    };
+    assert_eq!(lease(0, 5), []);
+    let kinds = |leased: &[crate::Work]| leased.iter().map(|work| work.kind).collect::<Vec<_>>();
+    let first = lease(1, 0);
+    assert_eq!(
+        (kinds(&first), first[0].work_id.as_str()),
+        (vec![WorkKind::CreateVault], task_id.as_str())
+    );
+    assert_eq!(kinds(&lease(5, 1)), [WorkKind::Backup]);
+    assert_eq!(lease(5, 0), []);
+    assert_eq!(kinds(&lease(5, 5)), [WorkKind::Backup]);
+}
+
+#[test]
+fn a_canceled_job_whose_agent_died_is_canceled() {
+    let mut world = World::new();
+    world.step(&Step::Create { plan: 0 });
+    world.step(&Step::Lease {
+        client: 0,
+        run: 0,
+        limit: 1,
+    });
+    world.step(&Step::Cancel { job: 0 });
+    assert_eq!(world.seen[0].status, JobStatus::Canceling);
+    world.step(&Step::StartRun { client: 0, run: 1 });
+    assert_eq!(world.seen[0].status, JobStatus::Canceled);
+    world.check();
+}
+
+/// Threads of two programs on one file, all asking at once: each work goes to one of them.
+#[test]
+fn no_work_is_leased_twice() {
+    let fixture = Fixture::new();
+    let client = fixture.client("m-0", 0);
+    let vault = fixture.vault(0);
+    let count = 40;
+    for number in 0..count {
+        fixture.job(&fixture.plan(&vault, &format!("plan {number}")), 1);
+    }
+    let second = fixture.open_again();
+    let taken: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4)
+            .map(|number| {
+                let catalog = if number % 2 == 0 {
+                    &fixture.catalog
+                } else {
+                    &second
+                };
+                let (account, client_id) = (&fixture.account, &client.client_id);
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    loop {
+                        let run = format!("run-{number}");
+                        let leased =
+                            work::lease_next(catalog, account, client_id, &run, at(2), TTL, 3)
+                                .unwrap();
+                        if leased.is_empty() {
+                            return mine;
+                        }
+                        assert!(leased.iter().all(|work| work.epoch == 1));
+                        mine.extend(leased.into_iter().map(|work| work.work_id));
+                    }
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let mut times: HashMap<&String, usize> = HashMap::new();
+    for id in &taken {
+        *times.entry(id).or_default() += 1;
+    }
+    assert_eq!((taken.len(), times.len()), (count, count));
+}

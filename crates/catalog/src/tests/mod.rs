@@ -1,0 +1,12 @@
+//! Behaviour of the catalog as its callers see it, by subject.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod accounts;
+mod crashes;
+mod leases;
+mod restores;
+mod schedules;
+mod snapshots;
+pub(crate) mod support;
+mod vaults;

@@ -1,0 +1,195 @@
+//! The scheduler's side of plans: each run once, none twice, none beside another.
+
+use model::schedule::SkipReason;
+use model::{JobQuery, JobStatus};
+
+use super::support::{Fixture, at, complete};
+use crate::jobs::Scheduled;
+use crate::plans::PlanSwitch;
+use crate::{Plan, jobs, plans};
+
+fn daily(fixture: &Fixture, start: i64) -> Plan {
+    let vault = fixture.vault(0);
+    fixture.plan_with(&vault, "daily", |spec| {
+        spec.schedule = Some(format!("I|{}|P1D", at(start).0))
+    })
+}
+
+/// What the scheduler does at each tick.
+fn tick(fixture: &Fixture, now: i64) -> Vec<Scheduled> {
+    let due = plans::due(&fixture.catalog, at(now), 100).unwrap();
+    due.iter()
+        .map(|due| {
+            jobs::create_scheduled(
+                &fixture.catalog,
+                &due.account_id,
+                &due.plan_id,
+                due.planned,
+                at(now),
+            )
+            .unwrap()
+        })
+        .collect()
+}
+
+const DAY: i64 = 86_400;
+
+#[test]
+fn the_first_run_is_at_the_start_then_every_interval() {
+    let fixture = Fixture::new();
+    let client = fixture.client("m-1", 0);
+    let plan = daily(&fixture, 100);
+    assert_eq!(plan.next_run_time, Some(at(100)));
+    assert_eq!(plans::next_due(&fixture.catalog).unwrap(), Some(at(100)));
+    assert_eq!(tick(&fixture, 99), []);
+    let started = tick(&fixture, 101);
+    assert!(
+        matches!(&started[..], [Scheduled::Started(job)] if job.trigger_mode == Some(crate::TriggerMode::Schedule))
+    );
+    assert_eq!(tick(&fixture, 102), [], "once");
+    assert_eq!(
+        plans::next_due(&fixture.catalog).unwrap(),
+        Some(at(100 + DAY))
+    );
+    // The job still goes on a day later: that run is skipped, and not made up when the job ends.
+    assert_eq!(
+        tick(&fixture, 100 + DAY),
+        [Scheduled::Skipped(SkipReason::StillRunning)]
+    );
+    let leased = fixture.lease(&client, "run", 100 + DAY, 1);
+    jobs::finish(&fixture.catalog, &complete(&leased[0], "a"), at(200 + DAY)).unwrap();
+    assert_eq!(tick(&fixture, 300 + DAY), []);
+    assert!(matches!(
+        &tick(&fixture, 100 + 2 * DAY)[..],
+        [Scheduled::Started(_)]
+    ));
+}
+
+#[test]
+fn a_start_long_past_does_not_run_at_once() {
+    let fixture = Fixture::new();
+    let plan = daily(&fixture, -10 * DAY - 50);
+    assert_eq!(plan.next_run_time, Some(at(DAY - 50)));
+}
+
+#[test]
+fn missed_runs_are_not_made_up() {
+    let fixture = Fixture::new();
+    let plan = daily(&fixture, 100);
+    assert_eq!(
+        tick(&fixture, 100 + 5 * DAY + 3600),
+        [Scheduled::Skipped(SkipReason::Missed)]
+    );
+    assert_eq!(tick(&fixture, 100 + 5 * DAY + 3601), []);
+    let plan = plans::get(&fixture.catalog, &fixture.account, &plan.plan_id).unwrap();
+    assert_eq!(plan.next_run_time, Some(at(100 + 6 * DAY)));
+    assert_eq!(
+        jobs::query(&fixture.catalog, &fixture.account, &JobQuery::default())
+            .unwrap()
+            .total,
+        0
+    );
+}
+
+#[test]
+fn a_disabled_plan_rests_and_goes_on_from_now() {
+    let fixture = Fixture::new();
+    let plan = daily(&fixture, 100);
+    let switch = |switch, now| {
+        plans::switch(
+            &fixture.catalog,
+            &fixture.account,
+            &plan.plan_id,
+            switch,
+            at(now),
+        )
+        .unwrap()
+    };
+    assert_eq!(switch(PlanSwitch::Disabled, 50).next_run_time, None);
+    assert_eq!(tick(&fixture, 100), []);
+    let planned = at(100);
+    let create = || {
+        jobs::create_scheduled(
+            &fixture.catalog,
+            &fixture.account,
+            &plan.plan_id,
+            planned,
+            at(100),
+        )
+        .unwrap()
+    };
+    assert_eq!(create(), Scheduled::NotDue);
+    assert_eq!(
+        switch(PlanSwitch::Enabled, 3 * DAY).next_run_time,
+        Some(at(100 + 3 * DAY))
+    );
+    assert_eq!(
+        create(),
+        Scheduled::NotDue,
+        "that run is no longer the next one"
+    );
+    // A job at a caller's wish is possible all the same.
+    switch(PlanSwitch::Disabled, 3 * DAY);
+    assert_eq!(fixture.job(&plan, 3 * DAY).status, JobStatus::Created);
+}
+
+#[test]
+fn a_changed_schedule_counts_from_now() {
+    let fixture = Fixture::new();
+    let plan = daily(&fixture, 100);
+    let hourly = |spec: &mut crate::PlanSpec| spec.schedule = Some(format!("I|{}|PT1H", at(0).0));
+    let changed = plans::update(
+        &fixture.catalog,
+        &fixture.account,
+        &plan.plan_id,
+        hourly,
+        at(4000),
+    )
+    .unwrap();
+    assert_eq!(changed.next_run_time, Some(at(7200)));
+    let none = |spec: &mut crate::PlanSpec| spec.schedule = None;
+    let changed = plans::update(
+        &fixture.catalog,
+        &fixture.account,
+        &plan.plan_id,
+        none,
+        at(4000),
+    )
+    .unwrap();
+    assert_eq!(changed.next_run_time, None);
+    assert_eq!(plans::next_due(&fixture.catalog).unwrap(), None);
+}
+
+#[test]
+fn many_schedulers_start_a_run_once() {
+    let fixture = Fixture::new();
+    let plan = daily(&fixture, 100);
+    let second = fixture.open_again();
+    let started: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6)
+            .map(|number| {
+                let catalog = if number % 2 == 0 {
+                    &fixture.catalog
+                } else {
+                    &second
+                };
+                let (account, plan) = (&fixture.account, &plan);
+                scope.spawn(move || {
+                    let outcome =
+                        jobs::create_scheduled(catalog, account, &plan.plan_id, at(100), at(101))
+                            .unwrap();
+                    usize::from(matches!(outcome, Scheduled::Started(_)))
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert_eq!(started, 1);
+    assert_eq!(
+        jobs::count_active(&fixture.catalog, &fixture.account).unwrap(),
+        1
+    );
+}

@@ -1,0 +1,193 @@
+//! Words of the database that the API does not have, or that only the catalog uses.
+
+use crate::error::{CatalogError, Entity};
+
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_meta])* $variant,)+
+        }
+
+        impl $name {
+            /// The word in the database.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = model::UnknownWord;
+
+            fn from_str(word: &str) -> Result<Self, Self::Err> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(model::UnknownWord {
+                        what: stringify!($name),
+                        word: word.to_owned(),
+                        valid: &[$($word,)+],
+                    }),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What an access key may do.
+    AccessKeyKind {
+        /// Everything in its account.
+        Root = "ROOT",
+        /// The agent protocol of one client.
+        Agent = "AGENT",
+    }
+}
+
+words! {
+    /// Whether an access key may be used.
+    AccessKeyStatus {
+        /// It may.
+        Active = "ACTIVE",
+        /// It may not.
+        Inactive = "INACTIVE",
+    }
+}
+
+words! {
+    /// What kind of client.
+    ClientType {
+        /// Backs up files of its host.
+        Ecs = "ECS_CLIENT",
+        /// Runs in a container cluster.
+        Container = "CONTAINER_CLIENT",
+        /// Backs up NAS and archives.
+        Local = "LOCAL_CLIENT",
+    }
+}
+
+words! {
+    /// What made a job start.
+    TriggerMode {
+        /// A caller.
+        Manual = "MANUAL",
+        /// The plan's schedule.
+        Schedule = "SCHEDULE",
+    }
+}
+
+words! {
+    /// What a task does.
+    TaskKind {
+        /// Makes the repository of a vault.
+        CreateVault = "CREATE_VAULT",
+        /// Removes what a vault stored.
+        DeleteVault = "DELETE_VAULT",
+        /// Removes a snapshot from its vault.
+        DeleteSnapshot = "DELETE_SNAPSHOT",
+    }
+}
+
+impl From<TaskKind> for WorkKind {
+    fn from(kind: TaskKind) -> Self {
+        match kind {
+            TaskKind::CreateVault => Self::CreateVault,
+            TaskKind::DeleteVault => Self::DeleteVault,
+            TaskKind::DeleteSnapshot => Self::DeleteSnapshot,
+        }
+    }
+}
+
+words! {
+    /// What a work is: a job, a restore job, or one of the tasks.
+    WorkKind {
+        /// A backup job.
+        Backup = "BACKUP",
+        /// A restore job.
+        Restore = "RESTORE",
+        /// A task that makes a vault.
+        CreateVault = "CREATE_VAULT",
+        /// A task that deletes a vault.
+        DeleteVault = "DELETE_VAULT",
+        /// A task that deletes a snapshot.
+        DeleteSnapshot = "DELETE_SNAPSHOT",
+    }
+}
+
+impl WorkKind {
+    /// The table of the row that the work belongs to.
+    pub(crate) const fn table(self) -> &'static str {
+        match self {
+            Self::Backup => "jobs",
+            Self::Restore => "restore_jobs",
+            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "tasks",
+        }
+    }
+
+    /// The id column of that table.
+    pub(crate) const fn id_column(self) -> &'static str {
+        match self {
+            Self::Backup => "job_id",
+            Self::Restore => "restore_id",
+            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "task_id",
+        }
+    }
+
+    /// The end column of that table.
+    pub(crate) const fn end_column(self) -> &'static str {
+        match self {
+            Self::Backup | Self::Restore => "complete_time",
+            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "completed_time",
+        }
+    }
+
+    /// The message column of that table.
+    pub(crate) const fn message_column(self) -> &'static str {
+        match self {
+            Self::Backup | Self::Restore => "error_message",
+            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "message",
+        }
+    }
+
+    /// Whether it is one of the tasks.
+    #[must_use]
+    pub const fn is_task(self) -> bool {
+        matches!(
+            self,
+            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot
+        )
+    }
+
+    pub(crate) const fn entity(self) -> Entity {
+        match self {
+            Self::Backup => Entity::Job,
+            Self::Restore => Entity::RestoreJob,
+            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => Entity::Task,
+        }
+    }
+
+    pub(crate) fn not_found(self, id: &str) -> CatalogError {
+        CatalogError::not_found(self.entity(), id)
+    }
+}
+
+words! {
+    /// Where a work is in its life.
+    WorkState {
+        /// Waiting for a client.
+        Queued = "QUEUED",
+        /// Held by a client.
+        Leased = "LEASED",
+        /// Ended.
+        Done = "DONE",
+    }
+}

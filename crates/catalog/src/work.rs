@@ -1,0 +1,588 @@
+//! Dispatch: which agent runs what, by leases with an epoch.
+//!
+//! Every job, restore job and task has one work row, written in the same transaction. A work is QUEUED, LEASED or DONE.
+//! Each lease raises the epoch; every report names the epoch it was made under, and a report under any other than the
+//! present one changes nothing: an agent that was believed dead cannot disturb its successor. The state of the job
+//! behind the work moves along in the same transaction, and only as [`JobStatus::can_become`] allows.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use model::{AccountId, ClientId, JobStatus, TaskId, Timestamp, VaultId};
+use rusqlite::{Connection, Row, params};
+
+use crate::conditions::{all, change, first};
+use crate::db::Catalog;
+use crate::error::{CatalogError, Entity};
+use crate::records::{Progress, Work};
+use crate::row::{RowReader, seconds};
+use crate::words::{WorkKind, WorkState};
+use crate::{jobs, tasks};
+
+/// A work that an agent says it is running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldWork {
+    /// Its id.
+    pub work_id: String,
+    /// The epoch of the agent's lease.
+    pub epoch: i64,
+    /// How far it is; `None` changes nothing.
+    pub progress: Option<Progress>,
+}
+
+/// How much an agent can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseLimit {
+    /// Works of any kind.
+    pub works: u32,
+    /// Backups among them.
+    pub backups: u32,
+}
+
+impl From<u32> for LeaseLimit {
+    fn from(works: u32) -> Self {
+        Self {
+            works,
+            backups: works,
+        }
+    }
+}
+
+/// What an agent is told about a work that it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseAnswer {
+    /// Go on; the lease lasts longer now.
+    Held,
+    /// Stop and report; the lease lasts longer until then.
+    CancelRequested,
+    /// The lease is gone: drop the work, report nothing.
+    Lost,
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishAnswer {
+    /// It was taken.
+    Accepted,
+    /// It was taken before, by an earlier report of the same lease; nothing changed.
+    Repeated,
+    /// It came under an epoch that is not the present one, or the work is gone; nothing changed.
+    Stale,
+}
+
+impl FinishAnswer {
+    /// Whether the reporter may consider its work done.
+    #[must_use]
+    pub const fn is_accepted(self) -> bool {
+        matches!(self, Self::Accepted | Self::Repeated)
+    }
+}
+
+/// A work row to be written with the row that it is for.
+pub(crate) struct NewWork<'a> {
+    pub(crate) work_id: &'a str,
+    pub(crate) kind: WorkKind,
+    pub(crate) account_id: &'a AccountId,
+    pub(crate) client_id: Option<&'a ClientId>,
+    pub(crate) vault_id: &'a VaultId,
+    pub(crate) serial_key: Option<&'a str>,
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Work> {
+    Ok(Work {
+        work_id: row.get("work_id")?,
+        kind: row.parsed("kind")?,
+        account_id: row.parsed("account_id")?,
+        client_id: row.parsed_opt("client_id")?,
+        vault_id: row.parsed("vault_id")?,
+        state: row.parsed("state")?,
+        epoch: row.get("epoch")?,
+        holder_client_id: row.parsed_opt("holder_client_id")?,
+        run_id: row.get("run_id")?,
+        lease_until: row.time_opt("lease_until")?,
+        cancel_requested: row.flag("cancel_requested")?,
+    })
+}
+
+pub(crate) fn insert(
+    catalog: &Catalog,
+    tx: &Connection,
+    work: &NewWork<'_>,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let (queue_order, _) = catalog.new_id(now);
+    let sql = "INSERT INTO work (work_id, kind, account_id, client_id, vault_id, serial_key, state, epoch, \
+               cancel_requested, not_before, queue_order) VALUES (?, ?, ?, ?, ?, ?, 'QUEUED', 0, 0, ?, ?)";
+    let values = params![
+        work.work_id,
+        work.kind.as_str(),
+        work.account_id.as_str(),
+        work.client_id.map(ClientId::as_str),
+        work.vault_id.as_str(),
+        work.serial_key,
+        now.0,
+        i64::try_from(queue_order).unwrap_or(i64::MAX)
+    ];
+    change(tx, "queue a work", sql, values)?;
+    Ok(())
+}
+
+pub(crate) fn find(tx: &Connection, work_id: &str) -> Result<Option<Work>, CatalogError> {
+    first(
+        tx,
+        "read a work",
+        "SELECT * FROM work WHERE work_id = ?",
+        [work_id],
+        read,
+    )
+}
+
+/// The work behind a job, restore job or task, whatever its account: reports of agents name nothing else. Check its
+/// `account_id` and `holder_client_id` against the agent's key.
+pub fn get(catalog: &Catalog, work_id: &str) -> Result<Option<Work>, CatalogError> {
+    catalog.read("read a work", |tx| find(tx, work_id))
+}
+
+/// Gives the client the works that it can take now, the longest waiting first, at most `limit`: each becomes LEASED
+/// under a new epoch until `now + ttl`, its job RUNNING. Left out are works of other clients, works of a vault that is
+/// not CREATED (making the vault excepted), and works whose plan has a job under way.
+pub fn lease_next(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+    run_id: &str,
+    now: Timestamp,
+    ttl: Duration,
+    limit: impl Into<LeaseLimit>,
+) -> Result<Vec<Work>, CatalogError> {
+    let operation = "lease works";
+    let limit = limit.into();
+    // Most polls find nothing: look before taking the writer.
+    if limit.works == 0
+        || catalog
+            .read(operation, |tx| {
+                takeable(
+                    tx,
+                    account_id,
+                    client_id,
+                    now,
+                    LeaseLimit { works: 1, ..limit },
+                )
+            })?
+            .is_empty()
+    {
+        return Ok(Vec::new());
+    }
+    catalog.write(operation, |tx| {
+        let mut leased = Vec::new();
+        let mut serial_keys = HashSet::new();
+        let mut backups_left = limit.backups;
+        for (work_id, kind, serial_key) in takeable(tx, account_id, client_id, now, limit)? {
+            if kind == WorkKind::Backup && backups_left == 0 {
+                continue;
+            }
+            if serial_key.is_some_and(|key| !serial_keys.insert(key)) {
+                continue;
+            }
+            let sql = "UPDATE work SET state = 'LEASED', epoch = epoch + 1, holder_client_id = ?, run_id = ?, \
+                       lease_until = ? WHERE work_id = ? AND state = 'QUEUED'";
+            let values = params![client_id.as_str(), run_id, now.plus(ttl).0, work_id];
+            if change(tx, operation, sql, values)? == 0 {
+                continue;
+            }
+            let work = find(tx, &work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work_id))?;
+            change_status(tx, &work, JobStatus::Running, None, now)?;
+            if kind == WorkKind::Backup {
+                backups_left -= 1;
+            }
+            leased.push(work);
+        }
+        Ok(leased)
+    })
+}
+
+/// Ids, kinds and serial keys of the works that a client can take.
+fn takeable(
+    tx: &Connection,
+    account_id: &AccountId,
+    client_id: &ClientId,
+    now: Timestamp,
+    limit: LeaseLimit,
+) -> Result<Vec<(String, WorkKind, Option<String>)>, CatalogError> {
+    let sql = "SELECT w.work_id, w.kind, w.serial_key FROM work w JOIN vaults v ON v.vault_id = w.vault_id \
+               WHERE w.state = 'QUEUED' AND w.account_id = ? AND (w.client_id IS NULL OR w.client_id = ?) \
+               AND w.not_before <= ? AND (w.kind <> 'BACKUP' OR ?) \
+               AND (w.kind = 'DELETE_VAULT' OR v.deleted_time IS NULL \
+                    AND (w.kind = 'CREATE_VAULT' OR v.status = 'CREATED')) \
+               AND (w.serial_key IS NULL OR NOT EXISTS \
+                    (SELECT 1 FROM work o WHERE o.state = 'LEASED' AND o.serial_key = w.serial_key)) \
+               ORDER BY w.queue_order, w.work_id LIMIT ?";
+    let values = params![
+        account_id.as_str(),
+        client_id.as_str(),
+        now.0,
+        limit.backups > 0,
+        limit.works
+    ];
+    all(tx, "lease works", sql, values, |row| {
+        Ok((
+            row.get("work_id")?,
+            row.parsed("kind")?,
+            row.get("serial_key")?,
+        ))
+    })
+}
+
+/// Extends the leases of an agent's process and notes its progress; one answer for each work, in order. Not synced: a
+/// lost extension only makes a lease end early.
+pub fn extend_leases(
+    catalog: &Catalog,
+    client_id: &ClientId,
+    run_id: &str,
+    held: &[HeldWork],
+    now: Timestamp,
+    ttl: Duration,
+) -> Result<Vec<LeaseAnswer>, CatalogError> {
+    let operation = "extend leases";
+    if held.is_empty() {
+        return Ok(Vec::new());
+    }
+    catalog.write_relaxed(operation, |tx| {
+        held.iter()
+            .map(|held| {
+                let sql = "UPDATE work SET lease_until = ? WHERE work_id = ? AND epoch = ? AND state = 'LEASED' \
+                           AND holder_client_id = ? AND run_id = ?";
+                let values = params![now.plus(ttl).0, held.work_id, held.epoch, client_id.as_str(), run_id];
+                if change(tx, operation, sql, values)? == 0 {
+                    return Ok(LeaseAnswer::Lost);
+                }
+                let Some(work) = find(tx, &held.work_id)? else {
+                    return Ok(LeaseAnswer::Lost);
+                };
+                if let Some(progress) = &held.progress {
+                    write_progress(tx, &work, progress, now)?;
+                }
+                Ok(if work.cancel_requested { LeaseAnswer::CancelRequested } else { LeaseAnswer::Held })
+            })
+            .collect()
+    })
+}
+
+/// Ends the leases of every process of the client but `run_id`: an agent that starts frees what its former self held,
+/// at once. Says which works changed.
+pub fn release_run(
+    catalog: &Catalog,
+    client_id: &ClientId,
+    run_id: &str,
+    now: Timestamp,
+) -> Result<Vec<Work>, CatalogError> {
+    let operation = "release works";
+    let sql = "SELECT * FROM work WHERE state = 'LEASED' AND holder_client_id = ? AND run_id <> ? ORDER BY work_id";
+    let ids = [client_id.as_str(), run_id];
+    if catalog
+        .read(operation, |tx| all(tx, operation, sql, ids, read))?
+        .is_empty()
+    {
+        return Ok(Vec::new());
+    }
+    catalog.write(operation, |tx| {
+        let lost = all(tx, operation, sql, ids, read)?;
+        lost.iter().map(|work| give_back(tx, work, now)).collect()
+    })
+}
+
+/// Ends the leases that nobody extended in time, of all accounts. Says which works changed.
+pub fn expire_leases(catalog: &Catalog, now: Timestamp) -> Result<Vec<Work>, CatalogError> {
+    let operation = "expire leases";
+    let sql = "SELECT * FROM work WHERE state = 'LEASED' AND lease_until < ? ORDER BY lease_until, work_id";
+    if catalog
+        .read(operation, |tx| all(tx, operation, sql, [now.0], read))?
+        .is_empty()
+    {
+        return Ok(Vec::new());
+    }
+    catalog.write(operation, |tx| {
+        let lost = all(tx, operation, sql, [now.0], read)?;
+        lost.iter().map(|work| give_back(tx, work, now)).collect()
+    })
+}
+
+/// Gives a work back (RELEASED: its agent is stopping).
+pub fn release(
+    catalog: &Catalog,
+    work_id: &str,
+    epoch: i64,
+    progress: Option<&Progress>,
+    now: Timestamp,
+) -> Result<FinishAnswer, CatalogError> {
+    catalog.write("release a work", |tx| {
+        let Some(work) = held(tx, work_id, epoch)? else {
+            return Ok(FinishAnswer::Stale);
+        };
+        if let Some(progress) = progress {
+            write_progress(tx, &work, progress, now)?;
+        }
+        give_back(tx, &work, now)?;
+        Ok(FinishAnswer::Accepted)
+    })
+}
+
+/// Ends a lease without a result: the work waits again, or is CANCELED when that was asked for.
+fn give_back(tx: &Connection, work: &Work, now: Timestamp) -> Result<Work, CatalogError> {
+    let (state, status) = if work.cancel_requested {
+        (WorkState::Done, JobStatus::Canceled)
+    } else {
+        (WorkState::Queued, JobStatus::Queued)
+    };
+    let sql = "UPDATE work SET state = ?, holder_client_id = NULL, run_id = NULL, lease_until = NULL WHERE work_id = ?";
+    change(
+        tx,
+        "release a work",
+        sql,
+        params![state.as_str(), work.work_id],
+    )?;
+    change_status(tx, work, status, None, now)?;
+    if status.is_final() {
+        ended(tx, work)?;
+    }
+    find(tx, &work.work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work.work_id))
+}
+
+/// Asks for the end of a job or restore job: at once when nobody holds it, else its holder is told. Says the new state.
+pub(crate) fn request_cancel(
+    tx: &Connection,
+    kind: WorkKind,
+    account_id: &AccountId,
+    id: &str,
+    now: Timestamp,
+) -> Result<JobStatus, CatalogError> {
+    let status = status_of(tx, kind, account_id, id)?;
+    if status == JobStatus::Canceling {
+        return Ok(status);
+    }
+    let to = if status == JobStatus::Running {
+        JobStatus::Canceling
+    } else {
+        JobStatus::Canceled
+    };
+    let Some(work) =
+        find(tx, id)?.filter(|work| work.account_id == *account_id && work.kind == kind)
+    else {
+        // Only ended rows have no work, and nothing follows an end.
+        return Err(CatalogError::Transition {
+            entity: kind.entity(),
+            id: id.to_owned(),
+            from: status,
+            to,
+        });
+    };
+    change_status(tx, &work, to, None, now)?;
+    let sql = "UPDATE work SET cancel_requested = 1, state = ? WHERE work_id = ?";
+    let state = if to.is_final() {
+        WorkState::Done
+    } else {
+        work.state
+    };
+    change(tx, "cancel a work", sql, params![state.as_str(), id])?;
+    if to.is_final() {
+        ended(tx, &work)?;
+    }
+    Ok(to)
+}
+
+/// The work, when it is leased under this epoch.
+pub(crate) fn held(
+    tx: &Connection,
+    work_id: &str,
+    epoch: i64,
+) -> Result<Option<Work>, CatalogError> {
+    Ok(find(tx, work_id)?.filter(|work| work.epoch == epoch && work.state == WorkState::Leased))
+}
+
+/// What a report may do to a work.
+pub(crate) enum Claim {
+    /// It is the present lease's: go on.
+    Mine(Work),
+    /// Answer this and change nothing.
+    Answer(FinishAnswer),
+}
+
+/// Checks a final report against the present lease.
+pub(crate) fn claim(
+    tx: &Connection,
+    kinds: &[WorkKind],
+    work_id: &str,
+    epoch: i64,
+) -> Result<Claim, CatalogError> {
+    Ok(match find(tx, work_id)? {
+        Some(work) if work.epoch == epoch && kinds.contains(&work.kind) => match work.state {
+            WorkState::Leased => Claim::Mine(work),
+            WorkState::Done => Claim::Answer(FinishAnswer::Repeated),
+            WorkState::Queued => Claim::Answer(FinishAnswer::Stale),
+        },
+        _ => Claim::Answer(FinishAnswer::Stale),
+    })
+}
+
+/// Closes a work for good.
+pub(crate) fn close(
+    tx: &Connection,
+    work: &Work,
+    outcome: JobStatus,
+    message: Option<&str>,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let sql = "UPDATE work SET state = 'DONE', lease_until = NULL WHERE work_id = ? AND epoch = ?";
+    change(tx, "finish a work", sql, params![work.work_id, work.epoch])?;
+    change_status(tx, work, outcome, message, now)?;
+    ended(tx, work)
+}
+
+/// What follows when a work has ended, however it did.
+fn ended(tx: &Connection, work: &Work) -> Result<(), CatalogError> {
+    match work.kind {
+        WorkKind::Backup => jobs::ended(tx, work),
+        WorkKind::Restore
+        | WorkKind::CreateVault
+        | WorkKind::DeleteVault
+        | WorkKind::DeleteSnapshot => Ok(()),
+    }
+}
+
+/// Ends the jobs and restore jobs of a vault that nobody holds yet: the vault will not come.
+pub(crate) fn fail_waiting(
+    tx: &Connection,
+    vault_id: &VaultId,
+    message: &str,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let operation = "fail waiting works";
+    let sql = "SELECT * FROM work WHERE vault_id = ? AND state = 'QUEUED' AND kind IN ('BACKUP', 'RESTORE')";
+    for work in all(tx, operation, sql, [vault_id.as_str()], read)? {
+        close(tx, &work, JobStatus::Failed, Some(message), now)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn status_of(
+    tx: &Connection,
+    kind: WorkKind,
+    account_id: &AccountId,
+    id: &str,
+) -> Result<JobStatus, CatalogError> {
+    let sql = format!(
+        "SELECT status FROM {} WHERE account_id = ? AND {} = ?",
+        kind.table(),
+        kind.id_column()
+    );
+    first(tx, "read a state", &sql, [account_id.as_str(), id], |row| {
+        row.parsed("status")
+    })?
+    .ok_or_else(|| kind.not_found(id))
+}
+
+/// Moves the row behind a work to `to`, with the times that go with it. Refuses what the model does not allow.
+pub(crate) fn change_status(
+    tx: &Connection,
+    work: &Work,
+    to: JobStatus,
+    message: Option<&str>,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let kind = work.kind;
+    let from = status_of(tx, kind, &work.account_id, &work.work_id)?;
+    if !from.can_become(to) {
+        return Err(CatalogError::Transition {
+            entity: kind.entity(),
+            id: work.work_id.clone(),
+            from,
+            to,
+        });
+    }
+    let start = if kind.is_task() {
+        ""
+    } else {
+        ", start_time = COALESCE(start_time, ?3)"
+    };
+    let start = if to == JobStatus::Running { start } else { "" };
+    let sql = format!(
+        "UPDATE {} SET status = ?1, updated_time = ?2{start}, {} = ?4, {} = COALESCE(?5, {}) \
+         WHERE account_id = ?6 AND {} = ?7",
+        kind.table(),
+        kind.end_column(),
+        kind.message_column(),
+        kind.message_column(),
+        kind.id_column(),
+    );
+    let end = to.is_final().then_some(now);
+    let values = params![
+        to.as_str(),
+        now.0,
+        now.0,
+        seconds(end),
+        message,
+        work.account_id.as_str(),
+        work.work_id
+    ];
+    change(tx, "change a state", &sql, values)?;
+    Ok(())
+}
+
+/// Writes how far a work is, into the row behind it.
+pub(crate) fn write_progress(
+    tx: &Connection,
+    work: &Work,
+    progress: &Progress,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    if work.kind.is_task() {
+        let task_id = TaskId::parse(&work.work_id)
+            .map_err(|_| CatalogError::not_found(Entity::Task, &work.work_id))?;
+        // Tasks count to 100, jobs to 10000.
+        return tasks::write_progress(tx, &task_id, progress.progress / 100, now);
+    }
+    let sql = format!(
+        "UPDATE {} SET progress = ?, speed = ?, bytes_total = ?, bytes_done = ?, actual_bytes = ?, items_total = ?, \
+         items_done = ?, actual_items = ?, files_total = ?, files_done = ?, actual_files = ?, error_count = ?, \
+         updated_time = ? WHERE account_id = ? AND {} = ?",
+        work.kind.table(),
+        work.kind.id_column(),
+    );
+    let values = params![
+        progress.progress,
+        progress.speed,
+        progress.bytes_total,
+        progress.bytes_done,
+        progress.actual_bytes,
+        progress.items_total,
+        progress.items_done,
+        progress.actual_items,
+        progress.files_total,
+        progress.files_done,
+        progress.actual_files,
+        progress.error_count,
+        now.0,
+        work.account_id.as_str(),
+        work.work_id
+    ];
+    change(tx, "note progress", &sql, values)?;
+    Ok(())
+}
+
+/// How far a job or restore job is, from its row.
+pub(crate) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+    Ok(Progress {
+        progress: row.get("progress")?,
+        speed: row.get("speed")?,
+        bytes_total: row.get("bytes_total")?,
+        bytes_done: row.get("bytes_done")?,
+        actual_bytes: row.get("actual_bytes")?,
+        items_total: row.get("items_total")?,
+        items_done: row.get("items_done")?,
+        actual_items: row.get("actual_items")?,
+        files_total: row.get("files_total")?,
+        files_done: row.get("files_done")?,
+        actual_files: row.get("actual_files")?,
+        error_count: row.get("error_count")?,
+    })
+}
