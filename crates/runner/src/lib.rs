@@ -1,0 +1,30 @@
+//! One job from start to report: backup, restore, check.
+//!
+//! This is the only place where an entry of a source becomes a restic node and the other way round. It never knows who
+//! asked: a server's job and a command line look the same from here. Everything runs on threads and bounded queues.
+//!
+//! Failures are of two kinds that never mix. An item that cannot be read or written is a row that the [`Observer`]
+//! gets, and makes the outcome [`Outcome::Partial`]. A failure of the vault, a full one above all, ends the run with a
+//! [`RunError`].
+//!
+//! Reading order: [`stop`], [`observe`], `progress`, [`error`], `throttle`, `node`, then [`backup`], [`restore`] and
+//! [`check`].
+
+pub mod backup;
+pub mod check;
+pub mod error;
+mod node;
+pub mod observe;
+mod progress;
+pub mod restore;
+pub mod stop;
+mod throttle;
+
+pub use backup::parent::ParentChoice;
+pub use backup::{BackupReport, BackupRequest, JobTag, TotalsChoice, backup, folder_identity};
+pub use check::{CheckRequest, check};
+pub use error::RunError;
+pub use observe::{ItemError, Observer, Outcome, Phase, Progress, Silent};
+pub use restore::{RestoreReport, RestoreRequest, Target, Verification, restore};
+pub use source::file::stat::DevIno;
+pub use stop::{Stop, StopToken};

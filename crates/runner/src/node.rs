@@ -1,0 +1,182 @@
+//! The border between a source's entry and a restic node, and the question whether an entry is unchanged.
+
+use source::file::names::OwnerNames;
+use source::file::stat::{FileKind, FileStat, FileTime};
+use source::file::xattrs::Xattr as FileXattr;
+use vault::{Node, NodeKind, Time, Xattr};
+
+/// File systems keep times in steps of up to two seconds (FAT), so times this close to each other may mean the same
+/// moment.
+pub(crate) const CLOCK_TICK_SECONDS: i64 = 2;
+
+/// The kind of node for a kind of entry.
+pub(crate) fn node_kind(kind: FileKind) -> NodeKind {
+    match kind {
+        FileKind::File => NodeKind::File,
+        FileKind::Dir => NodeKind::Dir,
+        FileKind::Symlink => NodeKind::Symlink,
+        FileKind::BlockDevice => NodeKind::Device,
+        FileKind::CharDevice => NodeKind::CharDevice,
+        FileKind::Fifo => NodeKind::Fifo,
+        FileKind::Socket => NodeKind::Socket,
+    }
+}
+
+pub(crate) fn time(time: FileTime) -> Time {
+    Time::new(time.seconds, time.nanoseconds)
+}
+
+pub(crate) fn file_time(time: Time) -> FileTime {
+    FileTime {
+        seconds: time.seconds,
+        nanoseconds: time.nanoseconds,
+    }
+}
+
+pub(crate) fn node_xattrs(xattrs: Vec<FileXattr>) -> Vec<Xattr> {
+    xattrs
+        .into_iter()
+        .map(|xattr| Xattr {
+            name: xattr.name,
+            value: xattr.value,
+        })
+        .collect()
+}
+
+/// A node with everything that `lstat` tells. As restic does by default, the time of the last access is not kept (it
+/// would change with each backup): the time of the last change stands for it.
+pub(crate) fn node_of(name: &[u8], stat: &FileStat, names: &OwnerNames) -> Node {
+    let is_dir = stat.kind == FileKind::Dir;
+    let is_device = matches!(stat.kind, FileKind::BlockDevice | FileKind::CharDevice);
+    Node {
+        name: name.to_vec(),
+        kind: node_kind(stat.kind),
+        mode: stat.mode,
+        mtime: time(stat.modified),
+        atime: time(stat.modified),
+        ctime: time(stat.changed),
+        uid: stat.uid,
+        gid: stat.gid,
+        user: String::from(&*names.user(stat.uid)),
+        group: String::from(&*names.group(stat.gid)),
+        inode: stat.id.inode,
+        // Device numbers change from boot to boot on many systems; only hard links need them.
+        device_id: if !is_dir && stat.links > 1 {
+            stat.id.device
+        } else {
+            0
+        },
+        size: if stat.kind == FileKind::File {
+            stat.size_bytes
+        } else {
+            0
+        },
+        links: if is_dir { 0 } else { stat.links },
+        device: if is_device { stat.device_number } else { 0 },
+        ..Node::default()
+    }
+}
+
+/// Whether times before `cutoff` (the start of the parent's backup) prove that an entry has not changed since. One
+/// that changed in the same tick as the parent read it, or later, has to be read again.
+pub(crate) fn is_settled(stat: &FileStat, cutoff: Time) -> bool {
+    let limit = Time::new(
+        cutoff.seconds.saturating_sub(CLOCK_TICK_SECONDS),
+        cutoff.nanoseconds,
+    );
+    time(stat.changed) < limit && time(stat.modified) < limit
+}
+
+/// Whether size, times, inode and kind are those that the parent saw.
+pub(crate) fn has_same_content(old: &Node, stat: &FileStat) -> bool {
+    old.kind == node_kind(stat.kind)
+        && old.mtime == time(stat.modified)
+        && old.ctime == time(stat.changed)
+        && old.inode == stat.id.inode
+        && (stat.kind != FileKind::File || old.size == stat.size_bytes)
+}
+
+/// Whether the parent's node can be taken as it is, given that the content is the same.
+pub(crate) fn has_same_metadata(old: &Node, stat: &FileStat, names: &OwnerNames) -> bool {
+    let is_dir = stat.kind == FileKind::Dir;
+    old.mode == stat.mode
+        && old.uid == stat.uid
+        && old.gid == stat.gid
+        && *old.user == *names.user(stat.uid)
+        && *old.group == *names.group(stat.gid)
+        && (is_dir || old.links == stat.links || old.kind == NodeKind::Fifo)
+        && (is_dir || stat.links < 2 || old.device_id == stat.id.device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use source::file::stat::DevIno;
+
+    fn stat() -> FileStat {
+        FileStat {
+            kind: FileKind::File,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 0,
+            size_bytes: 5,
+            accessed: FileTime {
+                seconds: 9,
+                nanoseconds: 9,
+            },
+            modified: FileTime {
+                seconds: 100,
+                nanoseconds: 1,
+            },
+            changed: FileTime {
+                seconds: 100,
+                nanoseconds: 2,
+            },
+            id: DevIno {
+                device: 7,
+                inode: 8,
+            },
+            links: 1,
+            device_number: 0,
+            blocks: 8,
+        }
+    }
+
+    #[test]
+    fn a_change_of_any_kind_is_seen() {
+        let names = OwnerNames::default();
+        let old = node_of(b"f", &stat(), &names);
+        assert!(has_same_content(&old, &stat()) && has_same_metadata(&old, &stat(), &names));
+        let content = |change: fn(&mut FileStat)| {
+            let mut stat = stat();
+            change(&mut stat);
+            has_same_content(&old, &stat)
+        };
+        assert!(!content(|stat| stat.size_bytes = 6));
+        assert!(!content(|stat| stat.modified.nanoseconds += 1));
+        assert!(!content(|stat| stat.changed.seconds += 1));
+        assert!(!content(|stat| stat.id.inode += 1));
+        assert!(!content(|stat| stat.kind = FileKind::Fifo));
+        assert!(content(|stat| stat.id.device += 1));
+        let metadata = |change: fn(&mut FileStat)| {
+            let mut stat = stat();
+            change(&mut stat);
+            has_same_metadata(&old, &stat, &names)
+        };
+        assert!(!metadata(|stat| stat.mode = 0o100_600));
+        assert!(!metadata(|stat| stat.uid = 1));
+        assert!(!metadata(|stat| stat.links = 2));
+    }
+
+    #[test]
+    fn t25_times_of_the_same_tick_prove_nothing() {
+        let check = |cutoff: i64, expected: bool| {
+            assert_eq!(is_settled(&stat(), Time::new(cutoff, 5)), expected)
+        };
+        check(103, true);
+        check(102, true);
+        check(101, false);
+        check(100, false);
+        check(50, false);
+    }
+}

@@ -1,0 +1,108 @@
+//! T27: zeros and holes of every awkward length, borg#8963 and #1920.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use testkit::compare::{self, CompareOptions};
+
+use crate::support::{back_up, below, bring_back, folder_repository, temp};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// A file of `length` bytes that holds data at the given places and holes elsewhere.
+fn sparse(path: &Path, length: u64, data: &[(u64, u64)]) {
+    let file = File::create(path).unwrap();
+    file.set_len(length).unwrap();
+    for (offset, count) in data {
+        let bytes = testkit::content::random_bytes(*count as usize, *offset + 1);
+        file.write_all_at(&bytes, *offset).unwrap();
+    }
+}
+
+#[test]
+fn t27_zeros_and_holes_keep_their_length() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    let chunk = 512 * KIB;
+    let longest = 8 * MIB;
+    let lengths = [
+        0,
+        1,
+        chunk - 1,
+        chunk,
+        chunk + 1,
+        longest - 1,
+        longest,
+        longest + 1,
+        2 * longest + 3,
+    ];
+    for length in lengths {
+        sparse(&tree.join(format!("hole-{length}")), length, &[]);
+        std::fs::write(
+            tree.join(format!("zeros-{length}")),
+            vec![0; length as usize],
+        )
+        .unwrap();
+    }
+    let total = 3 * longest + 777;
+    sparse(&tree.join("hole-at-start"), total, &[(total - 5, 5)]);
+    sparse(&tree.join("hole-at-end"), total, &[(0, 5)]);
+    sparse(
+        &tree.join("holes-at-both-ends"),
+        total,
+        &[(longest + 1, MIB)],
+    );
+    sparse(
+        &tree.join("hole-in-the-middle"),
+        total,
+        &[(0, MIB), (total - MIB, MIB)],
+    );
+    sparse(
+        &tree.join("many-holes"),
+        total,
+        &[
+            (MIB, 1),
+            (5 * MIB, 4096),
+            (9 * MIB + 1, 1),
+            (20 * MIB, 70_000),
+        ],
+    );
+    sparse(&tree.join("huge-hole"), 3 << 30, &[((3 << 30) - 10, 10)]);
+    let repository = folder_repository(&temp.path().join("vault"));
+    let report = back_up(&repository, &tree);
+    assert!(
+        report.summary.data_added_packed < 10 * MIB,
+        "{}",
+        report.summary.data_added_packed
+    );
+    let target = temp.path().join("target");
+    bring_back(&repository, &target);
+    let options = CompareOptions {
+        holes: true,
+        skip_root: false,
+    };
+    let mut differences = compare::trees(&tree, &below(&target, &tree), options).unwrap();
+    // A hole of one byte saves nothing, and is written.
+    differences.retain(|difference| !difference.starts_with("hole-1: has no holes"));
+    assert!(differences.is_empty(), "{differences:#?}");
+    let huge = std::fs::metadata(below(&target, &tree).join("huge-hole")).unwrap();
+    assert!(huge.blocks() * 512 < MIB, "{}", huge.blocks());
+}
+
+#[test]
+fn t27_a_hole_and_written_zeros_give_the_same_chunks() {
+    let temp = temp();
+    let repository = folder_repository(&temp.path().join("vault"));
+    let (hole, zeros) = (temp.path().join("hole"), temp.path().join("zeros"));
+    let length = 20 * MIB + 5;
+    sparse(&hole, length, &[(17 * MIB, 100)]);
+    let content = std::fs::read(&hole).unwrap();
+    std::fs::write(&zeros, content).unwrap();
+    let first = back_up(&repository, &zeros);
+    assert!(first.summary.data_blobs > 0);
+    let second = back_up(&repository, &hole);
+    assert_eq!(second.summary.data_blobs, 0);
+}

@@ -1,0 +1,223 @@
+//! What has not changed is not read, not written, and not trusted further than its times go.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use runner::{Outcome, ParentChoice};
+use storage::{Memory, Operation, Record};
+use testkit::tree::TreeOptions;
+
+use crate::support::{
+    age, assert_same, back_up, below, bring_back, create, memory_repository, request, run, temp,
+};
+
+/// A folder above which nothing changes while a test runs, unlike that of the other tests.
+fn quiet_temp() -> tempfile::TempDir {
+    tempfile::tempdir_in("/var/tmp").unwrap()
+}
+
+#[test]
+fn a_second_backup_writes_neither_pack_nor_tree() {
+    let temp = quiet_temp();
+    let tree = temp.path().join("tree");
+    testkit::tree::build(&tree, TreeOptions::default()).unwrap();
+    age();
+    let record = Arc::new(Record::new(Arc::new(Memory::new())));
+    let repository = create(record.clone());
+    let first = back_up(&repository, &tree);
+    let _ = record.take();
+    let second = back_up(&repository, &tree);
+    let put: Vec<String> = record
+        .take()
+        .into_iter()
+        .filter(|call| call.operation == Operation::Put)
+        .map(|call| call.name)
+        .collect();
+    assert!(
+        put.iter()
+            .all(|name| name.starts_with("locks/") || name.starts_with("snapshots/")),
+        "{put:?}"
+    );
+    assert_eq!(second.snapshot.tree, first.snapshot.tree);
+    assert_eq!(second.snapshot.parent, Some(first.snapshot_id));
+    assert_eq!(second.summary.files_unmodified, first.summary.files_new);
+    assert_eq!(second.summary.dirs_unmodified, first.summary.dirs_new);
+    assert_eq!(
+        (second.progress.actual_items, second.progress.actual_bytes),
+        (0, 0)
+    );
+    assert_eq!(second.progress.items_done, first.progress.items_done);
+}
+
+#[test]
+fn only_what_changed_is_read_and_its_folders_are_written() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    for folder in ["a", "b/c", "d"] {
+        std::fs::create_dir_all(tree.join(folder)).unwrap();
+        std::fs::write(tree.join(folder).join("f"), folder).unwrap();
+    }
+    std::os::unix::fs::symlink("x", tree.join("d/link")).unwrap();
+    age();
+    let repository = memory_repository();
+    back_up(&repository, &tree);
+    std::fs::write(tree.join("b/c/f"), "changed").unwrap();
+    std::fs::write(tree.join("b/new"), "new").unwrap();
+    std::fs::remove_file(tree.join("d/link")).unwrap();
+    let report = back_up(&repository, &tree);
+    let summary = &report.summary;
+    assert_eq!(
+        (
+            summary.files_new,
+            summary.files_changed,
+            summary.files_unmodified
+        ),
+        (1, 1, 2)
+    );
+    assert_eq!(summary.data_blobs, 2);
+    // b, b/c, d, the root of the job and the way to it have changed; a has not.
+    assert!(
+        summary.dirs_unmodified >= 1 && summary.dirs_changed >= 4,
+        "{summary:?}"
+    );
+    let target = temp.path().join("target");
+    bring_back(&repository, &target);
+    assert_same(&tree, &below(&target, &tree));
+}
+
+#[test]
+fn a_change_of_metadata_alone_is_seen() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir_all(tree.join("d")).unwrap();
+    std::fs::write(tree.join("d/f"), "x").unwrap();
+    age();
+    let repository = memory_repository();
+    back_up(&repository, &tree);
+    std::fs::set_permissions(tree.join("d/f"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(tree.join("d"), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let report = back_up(&repository, &tree);
+    assert_eq!(
+        (report.summary.files_changed, report.summary.data_blobs),
+        (1, 0)
+    );
+    let target = temp.path().join("target");
+    bring_back(&repository, &target);
+    assert_same(&tree, &below(&target, &tree));
+}
+
+/// borg#3536, #9749: a file that changes twice in one tick of the clock, the second time with the same size, looks
+/// unchanged after the second time.
+#[test]
+fn t25_a_change_in_the_tick_of_the_last_backup_is_read_again() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    let file = tree.join("f");
+    let time = std::time::SystemTime::now();
+    let write = |content: &str| {
+        // The change time is set by the kernel; writing in place keeps the inode, and the times are set back.
+        std::fs::write(&file, content).unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+    };
+    write("first!");
+    let repository = memory_repository();
+    let first = back_up(&repository, &tree);
+    write("second");
+    let second = back_up(&repository, &tree);
+    assert_ne!(second.snapshot.tree, first.snapshot.tree);
+    // Nothing changed since, but the times are still too young to prove that.
+    let third = back_up(&repository, &tree);
+    assert_eq!(
+        (third.summary.data_blobs, third.snapshot.tree),
+        (0, second.snapshot.tree)
+    );
+    let target = temp.path().join("target");
+    bring_back(&repository, &target);
+    assert_eq!(
+        std::fs::read_to_string(below(&target, &file)).unwrap(),
+        "second"
+    );
+}
+
+/// A parent whose time was set into the future by hand must not make young files look settled.
+#[test]
+fn t25_a_time_set_by_hand_proves_nothing() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("f"), "first!").unwrap();
+    let repository = memory_repository();
+    let mut request = request(&repository, &tree);
+    request.time = Some(vault::Time::new(4_000_000_000, 0));
+    let first = run(&request).0.unwrap();
+    let before = std::fs::metadata(tree.join("f"))
+        .unwrap()
+        .modified()
+        .unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(tree.join("f"))
+        .unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"second", 0).unwrap();
+    file.set_modified(before).unwrap();
+    let second = run(&request).0.unwrap();
+    assert_ne!(second.snapshot.tree, first.snapshot.tree);
+}
+
+#[test]
+fn a_blob_that_the_vault_lost_is_stored_again() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("f"), "content").unwrap();
+    age();
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    back_up(&repository, &tree);
+    // All packs and indexes are lost; the snapshot is still there.
+    for folder in ["data", "index"] {
+        for listed in storage::Storage::list(&memory, folder).unwrap() {
+            storage::Storage::delete(&memory, &listed.name).unwrap();
+        }
+    }
+    let report = back_up(&repository, &tree);
+    assert_eq!(report.summary.data_blobs, 1);
+    bring_back(&repository, &temp.path().join("target"));
+}
+
+#[test]
+fn the_parent_can_be_chosen() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("f"), "content").unwrap();
+    age();
+    let repository = memory_repository();
+    let first = back_up(&repository, &tree);
+    let mut request = request(&repository, &tree);
+    request.parent = ParentChoice::None;
+    let second = run(&request).0.unwrap();
+    assert_eq!(
+        (second.snapshot.parent, second.summary.files_new),
+        (None, 1)
+    );
+    request.parent = ParentChoice::Snapshot(first.snapshot_id);
+    let third = run(&request).0.unwrap();
+    assert_eq!(
+        (third.snapshot.parent, third.summary.files_unmodified),
+        (Some(first.snapshot_id), 1)
+    );
+    request.parent = ParentChoice::Latest;
+    request.hostname = Some("elsewhere".to_owned());
+    let fourth = run(&request).0.unwrap();
+    assert_eq!(
+        (fourth.outcome, fourth.snapshot.parent),
+        (Outcome::Complete, None)
+    );
+}
