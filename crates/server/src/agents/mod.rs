@@ -1,0 +1,125 @@
+//! The agents' side of the server: Register, Sync, ReportErrors, Finish, under `/agent/v1/`.
+//!
+//! An agent key is good for its own client and for nothing else; Register alone is signed by a key of the account. Sync
+//! is a long poll: when there is no news the request waits for the bell of the service, without a thread.
+
+mod assignments;
+mod register;
+mod report;
+mod sync;
+
+use api::agent_protocol::PREFIX;
+use api::error::{ApiError, Code};
+use catalog::clients::ClientFilter;
+use catalog::{PageRequest, clients};
+use model::{AccountId, ClientId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::auth::{Caller, authenticate};
+use crate::failure;
+use crate::http::Border;
+use crate::service::Service;
+use crate::wire::Wire;
+
+/// How an agent of this host is recognised: it registered over the loopback interface.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// Answers a request below `/agent/v1/`.
+pub(crate) async fn serve(border: &Border, wire: Wire) -> Result<Vec<u8>, ApiError> {
+    let request_id = wire.request_id.clone();
+    match wire.path.strip_prefix(PREFIX).unwrap_or_default() {
+        "Register" => {
+            border
+                .blocking(&request_id, move |service| {
+                    register::register(service, &wire)
+                })
+                .await
+        }
+        "Sync" => sync::sync(border, wire).await,
+        "ReportErrors" => {
+            border
+                .blocking(&request_id, move |service| {
+                    report::report_errors(service, &wire)
+                })
+                .await
+        }
+        "Finish" => {
+            border
+                .blocking(&request_id, move |service| report::finish(service, &wire))
+                .await
+        }
+        _ => Err(ApiError::of(Code::InvalidActionNotFound)),
+    }
+}
+
+/// The identity of an agent, proven.
+#[derive(Debug, Clone)]
+struct Agent {
+    account: AccountId,
+    client: ClientId,
+}
+
+/// Checks signature, method, action and version of a message.
+fn check(service: &Service, wire: &Wire, method: &str) -> Result<Caller, ApiError> {
+    let (caller, claimed) = authenticate(service, wire)?;
+    if wire.method != "POST" {
+        return Err(ApiError::of(Code::UnsupportedHttpMethod));
+    }
+    if claimed.claim.version.as_deref() != Some(api::VERSION) {
+        return Err(ApiError::of(Code::InvalidVersion));
+    }
+    if claimed.claim.action.as_deref() != Some(method) {
+        return Err(ApiError::new(
+            Code::InvalidParameter,
+            "x-acs-action must be the last part of the path.",
+        ));
+    }
+    Ok(caller)
+}
+
+fn check_agent(service: &Service, wire: &Wire, method: &str) -> Result<Agent, ApiError> {
+    match check(service, wire, method)? {
+        Caller::Agent(account, client) => Ok(Agent { account, client }),
+        Caller::Account(_) => Err(ApiError::new(
+            Code::NoPermission,
+            "This message must be signed with the agent's own key.",
+        )),
+    }
+}
+
+fn parse<T: DeserializeOwned>(wire: &Wire) -> Result<T, ApiError> {
+    serde_json::from_slice(&wire.body).map_err(|why| {
+        ApiError::new(
+            Code::InvalidParameter,
+            format!("The body is not the message: {why}."),
+        )
+    })
+}
+
+fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(reply).map_err(|error| failure::internal(&error))
+}
+
+/// The agent that can reach folders of this host: tasks on the storage of vaults go to it. `None` if there is none yet;
+/// then any agent may take them.
+pub(crate) fn local_client(
+    service: &Service,
+    account: &AccountId,
+) -> Result<Option<ClientId>, ApiError> {
+    let page = PageRequest::first(model::job_query::MAX_PAGE_SIZE);
+    let found = clients::list(&service.catalog, account, &ClientFilter::default(), page)
+        .map_err(failure::of_catalog)?;
+    let local = found
+        .rows
+        .into_iter()
+        .filter(|client| client.private_ipv4.as_deref() == Some(LOOPBACK));
+    Ok(local
+        .max_by_key(|client| client.last_heart_beat_time)
+        .map(|client| client.client_id))
+}
+
+/// Bytes and counts as the database has them.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,111 @@
+//! Why a server does not start, or an offline command fails.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// An error that ends a start, a stop or an adoption. Failures of single requests are [`api::error::ApiError`]s.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A file or folder of the data directory.
+    #[error("cannot {operation} {}", path.display())]
+    File {
+        /// What was tried, such as `read`.
+        operation: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder holds other things.
+    #[error(
+        "{} is not empty and is not a data directory of Strongroom; name an empty or new folder with --data-dir",
+        path.display()
+    )]
+    NotADataDirectory {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another server runs on the data directory.
+    #[error("another server uses {} (process {holder}); stop it first, or use another --data-dir", path.display())]
+    InUse {
+        /// The data directory.
+        path: PathBuf,
+        /// Its process id as the lock file says, or `unknown`.
+        holder: String,
+    },
+    /// The catalog has an account but the master key is gone.
+    #[error(
+        "{} is missing, and without it the catalog's secrets cannot be opened; put the file back from your copy of the \
+         data directory, or start with a new data directory and `strongroom vault adopt --recovery-file` for each vault",
+        path.display()
+    )]
+    MasterKeyMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The master key is not the one that sealed the catalog, or is no key at all.
+    #[error(
+        "{} is not the master key of this catalog ({why}); put the right file back from your copy of the data \
+         directory, or start with a new data directory and `strongroom vault adopt --recovery-file` for each vault",
+        path.display()
+    )]
+    MasterKeyWrong {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The catalog.
+    #[error("the catalog cannot be used")]
+    Catalog(#[from] catalog::CatalogError),
+    /// The address to listen on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The runtime's threads.
+    #[error("cannot start the threads of the server")]
+    Threads(#[source] io::Error),
+    /// The region's name.
+    #[error("the region {0:?} is not valid; use letters, digits and '-', at most 32")]
+    Region(String),
+    /// A recovery file that is none.
+    #[error("{} is not a recovery file: {why}", path.display())]
+    RecoveryFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Adopting a vault.
+    #[error("the vault at {storage} cannot be adopted: {why}")]
+    Adopt {
+        /// Where it is.
+        storage: String,
+        /// Reason.
+        why: String,
+    },
+    /// The storage of a vault that is to be adopted.
+    #[error("the storage of the vault cannot be used")]
+    Storage(#[from] storage::StorageError),
+    /// The repository of a vault that is to be adopted.
+    #[error("the vault cannot be opened")]
+    Vault(#[from] vault::VaultError),
+}
+
+impl ServerError {
+    pub(crate) fn file(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File {
+            operation,
+            path,
+            source,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Starting and stopping: everything is opened and checked before the first connection is accepted, and nothing is left
+//! behind after the last.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{Catalog, CatalogOptions};
+use model::AccountId;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::actions::repositories::Repositories;
+use crate::bootstrap::{self, Identity};
+use crate::connections::LimitedListener;
+use crate::data_dir::DataDir;
+use crate::error::ServerError;
+use crate::http::{MAX_IN_FLIGHT, Peer, router};
+use crate::nonces::{NonceLimits, Nonces};
+use crate::options::{ServerOptions, check_region};
+use crate::service::Service;
+use crate::ticker::{TickReport, Ticker};
+
+/// Requests that are under way get this long to end once the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct ServerHandle {
+    addr: SocketAddr,
+    account_id: AccountId,
+    credentials_path: PathBuf,
+    recovery_path: Option<PathBuf>,
+    data_dir: PathBuf,
+    service: Arc<Service>,
+    ticker: Arc<Ticker>,
+    stop: watch::Sender<bool>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    runtime: Runtime,
+    main: JoinHandle<()>,
+}
+
+/// Starts a server on its own threads and returns once it listens.
+///
+/// # Errors
+/// See [`ServerError`]: the data directory is in use or unusable, the address is taken, the catalog cannot be opened.
+pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
+    check_region(&options.region)?;
+    let dir = DataDir::open(&options.data_dir)?;
+    let lock = dir.lock()?;
+    let now = options.clock.now();
+    let catalog_options = CatalogOptions {
+        max_page_count: options.max_catalog_pages,
+        ..CatalogOptions::default()
+    };
+    let catalog = Catalog::open(&dir.catalog(), catalog_options)?;
+    let identity = bootstrap::run(&dir, &catalog, now)?;
+    let nonces = Nonces::open(&dir.nonces(), now, NonceLimits::default())?;
+    let (listener, addr) = listen(&options.listen)?;
+    bootstrap::write_credentials(&dir, &identity, &format!("http://{addr}"), &options.region)?;
+    let Identity {
+        account_id,
+        master_key,
+        new_recovery_file,
+        ..
+    } = identity;
+    let (stop, stopping) = watch::channel(false);
+    let service = Arc::new(Service {
+        catalog,
+        master_key,
+        nonces,
+        region: options.region,
+        vaults_dir: dir.vaults(),
+        data_dir: dir.root().to_owned(),
+        lease_ttl: options.lease_ttl,
+        vault_delete_grace: options.vault_delete_grace,
+        max_body_bytes: options.max_body_bytes,
+        clock: options.clock,
+        bell: Notify::new(),
+        stopping,
+        vault_places: Mutex::new(()),
+        repositories: Repositories::default(),
+        _lock: lock,
+    });
+    let ticker = Arc::new(Ticker::default());
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(MAX_IN_FLIGHT + 8)
+        .thread_name("strongroom-server")
+        .enable_all()
+        .build()
+        .map_err(ServerError::Threads)?;
+    if let Some(interval) = options.tick_interval {
+        runtime.spawn(tick_for_ever(service.clone(), ticker.clone(), interval));
+    }
+    let main = runtime.spawn(serve(listener, service.clone()));
+    tracing::info!(%addr, data_dir = %dir.root().display(), "the server listens");
+    Ok(ServerHandle {
+        addr,
+        account_id,
+        credentials_path: dir.credentials(),
+        recovery_path: new_recovery_file,
+        data_dir: dir.root().to_owned(),
+        service,
+        ticker,
+        stop,
+        running: Mutex::new(Some(Running { runtime, main })),
+    })
+}
+
+fn listen(address: &str) -> Result<(StdListener, SocketAddr), ServerError> {
+    let refuse = |source| ServerError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    let listener = StdListener::bind(address).map_err(refuse)?;
+    listener.set_nonblocking(true).map_err(refuse)?;
+    let addr = listener.local_addr().map_err(refuse)?;
+    Ok((listener, addr))
+}
+
+async fn serve(listener: StdListener, service: Arc<Service>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => LimitedListener::new(listener),
+        Err(error) => {
+            tracing::error!(%error, "the socket cannot be used");
+            return;
+        }
+    };
+    let mut stopping = service.stopping.clone();
+    let app = router(service).into_make_service_with_connect_info::<Peer>();
+    let stopped = async move {
+        // An error means that the handle is gone: stop too.
+        while !*stopping.borrow_and_update() {
+            if stopping.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    if let Err(error) = axum::serve(listener, app)
+        .with_graceful_shutdown(stopped)
+        .await
+    {
+        tracing::error!(%error, "the server ended");
+    }
+}
+
+async fn tick_for_ever(service: Arc<Service>, ticker: Arc<Ticker>, interval: Duration) {
+    let mut stopping = service.stopping.clone();
+    let mut timer = tokio::time::interval(interval);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        let (service, ticker) = (service.clone(), ticker.clone());
+        match tokio::task::spawn_blocking(move || ticker.tick(&service)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "scheduler and watchdog could not do their step")
+            }
+            Err(error) => tracing::error!(%error, "a step of scheduler and watchdog broke off"),
+        }
+    }
+}
+
+impl ServerHandle {
+    /// Where it listens, the port as it really is.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The endpoint for clients, `http://ADDR:PORT`.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// The account of the data directory.
+    #[must_use]
+    pub fn account_id(&self) -> &AccountId {
+        &self.account_id
+    }
+
+    /// `credentials.json`.
+    #[must_use]
+    pub fn credentials_path(&self) -> &Path {
+        &self.credentials_path
+    }
+
+    /// The recovery file, if this start wrote it: its owner should be asked to keep it elsewhere.
+    #[must_use]
+    pub fn new_recovery_path(&self) -> Option<&Path> {
+        self.recovery_path.as_deref()
+    }
+
+    /// The data directory, as an absolute path without links.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// One step of scheduler and watchdog, now. For tests that move the clock.
+    ///
+    /// # Errors
+    /// An error of the catalog; the next step goes on where this one stopped.
+    pub fn tick(&self) -> Result<TickReport, ServerError> {
+        Ok(self.ticker.tick(&self.service)?)
+    }
+
+    /// Asks the server to stop: no new connections, long polls end, requests under way go on.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        self.service.ring();
+    }
+
+    /// Stops the server if that was not asked for yet, and waits until it has ended and its data directory is free.
+    /// Not to be called from an asynchronous task.
+    pub fn join(self) {
+        self.end();
+    }
+
+    fn end(&self) {
+        let Some(running) = self.running.lock().take() else {
+            return;
+        };
+        self.stop();
+        let Running { runtime, main } = running;
+        let ended = runtime.block_on(async { tokio::time::timeout(STOP_TIMEOUT, main).await });
+        if ended.is_err() {
+            tracing::warn!("requests under way were cut off");
+        }
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,208 @@
+//! The border: reads a request whole, gives it to the blocking pool, and writes the reply.
+//!
+//! Every failure is a 4xx or 5xx with a JSON body that all SDKs can read; a panic in a handler is an `InternalError`
+//! with its request id in the log. Nothing is decided here but sizes and times.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::agent_protocol::PREFIX;
+use api::error::{ApiError, Code, ErrorBody};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::serve::IncomingStream;
+use http::{HeaderValue, Response, header};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::connections::LimitedListener;
+use crate::service::Service;
+use crate::wire::{Wire, new_request_id};
+use crate::{actions, agents};
+
+/// Requests that are worked on at once; more wait for [`QUEUE_TIMEOUT`].
+pub(crate) const MAX_IN_FLIGHT: usize = 32;
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For a body of a few megabytes on a slow line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Where errors send their reader.
+const RECOMMEND: &str = "See the message; the server's log has more under the request id.";
+
+/// What requests need: the service, and a place among those worked on.
+#[derive(Clone)]
+pub(crate) struct Border {
+    pub(crate) service: Arc<Service>,
+    in_flight: Arc<Semaphore>,
+}
+
+/// The address of the other side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(SocketAddr);
+
+impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+/// All paths and methods go to one function, so that each failure has the same form.
+pub(crate) fn router(service: Arc<Service>) -> Router {
+    let border = Border {
+        service,
+        in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+    };
+    Router::new().fallback(answer).with_state(border)
+}
+
+async fn answer(
+    State(border): State<Border>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response<Body> {
+    let request_id = new_request_id();
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .map(|value| text_of(value.as_bytes()))
+        .unwrap_or_default();
+    let result = match read(&border, peer, request, &request_id).await {
+        Ok(wire) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
+        Ok(wire) => {
+            border
+                .blocking(&request_id, move |service| actions::serve(service, &wire))
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(body) => respond(200, &request_id, None, body),
+        Err(error) => {
+            tracing::debug!(request_id, code = %error.code, message = %error.message, "refused");
+            let body = ErrorBody {
+                request_id: &request_id,
+                host_id: &host,
+                code: &error.code,
+                message: &error.message,
+                recommend: RECOMMEND,
+            };
+            let json = serde_json::to_vec(&body).unwrap_or_default();
+            respond(error.http_status, &request_id, error.retry_after_ms, json)
+        }
+    }
+}
+
+async fn read(
+    border: &Border,
+    peer: Peer,
+    request: Request,
+    request_id: &str,
+) -> Result<Wire, ApiError> {
+    let (head, body) = request.into_parts();
+    let method = head.method.as_str();
+    if !matches!(method, "GET" | "POST") {
+        return Err(ApiError::of(Code::UnsupportedHttpMethod));
+    }
+    let path = head.uri.path();
+    if path != "/" && !path.starts_with(PREFIX) {
+        return Err(ApiError::of(Code::InvalidPath));
+    }
+    let limit = border.service.max_body_bytes;
+    let too_large = || {
+        ApiError::new(
+            Code::RequestTooLarge,
+            format!("The body of a request can have at most {limit} bytes."),
+        )
+    };
+    let stated = head
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if stated.is_some_and(|length| length > limit as u64) {
+        return Err(too_large());
+    }
+    let body = match timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
+        Ok(Ok(bytes)) => bytes.to_vec(),
+        // Either the limit or a connection that broke; nobody reads the answer to the latter.
+        Ok(Err(_)) => return Err(too_large()),
+        Err(_) => {
+            return Err(ApiError::new(
+                Code::InvalidParameter,
+                "The body of the request did not arrive in time.",
+            ));
+        }
+    };
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text_of(value.as_bytes())))
+        .collect();
+    Ok(Wire {
+        request_id: request_id.to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers,
+        body,
+        peer: peer.0.ip(),
+    })
+}
+
+impl Border {
+    /// Runs `work` on the blocking pool, where the catalog may be waited for.
+    pub(crate) async fn blocking<T, F>(&self, request_id: &str, work: F) -> Result<T, ApiError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Arc<Service>) -> Result<T, ApiError> + Send + 'static,
+    {
+        let busy = || ApiError::of(Code::ServiceUnavailable).retry_after(1_000);
+        let permit = match timeout(QUEUE_TIMEOUT, self.in_flight.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => return Err(busy()),
+        };
+        let service = self.service.clone();
+        let span = tracing::error_span!("request", id = request_id);
+        let done = tokio::task::spawn_blocking(move || {
+            let result = span.in_scope(|| work(&service));
+            drop(permit);
+            result
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => {
+                tracing::error!(request_id, "a handler panicked");
+                Err(ApiError::of(Code::InternalError))
+            }
+            Err(_) => Err(busy()),
+        }
+    }
+}
+
+fn text_of(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn respond(
+    status: u16,
+    request_id: &str,
+    retry_after_ms: Option<u64>,
+    body: Vec<u8>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() =
+        http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert("x-acs-request-id", value);
+    }
+    if let Some(milliseconds) = retry_after_ms {
+        headers.insert("x-acs-retry-after", HeaderValue::from(milliseconds));
+    }
+    response
+}

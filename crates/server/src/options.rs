@@ -1,0 +1,61 @@
+//! What a caller of [`crate::start`] chooses.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, SystemClock};
+use crate::error::ServerError;
+
+/// Options of a server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Catalog, keys and, by default, vaults. Created if it is not there.
+    pub data_dir: PathBuf,
+    /// `ADDR:PORT`; port 0 picks a free one.
+    pub listen: String,
+    /// The region that this server is, such as `cn-hangzhou`.
+    pub region: String,
+    /// How long a lease lasts after each heartbeat of its agent.
+    pub lease_ttl: Duration,
+    /// How often plans and leases are looked at. `None`: never, a test calls [`crate::ServerHandle::tick`].
+    pub tick_interval: Option<Duration>,
+    /// DeleteVault refuses vaults that are younger; zero by default, the cloud has two hours.
+    pub vault_delete_grace: Duration,
+    /// Most bytes of a request's body.
+    pub max_body_bytes: usize,
+    /// Most pages (4 KiB each) of the catalog; tests use it to fill the disk.
+    pub max_catalog_pages: Option<u32>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl ServerOptions {
+    /// The usual options for a data directory.
+    #[must_use]
+    pub fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            listen: "127.0.0.1:8710".to_owned(),
+            region: "cn-hangzhou".to_owned(),
+            lease_ttl: Duration::from_secs(30),
+            tick_interval: Some(Duration::from_secs(1)),
+            vault_delete_grace: Duration::ZERO,
+            max_body_bytes: 4 * 1024 * 1024,
+            max_catalog_pages: None,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+pub(crate) fn check_region(region: &str) -> Result<(), ServerError> {
+    let valid = (1..=32).contains(&region.len())
+        && region
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if valid {
+        Ok(())
+    } else {
+        Err(ServerError::Region(region.to_owned()))
+    }
+}

@@ -1,0 +1,51 @@
+//! What all requests share: the catalog, the master key, the nonces, and the bell that wakes waiting agents.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::Catalog;
+use model::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::actions::repositories::Repositories;
+use crate::clock::Clock;
+use crate::data_dir::DirLock;
+use crate::nonces::Nonces;
+use crate::seal::MasterKey;
+
+/// The running server, without its sockets.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) catalog: Catalog,
+    pub(crate) master_key: MasterKey,
+    pub(crate) nonces: Nonces,
+    pub(crate) region: String,
+    pub(crate) vaults_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) vault_delete_grace: Duration,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Rung when there may be work or a cancellation for an agent.
+    pub(crate) bell: Notify,
+    /// True once the server stops: long polls end.
+    pub(crate) stopping: watch::Receiver<bool>,
+    /// Held while a vault's storage is checked and its row written, so that two vaults never get one place.
+    pub(crate) vault_places: Mutex<()>,
+    pub(crate) repositories: Repositories,
+    /// Dropped last: the data directory is free when nothing can touch it any more.
+    pub(crate) _lock: DirLock,
+}
+
+impl Service {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Wakes every agent that waits for news.
+    pub(crate) fn ring(&self) {
+        self.bell.notify_waiters();
+    }
+}

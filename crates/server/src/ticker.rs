@@ -1,0 +1,92 @@
+//! What happens by time alone: lost leases, due plans, silent clients. One step is one call of [`tick`], so that a test
+//! with its own clock sees exactly what a day of running would do.
+
+use catalog::jobs::Scheduled;
+use catalog::{CatalogError, clients, jobs, plans, work};
+use model::Timestamp;
+use parking_lot::Mutex;
+
+use crate::service::Service;
+
+/// Plans that are looked at in one step; the rest comes in the next.
+const MAX_DUE: u32 = 200;
+/// A client that was not heard of for this long is DEACTIVATED.
+const SILENCE_SECONDS: i64 = 3_600;
+/// How often silent clients are looked for.
+const SILENCE_CHECK_SECONDS: i64 = 60;
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TickReport {
+    /// Leases that had run out.
+    pub expired_leases: usize,
+    /// Jobs that were started because their plan was due.
+    pub started_jobs: usize,
+    /// Runs that were skipped: missed, or the former one still runs.
+    pub skipped_runs: usize,
+    /// Clients that were marked as silent.
+    pub silent_clients: usize,
+}
+
+/// What a step remembers of the former ones.
+#[derive(Debug, Default)]
+pub(crate) struct Ticker {
+    // Steps may be asked for by the timer and by a test at once; they run one after the other.
+    last_silence_check: Mutex<Option<Timestamp>>,
+}
+
+impl Ticker {
+    /// One step at the clock's present time.
+    pub(crate) fn tick(&self, service: &Service) -> Result<TickReport, CatalogError> {
+        let mut last_check = self.last_silence_check.lock();
+        let now = service.now();
+        let mut report = TickReport::default();
+        for item in work::expire_leases(&service.catalog, now)? {
+            tracing::warn!(work_id = item.work_id, kind = %item.kind, state = %item.state, "the lease of a work ran out");
+            report.expired_leases += 1;
+        }
+        start_due_plans(service, now, &mut report)?;
+        if last_check.is_none_or(|last| now.0 >= last.0 + SILENCE_CHECK_SECONDS || now < last) {
+            let heard_before = now.plus_seconds(-SILENCE_SECONDS);
+            report.silent_clients =
+                clients::deactivate_silent(&service.catalog, heard_before, now)?;
+            *last_check = Some(now);
+        }
+        if report.expired_leases > 0 || report.started_jobs > 0 {
+            service.ring();
+        }
+        Ok(report)
+    }
+}
+
+fn start_due_plans(
+    service: &Service,
+    now: Timestamp,
+    report: &mut TickReport,
+) -> Result<(), CatalogError> {
+    for due in plans::due(&service.catalog, now, MAX_DUE)? {
+        match jobs::create_scheduled(
+            &service.catalog,
+            &due.account_id,
+            &due.plan_id,
+            due.planned,
+            now,
+        ) {
+            Ok(Scheduled::Started(job)) => {
+                tracing::info!(plan_id = %due.plan_id, job_id = %job.job_id, "a plan was due");
+                report.started_jobs += 1;
+            }
+            Ok(Scheduled::Skipped(reason)) => {
+                tracing::info!(plan_id = %due.plan_id, ?reason, "a run of a plan was skipped");
+                report.skipped_runs += 1;
+            }
+            Ok(Scheduled::NotDue) => {}
+            // One plan that cannot start must not stop the others; the disk being full stops all.
+            Err(CatalogError::Full) => return Err(CatalogError::Full),
+            Err(error) => {
+                tracing::error!(plan_id = %due.plan_id, %error, "a due plan could not be started")
+            }
+        }
+    }
+    Ok(())
+}

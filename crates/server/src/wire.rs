@@ -1,0 +1,37 @@
+//! A request as owned data, on its way from the socket to a handler.
+
+use std::net::IpAddr;
+
+use api::signature::WireRequest;
+
+/// Everything of a request that matters.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    pub(crate) request_id: String,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) peer: IpAddr,
+}
+
+impl Wire {
+    pub(crate) fn as_request(&self) -> WireRequest<'_> {
+        WireRequest {
+            method: &self.method,
+            path: &self.path,
+            query: &self.query,
+            headers: &self.headers,
+            body: &self.body,
+        }
+    }
+}
+
+/// Upper-case UUID, as HBR's.
+pub(crate) fn new_request_id() -> String {
+    uuid::Uuid::new_v4()
+        .hyphenated()
+        .encode_upper(&mut uuid::Uuid::encode_buffer())
+        .to_owned()
+}
