@@ -1,0 +1,128 @@
+//! Running one work on a thread of its own, from assignment to report. A panic is a failure of that work, never of the
+//! agent.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use api::agent_protocol::{Assignment, FinishRequest, Outcome, WorkKind};
+
+use crate::report::End;
+use crate::work::{StopReason, Work};
+use crate::{Shared, backup, outbox, restore, vaults};
+
+/// What runs a work; the engine, or something else in tests.
+pub(crate) trait Execute: Send + Sync + std::fmt::Debug {
+    /// Runs to the end. Obeys the work's stop token.
+    fn run(&self, kind: WorkKind, work: &Arc<Work>) -> End;
+}
+
+/// Takes an assignment on. The thread ends with the report in the table of works.
+pub(crate) fn spawn(shared: &Arc<Shared>, assignment: Assignment) {
+    let work = Arc::new(Work::new(
+        assignment.work_id,
+        assignment.epoch,
+        &assignment.kind,
+    ));
+    if !shared.works.add(&work) {
+        return;
+    }
+    // A stop that came between the last look and now must not be missed by this work.
+    if shared.is_stopping() {
+        work.stop(StopReason::Suspended);
+    }
+    let kind = assignment.kind;
+    let (running, held) = (Arc::clone(shared), Arc::clone(&work));
+    let body = move || {
+        let end = match held.stop_reason() {
+            Some(_) => End::stopped(),
+            None => run_caught(&running, kind, &held),
+        };
+        finish(&running, &held, end);
+    };
+    let started = std::thread::Builder::new()
+        .name(format!("work-{}", work.work_id))
+        .spawn(body);
+    if let Err(error) = started {
+        finish(
+            shared,
+            &work,
+            End::failed(format!("cannot start a thread: {error}")),
+        );
+    }
+}
+
+fn run_caught(shared: &Shared, kind: WorkKind, work: &Arc<Work>) -> End {
+    let run = AssertUnwindSafe(|| shared.executor.run(kind, work));
+    catch_unwind(run).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        tracing::error!("{} ended by a panic: {text}", work.work_id);
+        End::failed(format!("internal error of the agent: {text}"))
+    })
+}
+
+/// Books the end: in memory and on disk until the server has it.
+fn finish(shared: &Shared, work: &Work, end: End) {
+    let reason = work.stop_reason();
+    let outcome = match (end.outcome, reason) {
+        // Done is done, even if a stop came late.
+        (Some(outcome), _) => outcome,
+        (None, Some(StopReason::Suspended)) => Outcome::Released,
+        (None, Some(StopReason::Canceled | StopReason::Lost)) => Outcome::Canceled,
+        (None, None) => Outcome::Failed,
+    };
+    let mut progress = work.progress();
+    if let Some(last) = end.progress {
+        work.set_progress(last);
+        progress = work.progress();
+    }
+    let report = FinishRequest {
+        work_id: work.work_id.clone(),
+        epoch: work.epoch,
+        outcome,
+        message: end.message,
+        progress,
+        snapshot: end.snapshot,
+        error_epoch: end.error_epoch,
+    };
+    if reason != Some(StopReason::Lost) {
+        outbox::keep(&shared.state, &report);
+    }
+    work.set_end(report);
+    shared.works.notify();
+    shared.wake();
+}
+
+/// The engine: the runner and the vault.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// Folders that no backup touches.
+    pub(crate) skip: Vec<PathBuf>,
+    pub(crate) hostname: String,
+}
+
+impl Engine {
+    pub(crate) fn new(skip: Vec<PathBuf>, hostname: String) -> Self {
+        Self { skip, hostname }
+    }
+}
+
+impl Execute for Engine {
+    fn run(&self, kind: WorkKind, work: &Arc<Work>) -> End {
+        let task = |done: Result<(), vaults::TaskError>| match done {
+            Ok(()) => End::done(Outcome::Complete),
+            Err(error) => End::failed(crate::report::chain(&error)),
+        };
+        match kind {
+            WorkKind::Backup(spec) => backup::run(self, &spec, work),
+            WorkKind::Restore(spec) => restore::run(self, &spec, work),
+            WorkKind::CreateVault(spec) => task(vaults::create(&spec, &self.hostname)),
+            WorkKind::DeleteVault(spec) => task(vaults::delete(&spec, &work.stop_token)),
+            WorkKind::DeleteSnapshot(spec) => task(vaults::delete_snapshot(&spec, &self.hostname)),
+        }
+    }
+}

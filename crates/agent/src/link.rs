@@ -1,0 +1,172 @@
+//! The link to the server: registration, the agent's own key, and calls under it.
+//!
+//! The account key is used for `Register` only. When the server does not know the agent's key any more (its data
+//! directory was replaced), the agent registers again and goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::agent_protocol::{AgentRequest, RegisterRequest};
+use api::client::{Client, ClientError, Credentials};
+use parking_lot::RwLock;
+
+use crate::state::{Identity, StateFolder};
+use crate::{AgentError, AgentOptions, host};
+
+/// Connection to the server, shared by the threads of the agent.
+#[derive(Debug)]
+pub(crate) struct Link {
+    endpoint: String,
+    region: String,
+    account: Client,
+    hostname: String,
+    state: Arc<StateFolder>,
+    // Read for every call, written once per registration.
+    current: RwLock<(Identity, Client)>,
+}
+
+impl Link {
+    /// Registers, or goes on with the identity of an earlier run if the server is away.
+    pub(crate) fn establish(
+        options: &AgentOptions,
+        state: Arc<StateFolder>,
+    ) -> Result<Self, AgentError> {
+        let client_error = |source| AgentError::Server {
+            operation: "connect",
+            source: Box::new(source),
+        };
+        let account = Client::new(
+            &options.endpoint,
+            options.credentials.clone(),
+            &options.region,
+        )
+        .map_err(client_error)?;
+        let hostname = options.hostname.clone().unwrap_or_else(host::hostname);
+        let known = state.identity()?;
+        let identity = match register(&account, &hostname, known.as_ref()) {
+            Ok(identity) => {
+                state.store_identity(&identity)?;
+                identity
+            }
+            Err(AgentError::Server { source, .. }) if source.is_transient() && known.is_some() => {
+                tracing::warn!("cannot register now: {source}; going on with the known identity");
+                match known {
+                    Some(known) => known,
+                    None => {
+                        return Err(AgentError::Server {
+                            operation: "register",
+                            source,
+                        });
+                    }
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        let client = agent_client(&options.endpoint, &options.region, &identity)?;
+        Ok(Self {
+            endpoint: options.endpoint.clone(),
+            region: options.region.clone(),
+            account,
+            hostname,
+            state,
+            current: RwLock::new((identity, client)),
+        })
+    }
+
+    /// Who this agent is.
+    pub(crate) fn identity(&self) -> Identity {
+        self.current.read().0.clone()
+    }
+
+    /// Name of this host.
+    pub(crate) fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    /// A call under the agent's key; `wait` is how long the server may hold it.
+    pub(crate) fn call<R: AgentRequest>(
+        &self,
+        message: &R,
+        wait: Duration,
+    ) -> Result<R::Reply, ClientError> {
+        let client = self.current.read().1.clone();
+        client.agent_call_waiting(message, wait)
+    }
+
+    /// Registers again after the server refused the agent's key.
+    pub(crate) fn register_again(&self) -> Result<(), AgentError> {
+        let known = self.identity();
+        let identity = register(&self.account, &self.hostname, Some(&known))?;
+        if identity.client_id != known.client_id {
+            tracing::warn!(
+                "the server knows this host as {} now, it was {}",
+                identity.client_id,
+                known.client_id
+            );
+        }
+        self.state.store_identity(&identity)?;
+        let client = agent_client(&self.endpoint, &self.region, &identity)?;
+        *self.current.write() = (identity, client);
+        Ok(())
+    }
+}
+
+/// True if the server does not accept the agent's key.
+pub(crate) fn is_key_refused(error: &ClientError) -> bool {
+    error.code().is_some_and(|code| {
+        code.starts_with("InvalidAccessKeyId")
+            || code == "SignatureDoesNotMatch"
+            || code == "NoPermission"
+    })
+}
+
+fn register(
+    account: &Client,
+    hostname: &str,
+    known: Option<&Identity>,
+) -> Result<Identity, AgentError> {
+    let machine_id = match known
+        .map(|known| known.machine_id.clone())
+        .or_else(host::machine_id)
+    {
+        Some(id) => id,
+        None => host::random_id().map_err(|source| AgentError::State {
+            operation: "read",
+            path: "/dev/urandom".into(),
+            source,
+        })?,
+    };
+    let request = RegisterRequest {
+        hostname: hostname.to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        machine_id: machine_id.clone(),
+        client_id: known.map(|known| known.client_id.clone()),
+    };
+    let reply = account
+        .agent_call(&request)
+        .map_err(|source| AgentError::Server {
+            operation: "register",
+            source: Box::new(source),
+        })?;
+    Ok(Identity {
+        client_id: reply.client_id,
+        instance_id: reply.instance_id,
+        account_id: reply.account_id,
+        agent_key_id: reply.agent_key_id,
+        agent_key_secret: reply.agent_key_secret,
+        machine_id,
+    })
+}
+
+fn agent_client(endpoint: &str, region: &str, identity: &Identity) -> Result<Client, AgentError> {
+    let credentials = Credentials {
+        access_key_id: identity.agent_key_id.clone(),
+        access_key_secret: identity.agent_key_secret.clone(),
+    };
+    Client::new(endpoint, credentials, region).map_err(|source| AgentError::Server {
+        operation: "connect",
+        source: Box::new(source),
+    })
+}

@@ -1,0 +1,151 @@
+//! The sync loop: heartbeat, progress, new work, cancellations, losses.
+//!
+//! While work runs it syncs twice a second; else it holds a long poll. When the server is away it waits longer and
+//! longer, and the work goes on meanwhile. Decides nothing about when: it takes what the server gives, as much as it
+//! has room for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::agent_protocol::{
+    Assignment, FinishRequest, Outcome, Progress, SyncReply, SyncRequest, WorkKind,
+};
+
+use crate::Shared;
+use crate::backoff::{Backoff, jitter};
+use crate::execute::spawn;
+use crate::link::is_key_refused;
+use crate::outbox;
+use crate::work::StopReason;
+
+/// Between two syncs while work runs: progress is this fresh.
+const BUSY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the server may hold a sync of an idle agent.
+const LONG_POLL: Duration = Duration::from_secs(20);
+
+/// Runs until the agent stops and no work is left.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let mut backoff = Backoff::default();
+    report_former_run(shared, &mut backoff);
+    while !shared.is_over() {
+        let request = request(shared);
+        let wait = Duration::from_millis(request.wait_ms);
+        match shared.link.call(&request, wait) {
+            Ok(reply) => {
+                backoff.reset();
+                take(shared, reply);
+                pause_while_busy(shared);
+            }
+            Err(error) => {
+                if is_key_refused(&error) {
+                    tracing::warn!(
+                        "the server refuses this agent's key ({error}); registering again"
+                    );
+                    if let Err(error) = shared.link.register_again() {
+                        tracing::warn!("{error}");
+                    }
+                } else if !shared.is_stopping() {
+                    tracing::warn!("sync failed: {error}; running work goes on");
+                }
+                shared.pause(backoff.next(jitter()));
+            }
+        }
+    }
+}
+
+/// Reports what an earlier run of the agent could not, before the first sync frees its leases.
+fn report_former_run(shared: &Shared, backoff: &mut Backoff) {
+    while !shared.is_stopping() {
+        match outbox::report_kept(&shared.link, &shared.state) {
+            Ok(true) => break,
+            Ok(false) => shared.pause(backoff.next(jitter())),
+            Err(error) => {
+                tracing::warn!("{error}");
+                break;
+            }
+        }
+    }
+    backoff.reset();
+}
+
+fn request(shared: &Shared) -> SyncRequest {
+    let running = shared.works.running();
+    let stopping = shared.is_stopping();
+    let (backups, any) = if stopping {
+        (0, 0)
+    } else {
+        shared.free_slots()
+    };
+    let wait = if running.is_empty() && !stopping {
+        LONG_POLL
+    } else {
+        Duration::ZERO
+    };
+    SyncRequest {
+        client_id: shared.link.identity().client_id,
+        run_id: shared.run_id.clone(),
+        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(0),
+        running,
+        can_take: any,
+        can_take_backups: Some(backups),
+    }
+}
+
+fn take(shared: &Arc<Shared>, reply: SyncReply) {
+    for work_id in &reply.lost {
+        // Of a work that has ended the reporting thread hears by itself whether its report still counts.
+        for work in shared
+            .works
+            .of_id(work_id)
+            .into_iter()
+            .filter(|work| work.end().is_none())
+        {
+            tracing::warn!("the lease of {work_id} is lost; dropping this work");
+            work.stop(StopReason::Lost);
+        }
+    }
+    for work_id in &reply.cancel {
+        for work in shared.works.of_id(work_id) {
+            work.stop(StopReason::Canceled);
+        }
+    }
+    for assignment in reply.assignments {
+        if shared.is_stopping() || !has_slot(shared, &assignment.kind) {
+            give_back(shared, &assignment);
+        } else {
+            spawn(shared, assignment);
+        }
+    }
+}
+
+fn has_slot(shared: &Shared, kind: &WorkKind) -> bool {
+    let (backups, others) = shared.works.busy();
+    match kind {
+        WorkKind::Backup(_) => backups < shared.capacity.backups,
+        _ => others < shared.capacity.others,
+    }
+}
+
+fn give_back(shared: &Shared, assignment: &Assignment) {
+    let end = FinishRequest {
+        work_id: assignment.work_id.clone(),
+        epoch: assignment.epoch,
+        outcome: Outcome::Released,
+        message: String::new(),
+        progress: Progress::default(),
+        snapshot: None,
+        error_epoch: None,
+    };
+    if let Err(error) = shared.link.call(&end, Duration::ZERO) {
+        tracing::debug!(
+            "cannot give {} back: {error}; its lease will end by itself",
+            assignment.work_id
+        );
+    }
+}
+
+fn pause_while_busy(shared: &Shared) {
+    if !shared.works.all().is_empty() {
+        shared.pause(BUSY_INTERVAL);
+    }
+}

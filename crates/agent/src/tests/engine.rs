@@ -1,0 +1,247 @@
+//! The engine behind assignments: real folders, real vaults, no server.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use api::agent_protocol::{
+    BackupSpec, DeleteSnapshotSpec, Outcome, RestoreSpec, VaultSpec, WorkKind,
+};
+
+use crate::execute::{Engine, Execute};
+use crate::report::End;
+use crate::work::{StopReason, Work};
+
+struct Desk {
+    folder: tempfile::TempDir,
+    engine: Engine,
+}
+
+impl Desk {
+    /// A vault and a source with two files.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("source/own data")).unwrap();
+        for name in ["one", "two", "own data/secret"] {
+            std::fs::write(folder.path().join("source").join(name), name).unwrap();
+        }
+        let skip = vec![folder.path().join("source/own data")];
+        let desk = Self {
+            folder,
+            engine: Engine::new(skip, "thishost".into()),
+        };
+        assert_eq!(
+            desk.run("t-1", 1, WorkKind::CreateVault(desk.vault()))
+                .0
+                .outcome,
+            Some(Outcome::Complete)
+        );
+        desk
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_string_lossy().into_owned()
+    }
+
+    fn vault(&self) -> VaultSpec {
+        VaultSpec {
+            vault_id: "v-000000000000000000ab".into(),
+            storage_url: self.path("vault"),
+            password: "p".into(),
+            recovery_password: Some("r".into()),
+        }
+    }
+
+    fn backup(&self, paths: &[&str]) -> BackupSpec {
+        BackupSpec {
+            vault: VaultSpec {
+                recovery_password: None,
+                ..self.vault()
+            },
+            paths: paths.iter().map(|name| self.path(name)).collect(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            speed_limit: None,
+            options: None,
+            job_id: "job-1".into(),
+            plan_id: "plan-1".into(),
+            client_id: "c-1".into(),
+            instance_id: "i-1".into(),
+            resumed: false,
+        }
+    }
+
+    fn restore(&self, end: &End, target: &str) -> RestoreSpec {
+        RestoreSpec {
+            vault: self.vault(),
+            snapshot_hash: end.snapshot.as_ref().unwrap().snapshot_hash.clone(),
+            target_path: self.path(target),
+            includes: Vec::new(),
+            excludes: Vec::new(),
+            conflict_policy: "OVERWRITE_EXISTING".into(),
+        }
+    }
+
+    /// Runs to the end, while somebody takes the rows as the server would; counts them.
+    fn run(&self, work_id: &str, epoch: u64, kind: WorkKind) -> (End, usize) {
+        let work = Arc::new(Work::new(work_id.into(), epoch, &kind));
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                let mut count = 0;
+                while !is_done.load(Ordering::Acquire) {
+                    while let Some((_, rows)) = work.page(500) {
+                        count += rows.len();
+                        work.page_sent(rows.len());
+                    }
+                    std::thread::yield_now();
+                }
+                count
+            });
+            let end = self.engine.run(kind, &work);
+            is_done.store(true, Ordering::Release);
+            (end, taker.join().unwrap())
+        })
+    }
+}
+
+#[test]
+fn a_backup_and_its_restore() {
+    let desk = Desk::new();
+    let (end, rows) = desk.run("job-1", 1, WorkKind::Backup(desk.backup(&["source"])));
+    assert_eq!(
+        (end.outcome, rows, end.message.as_str()),
+        (Some(Outcome::Complete), 0, "")
+    );
+    let snapshot = end.snapshot.clone().unwrap();
+    assert_eq!(
+        (
+            snapshot.files_total,
+            snapshot.bytes_total,
+            snapshot.bytes_done
+        ),
+        (2, 6, 6)
+    );
+    assert!(
+        snapshot.actual_bytes > 0
+            && snapshot.start_time > 0
+            && snapshot.complete_time >= snapshot.start_time
+    );
+    let (restored, _) = desk.run("r-1", 1, WorkKind::Restore(desk.restore(&end, "target")));
+    assert_eq!(restored.outcome, Some(Outcome::Complete));
+    assert_eq!(restored.progress.unwrap().bytes_changed, 6);
+    let below = format!("{}{}", desk.path("target"), desk.path("source"));
+    assert_eq!(
+        std::fs::read_to_string(Path::new(&below).join("two")).unwrap(),
+        "two"
+    );
+    assert!(
+        !Path::new(&below).join("own data/secret").exists(),
+        "what is skipped is not in the backup"
+    );
+}
+
+#[test]
+fn a_resumed_job_reports_the_snapshot_that_it_made_before() {
+    let desk = Desk::new();
+    let (first, _) = desk.run(
+        "job-1",
+        1,
+        WorkKind::Backup(desk.backup(&["source", "missing"])),
+    );
+    assert_eq!(first.outcome, Some(Outcome::PartialComplete));
+    let spec = BackupSpec {
+        resumed: true,
+        ..desk.backup(&["source", "missing"])
+    };
+    let (again, rows) = desk.run("job-1", 2, WorkKind::Backup(spec));
+    assert_eq!(
+        (again.outcome, again.error_epoch, rows),
+        (Some(Outcome::PartialComplete), Some(1), 0)
+    );
+    assert_eq!(
+        again.snapshot.unwrap().snapshot_hash,
+        first.snapshot.unwrap().snapshot_hash
+    );
+}
+
+#[test]
+fn items_that_cannot_be_read_are_rows_and_a_message() {
+    let desk = Desk::new();
+    let (end, rows) = desk.run(
+        "job-1",
+        1,
+        WorkKind::Backup(desk.backup(&["source", "missing"])),
+    );
+    assert_eq!((end.outcome, rows), (Some(Outcome::PartialComplete), 1));
+    assert!(
+        end.message
+            .starts_with("1 item could not be read; the first: "),
+        "{}",
+        end.message
+    );
+    assert!(end.message.contains("/missing"), "{}", end.message);
+}
+
+#[test]
+fn failures_say_why() {
+    let desk = Desk::new();
+    let failed = |spec: BackupSpec| {
+        let (end, _) = desk.run("job-1", 1, WorkKind::Backup(spec));
+        assert_eq!(end.outcome, Some(Outcome::Failed));
+        end.message
+    };
+    let own = failed(desk.backup(&["source/own data"]));
+    assert!(own.contains("never protected"), "{own}");
+    let nothing = failed(desk.backup(&["missing"]));
+    assert!(nothing.contains("none of the paths"), "{nothing}");
+    let limit = failed(BackupSpec {
+        speed_limit: Some("fast".into()),
+        ..desk.backup(&["source"])
+    });
+    assert!(limit.contains("fast"), "{limit}");
+    std::fs::rename(desk.path("vault"), desk.path("away")).unwrap();
+    let away = failed(desk.backup(&["source"]));
+    assert!(
+        away.contains("cannot be reached from this host (thishost)"),
+        "{away}"
+    );
+}
+
+#[test]
+fn a_stop_is_no_failure() {
+    let desk = Desk::new();
+    let kind = WorkKind::Backup(desk.backup(&["source"]));
+    let work = Arc::new(Work::new("job-1".into(), 1, &kind));
+    work.stop(StopReason::Suspended);
+    let end = desk.engine.run(kind, &work);
+    assert_eq!((end.outcome, end.message.as_str()), (None, ""));
+    assert_eq!(
+        std::fs::read_dir(desk.path("vault/locks")).unwrap().count(),
+        0
+    );
+}
+
+#[test]
+fn a_deleted_snapshot_is_gone_and_may_be_deleted_again() {
+    let desk = Desk::new();
+    let (end, _) = desk.run("job-1", 1, WorkKind::Backup(desk.backup(&["source"])));
+    let spec = DeleteSnapshotSpec {
+        vault: desk.vault(),
+        snapshot_hash: end.snapshot.as_ref().unwrap().snapshot_hash.clone(),
+    };
+    for number in 0..2 {
+        let (deleted, _) = desk.run("t-2", number, WorkKind::DeleteSnapshot(spec.clone()));
+        assert_eq!(
+            deleted.outcome,
+            Some(Outcome::Complete),
+            "{}",
+            deleted.message
+        );
+    }
+    let (restored, _) = desk.run("r-1", 1, WorkKind::Restore(desk.restore(&end, "target")));
+    assert_eq!(restored.outcome, Some(Outcome::Failed));
+    let (gone, _) = desk.run("t-3", 1, WorkKind::DeleteVault(desk.vault()));
+    assert_eq!(gone.outcome, Some(Outcome::Complete));
+    assert!(!Path::new(&desk.path("vault")).exists());
+}
