@@ -1,0 +1,317 @@
+//! Definitions of the commands that are clients of the API.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::filters::FilterRows;
+
+const JOBS_HELP: &str = "\
+Examples:
+  strongroom jobs
+  strongroom jobs --filter Status IN FAILED PARTIAL_COMPLETE --sort ascend
+  strongroom jobs --filter CreatedTime GREATER_THAN_OR_EQUAL 1767225600 --json";
+
+/// `strongroom jobs`
+#[derive(Debug, Args)]
+#[command(after_help = JOBS_HELP)]
+pub(crate) struct JobsArgs {
+    /// Only jobs of this source type, as ECS_FILE
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) source_type: Option<String>,
+    #[command(flatten)]
+    pub(crate) filters: FilterRows,
+    /// Order by time of creation
+    #[arg(long, value_enum, default_value = "descend")]
+    pub(crate) sort: SortArg,
+    /// Page to show, from 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) page: u32,
+    /// Jobs on a page, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) page_size: u32,
+    /// Print one JSON object a line, with the names of the API
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Sort directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortArg {
+    /// Oldest first
+    Ascend,
+    /// Newest first
+    Descend,
+}
+
+/// `strongroom job`
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    #[command(subcommand)]
+    pub(crate) command: JobCommand,
+}
+
+/// Verbs of `job`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Show all fields of a job
+    Show {
+        /// Job id (job-…) or restore job id (r-…)
+        job: String,
+        /// Print JSON, with the names of the API
+        #[arg(long)]
+        json: bool,
+    },
+    /// Cancel a job that has not ended
+    Cancel {
+        /// Job id (job-…) or restore job id (r-…)
+        job: String,
+    },
+}
+
+/// `strongroom vault`
+#[derive(Debug, Args)]
+pub(crate) struct VaultArgs {
+    #[command(subcommand)]
+    pub(crate) command: VaultCommand,
+}
+
+const EXPORT_HELP: &str = "\
+Example:
+  set -a; eval \"$(strongroom vault export default)\"; set +a; restic snapshots
+
+Prints the password in clear text: the way out, for stock restic. Works without a running service, too, on its data
+directory. A service logs each export.";
+
+/// Verbs of `vault`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a vault
+    Create(VaultCreateArgs),
+    /// List the vaults
+    List {
+        /// Print one JSON object a line, with the names of the API
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a vault with all its plans, jobs, snapshots and data
+    Delete {
+        /// Vault id (v-…) or name
+        vault: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print RESTIC_REPOSITORY= and RESTIC_PASSWORD= of a vault
+    #[command(after_help = EXPORT_HELP)]
+    Export {
+        /// Vault id (v-…) or name
+        vault: String,
+    },
+    /// Take over a vault of a lost data directory, by its recovery file
+    Adopt(VaultAdoptArgs),
+}
+
+/// `strongroom vault create`
+#[derive(Debug, Args)]
+pub(crate) struct VaultCreateArgs {
+    /// Name, 1 to 64 characters
+    pub(crate) name: String,
+    /// Free text, up to 255 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// Folder for the vault's data, as seen by the agents [default: in the data directory]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) storage: Option<String>,
+}
+
+const ADOPT_HELP: &str = "\
+Example:
+  strongroom vault adopt --recovery-file recovery-1234567890123456.txt --storage /mnt/disk/v-000…
+
+Needs nothing else than the recovery file and the vault's storage. Stop the service before.";
+
+/// `strongroom vault adopt`
+#[derive(Debug, Args)]
+#[command(after_help = ADOPT_HELP)]
+pub(crate) struct VaultAdoptArgs {
+    /// The recovery file that the first start wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recovery_file: PathBuf,
+    /// Folder with the vault's data
+    #[arg(long, value_name = "PATH")]
+    pub(crate) storage: String,
+    /// Region that the service says it is
+    #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]
+    pub(crate) region: String,
+}
+
+/// `strongroom plan`
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(subcommand)]
+    pub(crate) command: PlanCommand,
+}
+
+/// Verbs of `plan`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// Make a plan for folders of a host
+    Create(PlanCreateArgs),
+    /// List the plans
+    List {
+        /// Print one JSON object a line, with the names of the API
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a backup of a plan now
+    Run {
+        /// Plan id (plan-…) or name
+        plan: String,
+        /// Follow the job to its end
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Delete a plan and its jobs; its snapshots stay
+    Delete {
+        /// Plan id (plan-…) or name
+        plan: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+const PLAN_HELP: &str = "\
+Examples:
+  strongroom plan create --path /etc --every P1D
+  strongroom plan create --vault offsite --path /srv --exclude '*.tmp' --speed-limit 8:18:5120";
+
+/// `strongroom plan create`
+#[derive(Debug, Args)]
+#[command(after_help = PLAN_HELP)]
+pub(crate) struct PlanCreateArgs {
+    /// File or folder to back up; repeat for more
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(crate) path: Vec<String>,
+    /// Vault id (v-…) or name
+    #[arg(long, value_name = "VAULT", default_value = "default")]
+    pub(crate) vault: String,
+    /// Name, 1 to 64 characters [default: made from the paths]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Interval as an ISO 8601 duration, as PT6H, P1D or P1M
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "P1D",
+        conflicts_with = "schedule"
+    )]
+    pub(crate) every: String,
+    /// Whole schedule as the API has it, I|START|DURATION [default: first run one interval from now]
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) schedule: Option<String>,
+    /// Only what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Leave out what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Throttle, START:END:KBPS with hours of the day; rules joined by |
+    #[arg(long, value_name = "RULES")]
+    pub(crate) speed_limit: Option<String>,
+    /// Instance id (i-…) of the host [default: this host]
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) instance: Option<String>,
+}
+
+/// `strongroom snapshots`
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotsArgs {
+    /// Only snapshots of this vault, by id (v-…) or name
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// Print one JSON object a line, with the names of the API
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `strongroom ls`
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// Snapshot id (s-…), the start of a snapshot hash, or `latest`
+    pub(crate) snapshot: String,
+    /// Folder in the snapshot
+    #[arg(default_value = "/")]
+    pub(crate) path: String,
+    /// Print one JSON object a line, with the names of the API
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const RESTORE_HELP: &str = "\
+Examples:
+  strongroom restore latest --target /tmp/restored
+  strongroom restore s-000… --target / --include /etc/nginx --conflict keep-newer
+  strongroom restore 3f2a91 --target /tmp/r --exclude '*.iso'
+
+The agent of this host does the work: `strongroom serve` (or `strongroom agent`) must be running. The paths of the
+snapshot are made below the target; `--target /` restores to the original place.";
+
+/// `strongroom restore`
+#[derive(Debug, Args)]
+#[command(after_help = RESTORE_HELP)]
+pub(crate) struct RestoreArgs {
+    /// Snapshot id (s-…), the start of a snapshot hash, or `latest`
+    pub(crate) snapshot: String,
+    /// Folder to restore into; made if missing
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    /// Only what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Leave out what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// What to do with a file that is there already
+    #[arg(long, value_enum, default_value = "overwrite")]
+    pub(crate) conflict: ConflictArg,
+    /// Instance id (i-…) of the host that restores [default: this host]
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) instance: Option<String>,
+}
+
+/// What to do with a file that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConflictArg {
+    /// Replace it
+    Overwrite,
+    /// Keep it
+    Skip,
+    /// Replace it only if the snapshot has a newer one
+    KeepNewer,
+}
+
+const API_HELP: &str = "\
+Examples:
+  strongroom api DescribeVaults
+  strongroom api DescribeBackupJobs2 SourceType=ECS_FILE Filters.1.Key=Status Filters.1.Values.1=COMPLETE
+  strongroom api CreateVault VaultName=home VaultRegionId=cn-hangzhou";
+
+/// `strongroom api`
+#[derive(Debug, Args)]
+#[command(after_help = API_HELP)]
+pub(crate) struct ApiArgs {
+    /// Name of the action
+    pub(crate) action: String,
+    /// Parameters as the API names them
+    #[arg(value_name = "KEY=VALUE", value_parser = key_value)]
+    pub(crate) parameters: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it as Key=Value".to_owned()),
+    }
+}

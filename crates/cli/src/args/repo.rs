@@ -1,0 +1,191 @@
+//! Definitions of `repo`: the engine on a restic repository, with restic's names for flags and variables.
+//!
+//! Passwords never come as arguments, because every user of a host can read those.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::control::ConflictArg;
+
+const REPO_HELP: &str = "\
+Examples:
+  strongroom repo -r /backup --password-file pw init
+  strongroom repo -r /backup --password-file pw backup ~/Documents
+  strongroom repo -r /backup --password-file pw restore latest --target /tmp/r
+
+Environment, as restic has it (a wrong value is an error):
+  RESTIC_REPOSITORY[_FILE], RESTIC_PASSWORD[_FILE|_COMMAND], RESTIC_HOST, RESTIC_COMPRESSION, RESTIC_PACK_SIZE,
+  RESTIC_READ_CONCURRENCY, RESTIC_PROGRESS_FPS, RESTIC_CACHE_DIR (accepted; there is no cache on disk)
+
+Exit status: 0 done; 1 failed; 2 wrong usage; 3 some items could not be read or written; 10 no repository;
+11 locked; 12 wrong password; 130 interrupted. Send SIGUSR1 to print the progress.";
+
+/// `strongroom repo`
+#[derive(Debug, Args)]
+#[command(after_help = REPO_HELP)]
+pub(crate) struct RepoArgs {
+    #[command(flatten)]
+    pub(crate) options: RepoOptions,
+    #[command(subcommand)]
+    pub(crate) command: RepoCommand,
+}
+
+/// Flags of every `repo` command.
+#[derive(Debug, Args)]
+pub(crate) struct RepoOptions {
+    /// Where the repository is [env: RESTIC_REPOSITORY]
+    #[arg(
+        short,
+        long,
+        visible_alias = "repo",
+        global = true,
+        value_name = "PATH",
+        conflicts_with = "repository_file"
+    )]
+    pub(crate) repository: Option<String>,
+    /// File that holds where the repository is [env: RESTIC_REPOSITORY_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) repository_file: Option<PathBuf>,
+    /// File that holds the password [env: RESTIC_PASSWORD_FILE]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "password_command"
+    )]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Command that prints the password [env: RESTIC_PASSWORD_COMMAND]
+    #[arg(long, global = true, value_name = "COMMAND")]
+    pub(crate) password_command: Option<String>,
+    /// Print JSON lines as restic does
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// Verbs of `repo`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RepoCommand {
+    /// Make a new repository
+    Init,
+    /// Back up files and folders
+    Backup(RepoBackupArgs),
+    /// Restore a snapshot below a folder
+    Restore(RepoRestoreArgs),
+    /// Check the repository
+    Check(RepoCheckArgs),
+    /// List the snapshots
+    Snapshots(RepoSnapshotsArgs),
+    /// List what is in a snapshot
+    Ls(RepoLsArgs),
+    /// Remove locks of processes that are gone
+    Unlock(RepoUnlockArgs),
+}
+
+/// `strongroom repo backup`
+#[derive(Debug, Args)]
+pub(crate) struct RepoBackupArgs {
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Tag of the snapshot; repeat or separate by commas for more
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub(crate) tag: Vec<String>,
+    /// Host name in the snapshot [env: RESTIC_HOST]
+    #[arg(short = 'H', long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// Leave out what matches this pattern; repeat for more
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// File with patterns of what is left out, one a line; repeat for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_file: Vec<PathBuf>,
+    /// Leave out the content of folders with a CACHEDIR.TAG file
+    #[arg(long)]
+    pub(crate) exclude_caches: bool,
+    /// Do not leave the file systems of the given paths
+    #[arg(short = 'x', long)]
+    pub(crate) one_file_system: bool,
+    /// Compare with this snapshot [default: the newest of the same host and paths]
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(crate) parent: Option<String>,
+    /// Read every file, whether it changed or not
+    #[arg(short, long, conflicts_with = "parent")]
+    pub(crate) force: bool,
+}
+
+/// `strongroom repo restore`
+#[derive(Debug, Args)]
+pub(crate) struct RepoRestoreArgs {
+    /// Start of a snapshot id, or `latest`
+    pub(crate) snapshot: String,
+    /// Folder to restore into; made if missing
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) target: PathBuf,
+    /// Only what matches this pattern; repeat for more
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Leave out what matches this pattern; repeat for more
+    #[arg(short, long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// What to do with a file that is there already
+    #[arg(long, value_enum, default_value = "overwrite")]
+    pub(crate) conflict: ConflictArg,
+    /// Do not read the restored files again to compare them
+    #[arg(long)]
+    pub(crate) no_verify: bool,
+}
+
+/// `strongroom repo check`
+#[derive(Debug, Args)]
+pub(crate) struct RepoCheckArgs {
+    /// Read and verify all data
+    #[arg(long, conflicts_with = "read_data_subset")]
+    pub(crate) read_data: bool,
+    /// Read and verify a part of the data: n/t (the n-th of t parts), a percentage as 5%, or a size as 10G
+    #[arg(long, value_name = "SUBSET")]
+    pub(crate) read_data_subset: Option<String>,
+}
+
+/// `strongroom repo snapshots`
+#[derive(Debug, Args)]
+pub(crate) struct RepoSnapshotsArgs {
+    /// Only snapshots of this host
+    #[arg(short = 'H', long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// Only snapshots with all of these tags; repeat for more
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub(crate) tag: Vec<String>,
+    /// Only snapshots with this path; repeat for more
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Vec<String>,
+    /// Only this snapshot: the start of an id, or `latest`
+    pub(crate) snapshot: Option<String>,
+}
+
+/// `strongroom repo ls`
+#[derive(Debug, Args)]
+pub(crate) struct RepoLsArgs {
+    /// Start of a snapshot id, or `latest`
+    pub(crate) snapshot: String,
+    /// Only this folder with all below it
+    pub(crate) path: Option<String>,
+    /// Print mode, owner, size and time as well
+    #[arg(short, long)]
+    pub(crate) long: bool,
+}
+
+/// `strongroom repo unlock`
+#[derive(Debug, Args)]
+pub(crate) struct RepoUnlockArgs {
+    /// Remove the locks of living processes too
+    #[arg(long)]
+    pub(crate) remove_all: bool,
+}

@@ -1,0 +1,70 @@
+//! What the commands do, one file a noun. Thin: definitions in [`crate::args`], looks in [`crate::output`].
+
+mod agent;
+mod api;
+mod documents;
+mod follow;
+mod jobs;
+mod lookup;
+mod ls;
+mod plan;
+mod repo;
+mod restore;
+mod serve;
+mod snapshots;
+mod vault;
+
+use std::path::PathBuf;
+
+use crate::args::{Cli, Command, Global};
+use crate::exit::{Exit, Failure};
+use crate::output::Screen;
+use crate::paths;
+use crate::session::{Access, Session};
+
+/// What every command gets.
+pub(crate) struct Context {
+    pub(crate) screen: Screen,
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl Context {
+    /// The data directory, absolute.
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        match &self.data_dir {
+            Some(path) => paths::absolute(path),
+            None => paths::default_data_dir(),
+        }
+    }
+
+    /// A client of the service.
+    pub(crate) fn session(&self) -> Result<Session, Failure> {
+        // A service elsewhere needs no data directory here.
+        Session::new(Access::find(&self.data_dir().unwrap_or_default())?)
+    }
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
+    let Global { data_dir } = cli.global;
+    let context = Context {
+        screen: screen.clone(),
+        data_dir,
+    };
+    match cli.command {
+        Command::Serve(args) => serve::run(&context, args),
+        Command::Agent(args) => agent::run(&context, args),
+        Command::Jobs(args) => jobs::list(&context, &args),
+        Command::Job(args) => jobs::one(&context, args.command),
+        Command::Vault(args) => vault::run(&context, args.command),
+        Command::Plan(args) => plan::run(&context, args.command),
+        Command::Snapshots(args) => snapshots::run(&context, &args),
+        Command::Ls(args) => ls::run(&context, &args),
+        Command::Restore(args) => restore::run(&context, &args),
+        Command::Api(args) => api::run(&context, args),
+        Command::Repo(args) => repo::run(&context, args),
+        Command::Completion { shell } => documents::completion(&context, shell),
+        Command::Man { dir } => documents::manual(&context, &dir),
+        Command::Version { json } => documents::version(&context, json),
+    }
+}

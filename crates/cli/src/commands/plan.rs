@@ -1,0 +1,254 @@
+//! `plan create|list|run|delete`.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use super::follow::{JobKind, to_the_end};
+use super::{Context, jobs, lookup, restore};
+use crate::args::{PlanCommand, PlanCreateArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{Column, Paint, Table};
+use crate::paths;
+use crate::secrets::confirm;
+use crate::session::{Parameters, Session, text};
+
+/// Longest plan name.
+const MAX_NAME: usize = 64;
+
+/// Runs a verb.
+pub(crate) fn run(context: &Context, command: PlanCommand) -> Result<Exit, Failure> {
+    match command {
+        PlanCommand::Create(args) => create(context, args),
+        PlanCommand::List { json } => list(context, json),
+        PlanCommand::Run { plan, wait } => execute(context, &plan, wait),
+        PlanCommand::Delete { plan, yes } => delete(context, &plan, yes),
+    }
+}
+
+/// UNIX seconds now.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A schedule whose first run is one interval from now: the caller runs the first backup by itself, or does not want one
+/// at once.
+pub(crate) fn schedule_from_now(every: &str, now: i64) -> Result<String, Failure> {
+    let wrong = |error: &dyn std::error::Error| {
+        Failure::usage(
+            format!(
+                "--every {every} is not valid: {}",
+                crate::exit::chain(error)
+            ),
+            "write it as PT6H, P1D or P1M",
+        )
+    };
+    let from_now =
+        model::Schedule::parse(&format!("I|{now}|{every}")).map_err(|error| wrong(&error))?;
+    let first = from_now.next_run(model::Timestamp(now)).ok_or_else(|| {
+        Failure::usage(
+            format!("--every {every} is longer than the calendar"),
+            "write it as PT6H, P1D or P1M",
+        )
+    })?;
+    Ok(format!("I|{}|{every}", first.0))
+}
+
+/// A name for a plan, made from its paths.
+pub(crate) fn name_for(paths: &[String]) -> String {
+    let all = paths.join(" ");
+    let letters = all.chars().count();
+    if letters <= MAX_NAME {
+        return all;
+    }
+    let tail: String = all.chars().skip(letters - (MAX_NAME - 1)).collect();
+    format!("…{tail}")
+}
+
+/// A path for the API, absolute and in UTF-8.
+pub(crate) fn api_path(path: &Path) -> Result<String, Failure> {
+    let absolute = paths::absolute(path)?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        Failure::new(
+            format!(
+                "the API cannot carry the path {}: it is not UTF-8",
+                path.to_string_lossy()
+            ),
+            "protect the folder that it is in; names below are kept as they are",
+        )
+    })
+}
+
+fn create(context: &Context, args: PlanCreateArgs) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let vault = lookup::vault(&session, &args.vault)?;
+    let instance = restore::instance(context, &session, args.instance.as_deref())?;
+    let paths = match args.instance {
+        // Paths of another host are not this host's to interpret.
+        Some(_) => args.path.clone(),
+        None => args
+            .path
+            .iter()
+            .map(|path| api_path(Path::new(path)))
+            .collect::<Result<_, _>>()?,
+    };
+    let schedule = match args.schedule {
+        Some(schedule) => schedule,
+        None => schedule_from_now(&args.every, now())?,
+    };
+    let name = args.name.unwrap_or_else(|| name_for(&paths));
+    let plan = new_plan(
+        &session,
+        text(&vault, "VaultId"),
+        &instance,
+        &name,
+        &schedule,
+        &paths,
+        |parameters| {
+            let list = |patterns: &[String]| (!patterns.is_empty()).then(|| json!(patterns));
+            parameters
+                .with_some("Include", list(&args.include))
+                .with_some("Exclude", list(&args.exclude))
+                .with_some("SpeedLimit", args.speed_limit.as_ref())
+        },
+    )?;
+    context.screen.line(&plan);
+    Ok(Exit::Done)
+}
+
+/// Makes a plan and returns its id.
+pub(crate) fn new_plan(
+    session: &Session,
+    vault_id: &str,
+    instance_id: &str,
+    name: &str,
+    schedule: &str,
+    paths: &[String],
+    more: impl FnOnce(Parameters) -> Parameters,
+) -> Result<String, Failure> {
+    let mut parameters = Parameters::new()
+        .with("SourceType", "ECS_FILE")
+        .with("BackupType", "COMPLETE")
+        .with("VaultId", vault_id)
+        .with("InstanceId", instance_id)
+        .with("PlanName", name)
+        .with("Schedule", schedule);
+    for (at, path) in paths.iter().enumerate() {
+        parameters = parameters.with(&format!("Path.{}", at + 1), path);
+    }
+    let reply = session.call("CreateBackupPlan", more(parameters))?;
+    Ok(text(&reply, "PlanId").to_owned())
+}
+
+fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
+    let plans = lookup::plans(&context.session()?)?;
+    if as_json {
+        for plan in &plans {
+            context.screen.json(plan);
+        }
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        Column::Text("PLAN"),
+        Column::Flexible("NAME"),
+        Column::Text("STATE"),
+        Column::Text("SCHEDULE"),
+        Column::Text("VAULT"),
+        Column::Text("INSTANCE"),
+        Column::Path("PATHS"),
+    ]);
+    for plan in &plans {
+        let disabled = plan
+            .get("Disabled")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let (state, paint) = if disabled {
+            ("disabled", Paint::Dim)
+        } else {
+            ("enabled", Paint::Green)
+        };
+        let plain = |name: &str| (text(plan, name).to_owned(), Paint::Plain);
+        table.painted_row(vec![
+            plain("PlanId"),
+            plain("PlanName"),
+            (state.to_owned(), paint),
+            plain("Schedule"),
+            plain("VaultId"),
+            plain("InstanceId"),
+            (jobs::paths(plan), Paint::Plain),
+        ]);
+    }
+    context.screen.text(&table.render(&context.screen));
+    Ok(Exit::Done)
+}
+
+/// Starts a backup of a plan and returns the job id.
+pub(crate) fn start(session: &Session, plan: &Value) -> Result<String, Failure> {
+    let parameters = Parameters::new()
+        .with("PlanId", text(plan, "PlanId"))
+        .with("VaultId", text(plan, "VaultId"))
+        .with("SourceType", "ECS_FILE");
+    let reply = session.call("ExecuteBackupPlan", parameters)?;
+    Ok(text(&reply, "JobId").to_owned())
+}
+
+fn execute(context: &Context, plan: &str, wait: bool) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let plan = lookup::plan(&session, plan)?;
+    let job = start(&session, &plan)?;
+    if !wait {
+        context.screen.line(&job);
+        return Ok(Exit::Done);
+    }
+    to_the_end(
+        context,
+        &session,
+        JobKind::Backup,
+        &job,
+        &jobs::paths(&plan),
+    )
+}
+
+fn delete(context: &Context, plan: &str, yes: bool) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let plan = lookup::plan(&session, plan)?;
+    let (id, name) = (text(&plan, "PlanId"), text(&plan, "PlanName"));
+    if !yes
+        && !confirm(&format!(
+            "delete the plan {id} ({name}) and its jobs? Its snapshots stay."
+        ))
+    {
+        return Err(Failure::usage("nothing was deleted", "confirm with --yes"));
+    }
+    let parameters = Parameters::new()
+        .with("PlanId", id)
+        .with("VaultId", text(&plan, "VaultId"))
+        .with("SourceType", "ECS_FILE");
+    session.call("DeleteBackupPlan", parameters)?;
+    context.screen.line(&format!("{id} is deleted"));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::{name_for, schedule_from_now};
+
+    #[test]
+    fn names_fit() {
+        assert_eq!(name_for(&["/a".into(), "/b".into()]), "/a /b");
+        let long = name_for(&[format!("/{}/end", "x".repeat(100))]);
+        assert_eq!(long.chars().count(), 64);
+        assert!(long.starts_with('…') && long.ends_with("/end"));
+    }
+
+    #[test]
+    fn the_first_run_is_one_interval_away() {
+        assert_eq!(schedule_from_now("P1D", 1000).unwrap(), "I|87400|P1D");
+        assert!(schedule_from_now("daily", 1000).is_err());
+    }
+}

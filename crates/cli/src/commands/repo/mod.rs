@@ -1,0 +1,233 @@
+//! `repo`: the engine straight on a restic repository; no service, no catalog. The way back when the server is gone.
+//!
+//! Flags, variables, JSON lines and exit statuses are restic's, so that scripts need to change little.
+
+mod backup;
+mod check;
+mod listing;
+mod restore;
+mod tell;
+
+use serde_json::json;
+use vault::{KdfCost, KeyOptions, Repository, Secret, UnlockScope, VaultError};
+
+use super::Context;
+use crate::args::{RepoArgs, RepoCommand, RepoOptions, RepoUnlockArgs};
+use crate::environment::{Ask, Settings, password, repository};
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{MeterStyle, Screen};
+use crate::signals::Interrupts;
+
+/// What every `repo` command gets.
+pub(crate) struct Repo<'a> {
+    screen: &'a Screen,
+    options: &'a RepoOptions,
+    settings: Settings,
+    interrupts: Interrupts,
+}
+
+/// Runs a verb. With `--json` a failure is a JSON line, too.
+pub(crate) fn run(context: &Context, args: RepoArgs) -> Result<Exit, Failure> {
+    let done = prepare(context, &args.options).and_then(|repo| dispatch(&repo, args.command));
+    match done {
+        Err(failure) if args.options.json => {
+            let line = json!({"message_type": "exit_error", "code": failure.exit.code(), "message": failure.what});
+            context.screen.note(&line.to_string());
+            Ok(failure.exit)
+        }
+        done => done,
+    }
+}
+
+fn prepare<'a>(context: &'a Context, options: &'a RepoOptions) -> Result<Repo<'a>, Failure> {
+    let settings = Settings::from_environment()?;
+    Ok(Repo {
+        screen: &context.screen,
+        options,
+        settings,
+        interrupts: Interrupts::listen()?,
+    })
+}
+
+fn dispatch(repo: &Repo<'_>, command: RepoCommand) -> Result<Exit, Failure> {
+    match command {
+        RepoCommand::Init => init(repo),
+        RepoCommand::Backup(args) => backup::run(repo, &args),
+        RepoCommand::Restore(args) => restore::run(repo, &args),
+        RepoCommand::Check(args) => check::run(repo, &args),
+        RepoCommand::Snapshots(args) => listing::snapshots(repo, &args),
+        RepoCommand::Ls(args) => listing::ls(repo, &args),
+        RepoCommand::Unlock(args) => unlock(repo, &args),
+    }
+}
+
+impl Repo<'_> {
+    /// Opens the repository; asks for the password if nothing else gives it.
+    fn open(&self) -> Result<Repository, Failure> {
+        let location = repository(self.options)?;
+        let storage = storage::open(&location).map_err(|error| vault_failure(&error.into()))?;
+        let password = password(self.options, Ask::Once)?;
+        Repository::open(storage, &secret(&password)).map_err(|error| vault_failure(&error))
+    }
+
+    /// A line of a result, unless `--quiet` or `--json`.
+    fn say(&self, text: &str) {
+        if !self.options.quiet && !self.options.json {
+            self.screen.line(text);
+        }
+    }
+
+    /// A warning on standard error, unless `--json`.
+    fn warn(&self, text: &str) {
+        if !self.options.json {
+            self.screen
+                .note(&format!("warning: {}", crate::output::printable(text)));
+        }
+    }
+
+    /// How progress is shown.
+    fn meter_style(&self) -> MeterStyle {
+        if self.options.quiet || self.options.json {
+            return MeterStyle::Silent;
+        }
+        match (
+            MeterStyle::for_screen(self.screen),
+            self.settings.progress_interval,
+        ) {
+            (MeterStyle::Lines(_), Some(interval)) => MeterStyle::Lines(interval),
+            (style, _) => style,
+        }
+    }
+}
+
+fn secret(password: &str) -> Secret {
+    Secret::new(password.as_bytes().to_vec())
+}
+
+fn init(repo: &Repo<'_>) -> Result<Exit, Failure> {
+    let location = repository(repo.options)?;
+    let storage = storage::open(&location).map_err(|error| vault_failure(&error.into()))?;
+    let password = password(repo.options, Ask::Twice)?;
+    let options = KeyOptions {
+        cost: KdfCost::Calibrated,
+        username: std::env::var("USER").unwrap_or_default(),
+        hostname: hostname(),
+    };
+    let made = Repository::create(storage, &secret(&password), &options)
+        .map_err(|error| vault_failure(&error))?;
+    let id = made.config().id.to_hex();
+    if repo.options.json {
+        repo.screen
+            .json(&json!({"message_type": "initialized", "id": id, "repository": location}));
+    }
+    repo.say(&format!(
+        "created restic repository {} at {location}",
+        &id[..10]
+    ));
+    repo.say("Keep the password in a safe place: without it the data is lost for good.");
+    Ok(Exit::Done)
+}
+
+fn unlock(repo: &Repo<'_>, args: &RepoUnlockArgs) -> Result<Exit, Failure> {
+    let scope = if args.remove_all {
+        UnlockScope::All
+    } else {
+        UnlockScope::Stale
+    };
+    let removed = repo
+        .open()?
+        .unlock(scope)
+        .map_err(|error| vault_failure(&error))?;
+    if repo.options.json {
+        repo.screen
+            .json(&json!({"message_type": "summary", "locks_removed": removed}));
+    }
+    repo.say(&format!("{removed} locks removed"));
+    Ok(Exit::Done)
+}
+
+/// Name of this host.
+fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A failure of the engine, for a person, with restic's exit status.
+pub(crate) fn vault_failure(error: &VaultError) -> Failure {
+    let (exit, next) = match error {
+        VaultError::NotARepository { .. } => (
+            Exit::NoRepository,
+            "check --repository, or make one: strongroom repo init",
+        ),
+        VaultError::RepositoryExists { .. } => {
+            (Exit::Failed, "use it as it is, or choose an empty folder")
+        }
+        VaultError::WrongPassword => (
+            Exit::WrongPassword,
+            "check the password file, command or variable",
+        ),
+        VaultError::Locked { .. } => (
+            Exit::Locked,
+            "wait for the other program; if it is gone: strongroom repo unlock",
+        ),
+        VaultError::LockLost { .. } => {
+            (Exit::Locked, "start again; what was uploaded is used again")
+        }
+        VaultError::SnapshotNotFound { .. } => {
+            (Exit::Failed, "look for it: strongroom repo snapshots")
+        }
+        VaultError::SnapshotAmbiguous { .. } => (Exit::Failed, "write more of the id"),
+        VaultError::UnsupportedVersion { .. } => (
+            Exit::Failed,
+            "convert it with restic migrate upgrade_repo_v2",
+        ),
+        VaultError::VerifyFailed { .. } => (Exit::Failed, "test the memory of this host"),
+        error if error.is_full() => (
+            Exit::Failed,
+            "make room on the repository's disk, then start again: what was uploaded is used again",
+        ),
+        VaultError::Storage(error) if error.kind == storage::ErrorKind::NotFound => (
+            Exit::NoRepository,
+            "check --repository, or make one: strongroom repo init",
+        ),
+        VaultError::Storage(error) if error.kind == storage::ErrorKind::Denied => {
+            (Exit::Failed, "check the rights of the folder")
+        }
+        VaultError::Storage(_) => (
+            Exit::Failed,
+            "check the repository's disk, then start again",
+        ),
+        _ => (
+            Exit::Failed,
+            "look at the whole repository: strongroom repo check --read-data",
+        ),
+    };
+    Failure::with(exit, chain(error), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::vault_failure;
+    use crate::exit::Exit;
+    use vault::VaultError;
+
+    #[test]
+    fn statuses_are_those_of_restic() {
+        let at = || "/r".to_owned();
+        for (error, exit) in [
+            (
+                VaultError::NotARepository { location: at() },
+                Exit::NoRepository,
+            ),
+            (VaultError::WrongPassword, Exit::WrongPassword),
+            (VaultError::LockLost { reason: at() }, Exit::Locked),
+            (VaultError::SnapshotNotFound { pattern: at() }, Exit::Failed),
+        ] {
+            let failure = vault_failure(&error);
+            assert_eq!(failure.exit, exit);
+            assert!(!failure.next.is_empty());
+        }
+    }
+}

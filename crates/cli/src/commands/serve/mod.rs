@@ -1,0 +1,190 @@
+//! `serve`: a server and an agent for this host in one process, joined by loopback HTTP and the same protocol as any
+//! other agent; then an ordinary client of the API that protects folders and follows their first jobs.
+//!
+//! Order of a start: check the paths, server, agent, vault, plans, jobs. Order of a stop: agent (suspends its work and
+//! gives it back), then server. Nothing here touches the catalog or a vault.
+
+mod first_jobs;
+mod protect;
+mod words;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent::AgentHandle;
+use server::{ServerHandle, ServerOptions};
+
+use self::first_jobs::FirstJob;
+pub(crate) use self::first_jobs::{create as create_vault, wait_until_created};
+use self::protect::Protected;
+use self::words::GoesOn;
+use super::Context;
+use super::agent::STATE_FOLDER;
+use super::follow::{End, Followed, JobKind, exit_of, follow, summary};
+use crate::args::ServeArgs;
+use crate::exit::{Exit, Failure, chain};
+use crate::session::{Access, Session};
+use crate::signals::Interrupts;
+
+/// Between two looks at the signals while nothing else is to do.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Runs the service.
+pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
+    let data_dir = context.data_dir()?;
+    let paths = protect::check(&args.protect, &data_dir)?;
+    let interrupts = Interrupts::listen()?;
+    let mut options = ServerOptions::new(data_dir.clone());
+    options.listen = args.listen.to_string();
+    options.region = args.region;
+    let server = server::start(options).map_err(|error| server_failure(&error))?;
+    words::started(context, &server);
+    let service = match start_agent(&data_dir) {
+        Ok((access, agent)) => Service {
+            context,
+            interrupts,
+            data_dir,
+            access,
+            agent,
+            server,
+        },
+        Err(failure) => {
+            stop_server(server);
+            return Err(failure);
+        }
+    };
+    let done = service.work(&paths, args.once);
+    if done.is_ok() && !args.once {
+        service.idle();
+    }
+    service.stop();
+    done
+}
+
+fn start_agent(data_dir: &Path) -> Result<(Access, AgentHandle), Failure> {
+    let access = Access::from_file(data_dir)?;
+    let options = super::agent::options(
+        &access,
+        data_dir.join(STATE_FOLDER),
+        vec![data_dir.to_owned()],
+    );
+    let agent = agent::start(options).map_err(|error| super::agent::failure(&error))?;
+    Ok((access, agent))
+}
+
+/// Server and agent, running.
+struct Service<'a> {
+    context: &'a Context,
+    interrupts: Interrupts,
+    data_dir: PathBuf,
+    access: Access,
+    agent: AgentHandle,
+    server: ServerHandle,
+}
+
+impl Service<'_> {
+    /// Protects the paths and follows their first jobs. The exit status is that of the jobs for `--once`; a service
+    /// that goes on has done its work whatever became of them.
+    fn work(&self, paths: &[Protected], once: bool) -> Result<Exit, Failure> {
+        if paths.is_empty() {
+            words::next_steps(
+                self.context,
+                &self.server,
+                &self.data_dir,
+                GoesOn::Serving(paths),
+            );
+            return Ok(Exit::Done);
+        }
+        let session = Session::new(self.access.clone())?;
+        let Some(vault_id) = first_jobs::default_vault(&session, &self.interrupts)? else {
+            return Ok(if once { Exit::Interrupted } else { Exit::Done });
+        };
+        let jobs = first_jobs::start_all(&session, &vault_id, &self.agent.instance_id(), paths)?;
+        let (end, followed) = self.follow_all(&session, &jobs)?;
+        if end == End::Interrupted {
+            words::interrupted(self.context, &followed);
+            return Ok(if once { Exit::Interrupted } else { Exit::Done });
+        }
+        let goes_on = if once {
+            GoesOn::Ending
+        } else {
+            GoesOn::Serving(paths)
+        };
+        words::next_steps(self.context, &self.server, &self.data_dir, goes_on);
+        Ok(if once {
+            exit_of(&followed, Exit::Failed)
+        } else {
+            Exit::Done
+        })
+    }
+
+    fn follow_all(
+        &self,
+        session: &Session,
+        jobs: &[FirstJob],
+    ) -> Result<(End, Vec<Followed>), Failure> {
+        let screen = &self.context.screen;
+        for job in jobs {
+            words::job_started(self.context, job);
+        }
+        let mut followed: Vec<Followed> = jobs
+            .iter()
+            .map(|job| Followed::new(&job.job_id, &job.path))
+            .collect();
+        let end = follow(
+            screen,
+            session,
+            &self.interrupts,
+            JobKind::Backup,
+            &mut followed,
+            &|job| {
+                screen.line(&summary(screen, JobKind::Backup, job));
+            },
+        )?;
+        Ok((end, followed))
+    }
+
+    /// Keeps serving until a signal.
+    fn idle(&self) {
+        while !self.interrupts.wait(IDLE) {
+            if self.interrupts.take_report_wish() {
+                words::idle(self.context, &self.server);
+            }
+        }
+    }
+
+    fn stop(self) {
+        if self.interrupts.interrupted() {
+            self.context
+                .screen
+                .note("stopping: a running job is put down and goes on with the next start");
+        }
+        self.agent.stop();
+        self.agent.join();
+        stop_server(self.server);
+    }
+}
+
+fn stop_server(server: ServerHandle) {
+    server.stop();
+    server.join();
+}
+
+/// Why the server does not start, for a person. Its own messages say what to do where it is special.
+pub(crate) fn server_failure(error: &server::ServerError) -> Failure {
+    let next = match error {
+        server::ServerError::Listen { .. } => {
+            "choose another address, as --listen 127.0.0.1:0 for a free port"
+        }
+        server::ServerError::InUse { .. } => {
+            "strongroom jobs, vault list and so on talk to the one that runs"
+        }
+        _ => "mend what the message names, then start again",
+    };
+    let exit = if matches!(error, server::ServerError::InUse { .. }) {
+        Exit::Conflict
+    } else {
+        Exit::Failed
+    };
+    Failure::with(exit, chain(error), next)
+}

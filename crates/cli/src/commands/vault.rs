@@ -1,0 +1,237 @@
+//! `vault create|list|delete|export|adopt`.
+//!
+//! All but `adopt` are clients of the API; `adopt` works on a data directory without a server, and so does `export` when
+//! no server answers.
+
+use std::path::Path;
+
+use serde_json::json;
+use server::AdoptOptions;
+
+use super::plan::api_path;
+use super::serve::{create_vault, server_failure, wait_until_created};
+use super::{Context, lookup};
+use crate::args::{VaultAdoptArgs, VaultCommand, VaultCreateArgs};
+use crate::exit::{Exit, Failure};
+use crate::output::{Column, Paint, Table, bytes, clock, printable, status_paint};
+use crate::paths;
+use crate::secrets::{Secret, confirm};
+use crate::session::{Access, Parameters, number, size, text};
+use crate::signals::Interrupts;
+
+/// Runs a verb.
+pub(crate) fn run(context: &Context, command: VaultCommand) -> Result<Exit, Failure> {
+    match command {
+        VaultCommand::Create(args) => create(context, &args),
+        VaultCommand::List { json } => list(context, json),
+        VaultCommand::Delete { vault, yes } => delete(context, &vault, yes),
+        VaultCommand::Export { vault } => export(context, &vault),
+        VaultCommand::Adopt(args) => adopt(context, args),
+    }
+}
+
+fn create(context: &Context, args: &VaultCreateArgs) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let interrupts = Interrupts::listen()?;
+    let parameters = Parameters::new()
+        .with("VaultName", &args.name)
+        .with_some("Description", args.description.as_ref())
+        .with_some(
+            "StorageUrl",
+            args.storage.as_deref().map(storage_url).transpose()?,
+        );
+    let vault_id = create_vault(&session, parameters)?;
+    if !wait_until_created(&session, &interrupts, &vault_id)? {
+        return Err(Failure::interrupted(format!(
+            "interrupted; {vault_id} is still being made"
+        )));
+    }
+    context.screen.line(&vault_id);
+    Ok(Exit::Done)
+}
+
+fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
+    let vaults = lookup::vaults(&context.session()?)?;
+    if as_json {
+        for vault in &vaults {
+            context.screen.json(vault);
+        }
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&[
+        Column::Text("VAULT"),
+        Column::Flexible("NAME"),
+        Column::Text("STATUS"),
+        Column::Number("STORED"),
+        Column::Number("PROTECTED"),
+        Column::Number("SNAPSHOTS"),
+        Column::Text("CREATED"),
+        Column::Flexible("DESCRIPTION"),
+    ]);
+    for vault in &vaults {
+        let status = text(vault, "Status");
+        let cells = [
+            (text(vault, "VaultId").to_owned(), Paint::Plain),
+            (text(vault, "VaultName").to_owned(), Paint::Plain),
+            (status.to_owned(), status_paint(status)),
+            (bytes(size(vault, "StorageSize")), Paint::Plain),
+            (bytes(size(vault, "BytesDone")), Paint::Plain),
+            (size(vault, "SnapshotCount").to_string(), Paint::Plain),
+            (clock(number(vault, "CreatedTime")), Paint::Plain),
+            (text(vault, "Description").to_owned(), Paint::Plain),
+        ];
+        table.painted_row(cells.into());
+    }
+    context.screen.text(&table.render(&context.screen));
+    Ok(Exit::Done)
+}
+
+fn delete(context: &Context, wanted: &str, yes: bool) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let vault = lookup::vault(&session, wanted)?;
+    let (id, name) = (text(&vault, "VaultId"), text(&vault, "VaultName"));
+    if !yes
+        && !confirm(&format!(
+            "delete the vault {id} ({name}) with all its plans, jobs, snapshots and data?"
+        ))
+    {
+        return Err(Failure::usage("nothing was deleted", "confirm with --yes"));
+    }
+    session.call("DeleteVault", Parameters::new().with("VaultId", id))?;
+    context.screen.line(&format!(
+        "{id} is deleted; its data goes as soon as an agent gets to it"
+    ));
+    Ok(Exit::Done)
+}
+
+/// Two lines that a shell can take over as they are. Needs no running service: the way out must always be open.
+fn export(context: &Context, wanted: &str) -> Result<Exit, Failure> {
+    let (storage_url, password) = match exported_by_service(context, wanted) {
+        Err(failure) if failure.exit == Exit::Failed && !Access::is_elsewhere() => {
+            exported_offline(context, wanted)?.ok_or(failure)?
+        }
+        done => done?,
+    };
+    context
+        .screen
+        .line(&format!("RESTIC_REPOSITORY={}", shell_quoted(&storage_url)));
+    context
+        .screen
+        .line(&format!("RESTIC_PASSWORD={}", shell_quoted(&password)));
+    Ok(Exit::Done)
+}
+
+fn exported_by_service(context: &Context, wanted: &str) -> Result<(String, Secret), Failure> {
+    let session = context.session()?;
+    let vault = lookup::vault(&session, wanted)?;
+    let reply = session.call(
+        "ExportVaultKey",
+        Parameters::new().with("VaultId", text(&vault, "VaultId")),
+    )?;
+    Ok((
+        text(&reply, "StorageUrl").to_owned(),
+        Secret::new(text(&reply, "Password").to_owned()),
+    ))
+}
+
+/// Straight from the data directory; none while a server runs on it, whose answer counts then.
+fn exported_offline(context: &Context, wanted: &str) -> Result<Option<(String, Secret)>, Failure> {
+    let vaults = match server::export_vaults(&context.data_dir()?) {
+        Err(server::ServerError::InUse { .. }) => return Ok(None),
+        exported => exported.map_err(|error| server_failure(&error))?,
+    };
+    let rows = vaults
+        .iter()
+        .map(|vault| json!({"VaultId": vault.vault_id, "VaultName": vault.vault_name}))
+        .collect();
+    let found = lookup::one_of(
+        rows,
+        wanted,
+        "VaultId",
+        "VaultName",
+        "vault",
+        "strongroom vault list",
+    )?;
+    let vault = vaults
+        .into_iter()
+        .find(|vault| vault.vault_id == text(&found, "VaultId"));
+    Ok(vault.map(|vault| {
+        (
+            vault.storage_url,
+            Secret::new(vault.password.expose().to_owned()),
+        )
+    }))
+}
+
+/// The text as one word of a shell.
+fn shell_quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn adopt(context: &Context, args: VaultAdoptArgs) -> Result<Exit, Failure> {
+    let data_dir = context.data_dir()?;
+    let options = AdoptOptions {
+        data_dir,
+        region: args.region,
+        recovery_file: paths::absolute(&args.recovery_file)?,
+        storage_url: storage_url(&args.storage)?,
+    };
+    let report = server::adopt(&options).map_err(|error| server_failure(&error))?;
+    for (id, reason) in &report.damaged_snapshots {
+        context.screen.note(&format!(
+            "warning: snapshot {id} cannot be read: {}",
+            printable(reason)
+        ));
+    }
+    context.screen.line(&format!(
+        "adopted {}: {} snapshots, {} of them new to this data directory",
+        report.vault_id, report.snapshot_count, report.new_snapshot_count
+    ));
+    if let Some(path) = &report.new_recovery_path {
+        context
+            .screen
+            .line(&format!("new recovery file: {}", path.display()));
+        context.screen.line("Keep a copy of it elsewhere, and the old one too: vaults that are not adopted yet need that.");
+    }
+    context
+        .screen
+        .note("next: strongroom serve, then strongroom snapshots");
+    Ok(if report.damaged_snapshots.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Partial
+    })
+}
+
+/// A path is made absolute; a URL stays as it is.
+fn storage_url(typed: &str) -> Result<String, Failure> {
+    if ["file:", "local:"]
+        .iter()
+        .any(|scheme| typed.starts_with(scheme))
+    {
+        return Ok(typed.to_owned());
+    }
+    api_path(Path::new(typed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_quoted;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (text, expected) in [
+            ("/srv/v-1", "/srv/v-1"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            assert_eq!(shell_quoted(text), expected);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Black-box tests of the binary `strongroom`: what a person or a script does with it, on real folders, with real
+//! signals, and stock restic beside it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod suite {
+    mod bench;
+    mod lines;
+    mod recovery;
+    mod repo;
+    mod serve;
+}
