@@ -1,0 +1,171 @@
+"""Agents on other hosts: one that joins, one that falls silent, one that is stopped."""
+
+import contextlib
+import signal
+import subprocess
+import time
+
+from harness import programs
+from harness.programs import STABLE, Trees
+from harness.waiting import wait_for
+
+
+@contextlib.contextmanager
+def agent(service, folder, name):
+    """`strongroom agent` as on another host: with a machine id and a host name of its own."""
+    state = folder / name
+    state.mkdir(exist_ok=True)
+    machine_id = state / "machine-id"
+    machine_id.write_text((name.encode().hex() * 32)[:32] + "\n")
+    script = 'mount --bind "$1" /etc/machine-id && hostname "$2" && shift 2 && exec "$@"'
+    credentials = service.credentials()
+    environment = {
+        **service.environment(),
+        "STRONGROOM_ENDPOINT": credentials["Endpoint"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials["AccessKeySecret"],
+    }
+    log = open(state / "log.txt", "ab")
+    process = subprocess.Popen(
+        [
+            "unshare",
+            "--mount",
+            "--uts",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            str(machine_id),
+            name,
+            programs.binary(),
+            "agent",
+            "--data-dir",
+            str(state / "data"),
+            "--state-dir",
+            str(state / "state"),
+        ],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+    )
+    log.close()
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.wait()
+
+
+def instance_of(service, hostname):
+    def found():
+        clients = service.call("DescribeBackupClients", ClientType="ECS_CLIENT")["Clients"]
+        return next((client for client in clients if client.get("Hostname") == hostname), None)
+
+    return wait_for(f"the agent on {hostname} to register", found)["InstanceId"]
+
+
+def test_an_agent_joins_and_works(fresh, folder):
+    source = Trees.small(folder / "source")
+    fresh.start()
+    with agent(fresh, folder, "other-host"):
+        instance_id = instance_of(fresh, "other-host")
+        assert instance_id != fresh.cli("api", "DescribeBackupClients", "ClientType=ECS_CLIENT").stdout
+        vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
+        plan_id = fresh.plan(vault_id, [source], InstanceId=instance_id)
+        job = fresh.wait_job(fresh.execute(plan_id))
+        assert job["Status"] == "COMPLETE" and job["InstanceId"] == instance_id
+    repository, password = fresh.export(vault_id)
+    [snapshot] = STABLE.json(repository, password, "snapshots")
+    assert snapshot["hostname"] == "other-host"
+
+
+def test_an_agent_that_falls_silent(fresh, folder):
+    """Its job goes back to QUEUED by the watchdog; when it wakes up, its stale work changes nothing."""
+    source = Trees.random_files(folder / "source", 120)
+    fresh.start()
+    with agent(fresh, folder, "sleepy") as process:
+        instance_id = instance_of(fresh, "sleepy")
+        vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
+        plan_id = fresh.plan(vault_id, [source], InstanceId=instance_id, SpeedLimit="0:24:10240")
+        job_id = fresh.execute(plan_id)
+        wait_for("the job to be under way", lambda: fresh.job(job_id)["Progress"] > 500)
+        process.send_signal(signal.SIGSTOP)
+        fresh.wait_job(job_id, status="QUEUED", seconds=90)
+        process.send_signal(signal.SIGCONT)
+        job = fresh.wait_job(job_id)
+        assert job["Status"] == "COMPLETE", job
+    [snapshot] = snapshots_of(fresh, vault_id, instance_id)
+    assert snapshot["JobId"] == job_id
+    repository, password = fresh.export(vault_id)
+    STABLE.run(repository, password, "unlock")
+    STABLE.check(repository, password)
+
+
+def snapshots_of(service, vault_id, instance_id):
+    query = [
+        {"field": "VaultId", "value": vault_id, "operation": "MATCH_TERM"},
+        {"field": "InstanceId", "value": instance_id, "operation": "MATCH_TERM"},
+    ]
+    return service.call("SearchHistoricalSnapshots", SourceType="ECS_FILE", Query=query, Limit=100)["Snapshots"][
+        "Snapshot"
+    ]
+
+
+def test_an_agent_that_is_killed_and_started_again(fresh, folder):
+    """The new process takes the work of the dead one over at once, without waiting for the lease to run out."""
+    source = Trees.random_files(folder / "source", 120)
+    fresh.start()
+    with agent(fresh, folder, "crashing") as process:
+        instance_id = instance_of(fresh, "crashing")
+        vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
+        plan_id = fresh.plan(vault_id, [source], InstanceId=instance_id, SpeedLimit="0:24:20480")
+        job_id = fresh.execute(plan_id)
+        wait_for("the job to be under way", lambda: fresh.job(job_id)["Progress"] > 500)
+        process.kill()
+        process.wait()
+    began = time.monotonic()
+    with agent(fresh, folder, "crashing"):
+        wait_for(
+            "the job to run again",
+            lambda: fresh.job(job_id)["Status"] == "RUNNING" and not fresh.job(job_id).get("CompleteTime"),
+        )
+        assert instance_of(fresh, "crashing") == instance_id
+        job = fresh.wait_job(job_id)
+        assert job["Status"] == "COMPLETE", job
+        assert time.monotonic() - began < 60
+    assert [snapshot["JobId"] for snapshot in snapshots_of(fresh, vault_id, instance_id)] == [job_id]
+
+
+def test_an_agent_that_is_stopped(fresh, folder):
+    """SIGTERM gives the work back; the next start goes on with it."""
+    source = Trees.random_files(folder / "source", 120)
+    fresh.start()
+    with agent(fresh, folder, "leaving") as process:
+        instance_id = instance_of(fresh, "leaving")
+        vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
+        job_id = fresh.execute(fresh.plan(vault_id, [source], InstanceId=instance_id, SpeedLimit="0:24:20480"))
+        wait_for("the job to be under way", lambda: fresh.job(job_id)["Progress"] > 500)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) in (0, 130)
+    assert fresh.job(job_id)["Status"] == "QUEUED"
+    assert not list((folder / "vault/locks").iterdir())
+    with agent(fresh, folder, "leaving"):
+        assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+
+
+def test_the_server_restarts_under_an_agent(fresh, folder):
+    """The agent keeps working and finds the server again on the same address."""
+    source = Trees.random_files(folder / "source", 120)
+    fresh.start()
+    fresh.listen = fresh.credentials()["Endpoint"].rstrip("/").split("//")[1]
+    with agent(fresh, folder, "patient"):
+        instance_id = instance_of(fresh, "patient")
+        vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
+        job_id = fresh.execute(fresh.plan(vault_id, [source], InstanceId=instance_id, SpeedLimit="0:24:20480"))
+        wait_for("the job to be under way", lambda: fresh.job(job_id)["Progress"] > 500)
+        fresh.kill()
+        fresh.start()
+        assert fresh.wait_job(job_id)["Status"] == "COMPLETE"

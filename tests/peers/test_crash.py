@@ -1,0 +1,153 @@
+"""Ends without a goodbye: kill -9 at random moments, SIGTERM, and what is left behind."""
+
+import os
+import pathlib
+import random
+import time
+
+import pytest
+
+from harness.programs import RESTICS, Trees
+from harness.waiting import wait_for
+
+# Chosen anew in each run, and said when a test fails; set the variable to repeat a run.
+SEED = int(os.environ.get("STRONGROOM_TEST_SEED", time.time_ns() % 1_000_000))
+MEGABYTES = 400
+
+
+def stored(vault):
+    """Bytes in the data packs of a vault, finished or not."""
+    total = 0
+    for path in pathlib.Path(vault).rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            pass  # a temporary file that was renamed meanwhile
+    return total
+
+
+def prepare(fresh, folder, megabytes=MEGABYTES, **plan):
+    """A started service with a vault of its own folder and a plan for a large source."""
+    source = Trees.random_files(folder / "source", megabytes, seed=SEED)
+    fresh.start()
+    storage = folder / "vault"
+    vault_id = fresh.vault(StorageUrl=str(storage))
+    return source, storage, vault_id, fresh.plan(vault_id, [source], **plan)
+
+
+def grown_to(fresh, job_id, storage, size):
+    """Waits until the vault holds `size` bytes, or the job was faster."""
+    wait_for("the vault to grow", lambda: stored(storage) >= size or fresh.job(job_id)["Status"] == "COMPLETE", 120)
+
+
+def assert_whole(fresh, vault_id, source, job, folder):
+    """The job ended well under its own id, and restic agrees with everything that is in the vault."""
+    assert job["Status"] == "COMPLETE", (SEED, job)
+    repository, password = fresh.export(vault_id)
+    for restic in RESTICS:
+        restic.run(repository, password, "unlock")
+        restic.check(repository, password)
+    [snapshot] = fresh.snapshots(vault_id)
+    assert snapshot["JobId"] == job["JobId"], (SEED, snapshot)
+    RESTICS[-1].run(repository, password, "restore", "latest", "--target", folder / "restored")
+    Trees.assert_same(source, folder / "restored" / source.relative_to("/"))
+
+
+@pytest.mark.parametrize("round_number", range(3))
+def test_kill_during_a_backup(fresh, folder, round_number):
+    """Killed once to three times in the same job, each time further on."""
+    dice = random.Random(SEED + round_number)
+    source, storage, vault_id, plan_id = prepare(fresh, folder)
+    job_id = fresh.execute(plan_id)
+    kills = 0
+    for _ in range(dice.randint(1, 3)):
+        grown_to(fresh, job_id, storage, stored(storage) + dice.randint(0, 60) * 1_000_000)
+        time.sleep(dice.random() * 0.2)  # not to wait for something: to vary the moment
+        kills += fresh.job(job_id)["Status"] != "COMPLETE"
+        fresh.kill()
+        if dice.random() < 0.5:
+            # As somebody would who lost the service here: what is in the vault is whole.
+            RESTICS[0].run(storage, password_of(fresh, vault_id), "unlock")
+            RESTICS[0].run(storage, password_of(fresh, vault_id), "check")
+        fresh.start()
+    assert kills, (SEED, "the job was over before it was killed")
+    assert_whole(fresh, vault_id, source, fresh.wait_job(job_id), folder)
+
+
+def password_of(fresh, vault_id):
+    """The vault's password, without the service."""
+    return fresh.export(vault_id)[1]
+
+
+def test_what_was_uploaded_is_used_again(fresh, folder):
+    """Packs whose index was never written are adopted: the vault does not hold the data twice."""
+    source, storage, vault_id, plan_id = prepare(fresh, folder, SpeedLimit="0:24:102400")
+    job_id = fresh.execute(plan_id)
+    wait_for("most of the data to be uploaded", lambda: stored(storage) > MEGABYTES * 600_000, 120)
+    fresh.kill()
+    fresh.start()
+    job = fresh.wait_job(job_id)
+    assert_whole(fresh, vault_id, source, job, folder)
+    assert stored(storage) < MEGABYTES * 1_150_000, f"{stored(storage)} bytes for {MEGABYTES} MB"
+
+
+def test_a_stop_keeps_the_job(fresh, folder):
+    """SIGTERM ends the service cleanly in the middle of a job; the next start goes on with it."""
+    source, storage, vault_id, plan_id = prepare(fresh, folder, SpeedLimit="0:24:51200")
+    job_id = fresh.execute(plan_id)
+    wait_for("the vault to grow", lambda: stored(storage) > 50_000_000, 120)
+    assert fresh.stop() in (0, 130), fresh.log()
+    assert not list((storage / "locks").iterdir()), "a stopped service leaves no lock"
+    before = stored(storage)
+    fresh.start()
+    job = fresh.wait_job(job_id)
+    assert_whole(fresh, vault_id, source, job, folder)
+    assert before > 50_000_000
+
+
+def test_kill_while_idle_and_while_creating(fresh, folder):
+    """Killed right after each answer: what was answered is kept."""
+    fresh.start()
+    vault_id = fresh.call("CreateVault", VaultName="v", VaultRegionId="cn-hangzhou")["VaultId"]
+    fresh.kill()
+    fresh.start()
+    fresh.wait_vault(vault_id)
+    plan_id = fresh.plan(vault_id, [Trees.small(folder / "source")])
+    fresh.kill()
+    fresh.start()
+    job_id = fresh.execute(plan_id)
+    fresh.kill()
+    fresh.start()
+    assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+    client = fresh.client()
+    fresh.kill()
+    fresh.start()
+    assert fresh.client()["InstanceId"] == client["InstanceId"] and fresh.client()["ClientId"] == client["ClientId"]
+
+
+def test_kill_during_a_restore(fresh, folder):
+    source, _, vault_id, plan_id = prepare(fresh, folder, megabytes=200)
+    job = fresh.wait_job(fresh.execute(plan_id))
+    snapshot = fresh.snapshot_of(vault_id, job["JobId"])
+    target = folder / "target"
+    restore_id = fresh.call(
+        "CreateRestoreJob",
+        RestoreType="ECS_FILE",
+        SourceType="ECS_FILE",
+        VaultId=vault_id,
+        SnapshotId=snapshot["SnapshotId"],
+        SnapshotHash=snapshot["SnapshotHash"],
+        TargetInstanceId=job["InstanceId"],
+        TargetPath=str(target),
+    )["RestoreId"]
+    wait_for("the restore to write", lambda: target.exists() and stored(target) > 20_000_000)
+    fresh.kill()
+    fresh.start()
+
+    def ended():
+        [found] = fresh.call("DescribeRestoreJobs2", RestoreType="ECS_FILE")["RestoreJobs"]["RestoreJob"]
+        assert found["RestoreId"] == restore_id and found["Status"] != "FAILED", found
+        return found["Status"] == "COMPLETE"
+
+    wait_for("the restore to end", ended, 120)
+    Trees.assert_same(source, target / source.relative_to("/"), "--skip-root")
