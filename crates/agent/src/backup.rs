@@ -1,6 +1,6 @@
 //! A backup: from the assignment to the runner's request, and from its report to the server's.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::agent_protocol::{BackupSpec, Outcome, SnapshotReport};
@@ -41,10 +41,13 @@ fn request(engine: &Engine, spec: &BackupSpec, work: &Work) -> Result<BackupRequ
         None | Some("") => None,
         Some(text) => Some(SpeedLimit::parse(text).map_err(|error| chain(&error))?),
     };
+    let vault_folders = spec.vault_folders.iter().map(Path::new);
     request.skip = engine
         .skip
         .iter()
-        .filter_map(|path| runner::folder_identity(path))
+        .map(PathBuf::as_path)
+        .chain(vault_folders.filter(|folder| vaults::is_repository(folder)))
+        .filter_map(runner::folder_identity)
         .collect();
     request.hostname = Some(engine.hostname.clone());
     request.job = Some(JobTag {

@@ -1,5 +1,6 @@
 //! Vaults as tasks: making one, deleting one, deleting a snapshot of one. Each may be repeated after a crash.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,11 @@ pub(crate) fn open(spec: &VaultSpec, hostname: &str) -> Result<Repository, TaskE
         error if is_away(&error) => unreachable(spec, location, hostname, error),
         error => error.into(),
     })
+}
+
+/// True if a folder of this host looks like a repository: another host's vault may have the path of a folder here.
+pub(crate) fn is_repository(folder: &Path) -> bool {
+    folder.join("config").is_file() && folder.join("keys").is_dir()
 }
 
 fn is_away(error: &VaultError) -> bool {

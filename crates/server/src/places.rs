@@ -67,7 +67,7 @@ impl Place {
 }
 
 /// The path in a URL of a folder.
-fn folder_of(url: &str) -> PathBuf {
+pub(crate) fn folder_of(url: &str) -> PathBuf {
     let path = url
         .strip_prefix("file://")
         .or_else(|| url.strip_prefix("local:"))

@@ -68,6 +68,7 @@ impl Desk {
             client_id: "c-1".into(),
             instance_id: "i-1".into(),
             resumed: false,
+            vault_folders: Vec::new(),
         }
     }
 
@@ -139,6 +140,31 @@ fn a_backup_and_its_restore() {
         !Path::new(&below).join("own data/secret").exists(),
         "what is skipped is not in the backup"
     );
+}
+
+#[test]
+fn other_vaults_are_left_out_and_folders_of_the_same_path_are_not() {
+    let desk = Desk::new();
+    let other = VaultSpec {
+        storage_url: desk.path("source/other vault"),
+        ..desk.vault()
+    };
+    let (made, _) = desk.run("t-2", 1, WorkKind::CreateVault(other.clone()));
+    assert_eq!(made.outcome, Some(Outcome::Complete), "{}", made.message);
+    std::fs::create_dir(desk.path("source/plain")).unwrap();
+    std::fs::write(desk.path("source/plain/config"), "mine").unwrap();
+    let spec = BackupSpec {
+        vault_folders: vec![
+            other.storage_url,
+            desk.path("source/plain"),
+            desk.path("gone"),
+        ],
+        ..desk.backup(&["source"])
+    };
+    let (end, _) = desk.run("job-1", 1, WorkKind::Backup(spec));
+    assert_eq!(end.outcome, Some(Outcome::Complete), "{}", end.message);
+    // The two files of the source and the plain folder's; nothing of the other vault.
+    assert_eq!(end.snapshot.unwrap().files_total, 3);
 }
 
 #[test]

@@ -10,11 +10,14 @@ use api::error::ApiError;
 use catalog::jobs::FinishJob;
 use catalog::restores::FinishRestore;
 use catalog::tasks::FinishTask;
-use catalog::{CatalogError, Progress, Vault, Work, WorkKind, jobs, restores, tasks, vaults, work};
+use catalog::vaults::VaultFilter;
+use catalog::{
+    CatalogError, PageRequest, Progress, Vault, Work, WorkKind, jobs, restores, tasks, vaults, work,
+};
 use model::{JobId, JobStatus, RestoreId, RestoreOptions, TaskId, patterns};
 
 use crate::failure;
-use crate::places::Place;
+use crate::places::{Place, folder_of};
 use crate::seal::{Record, UnsealError};
 use crate::service::Service;
 
@@ -135,7 +138,25 @@ fn backup(service: &Service, item: &Work, vault: &Vault) -> Result<BackupSpec, T
             .unwrap_or_default(),
         instance_id: job.instance_id.map(String::from).unwrap_or_default(),
         resumed: item.epoch > 1,
+        vault_folders: other_vault_folders(service, vault)?,
     })
+}
+
+/// Folders of the account's vaults but this one: they are no part of what a host protects.
+fn other_vault_folders(service: &Service, vault: &Vault) -> Result<Vec<String>, Trouble> {
+    let page = PageRequest::first(vaults::MAX_VAULTS);
+    let all = vaults::list(
+        &service.catalog,
+        &vault.account_id,
+        &VaultFilter::default(),
+        page,
+    )?;
+    Ok(all
+        .rows
+        .iter()
+        .filter(|other| other.vault_id != vault.vault_id)
+        .map(|other| folder_of(&other.storage_url).to_string_lossy().into_owned())
+        .collect())
 }
 
 fn restore(service: &Service, item: &Work, vault: &Vault) -> Result<RestoreSpec, Trouble> {
