@@ -172,8 +172,8 @@ def test_speed_limits_are_obeyed(service, module_folder):
 
 
 def test_a_deleted_vault_takes_its_data_with_it(service, module_folder):
-    storage = module_folder / "deleted"
-    vault_id = service.vault("deleted", StorageUrl=str(storage))
+    vault_id = service.vault("deleted")
+    storage = service.data_dir / "vaults" / vault_id
     job = service.backup(vault_id, [Trees.small(module_folder / "for-deletion")], name="deleted")
     assert (storage / "config").is_file()
     service.call("DeleteVault", VaultId=vault_id)
@@ -182,6 +182,17 @@ def test_a_deleted_vault_takes_its_data_with_it(service, module_folder):
     assert plans["TotalCount"] == 0
     query = [{"Key": "JobId", "Operator": "EQUAL", "Values": [job["JobId"]]}]
     assert service.call("DescribeBackupJobs2", Filters=query)["TotalCount"] == 0
+
+
+def test_a_deleted_vault_elsewhere_leaves_its_data_to_the_operator(service, module_folder):
+    """A folder that an operator named may be a repository that others use: it is never deleted by the service."""
+    storage = module_folder / "elsewhere"
+    vault_id = service.vault("elsewhere", StorageUrl=str(storage))
+    service.backup(vault_id, [Trees.small(module_folder / "for-elsewhere")], name="elsewhere")
+    service.call("DeleteVault", VaultId=vault_id)
+    assert service.call("DescribeVaults", VaultId=vault_id)["TotalCount"] == 0
+    other = service.vault("after elsewhere")  # a task of the same agent, done after the deletion's
+    assert other and (storage / "config").is_file() and list(storage.glob("data/*/*"))
 
 
 def test_a_deleted_plan_keeps_its_snapshots(service, module_folder):

@@ -47,6 +47,11 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 ///
 /// The boolean tells whether the runner ended well; the counts stand even when it did not.
 pub(crate) fn run_tests(command: &mut Command) -> Result<(Tally, bool)> {
+    run_tests_into(command, &mut std::io::stdout())
+}
+
+/// As [`run_tests`], with the output going elsewhere: the tests of this file are themselves read by a run like this.
+fn run_tests_into(command: &mut Command, output: &mut impl Write) -> Result<(Tally, bool)> {
     let words = words(command);
     println!("$ {words}");
     let mut child = command
@@ -63,9 +68,9 @@ pub(crate) fn run_tests(command: &mut Command) -> Result<(Tally, bool)> {
             .context("cannot read the test runner's output")?
             > 0
         {
-            std::io::stdout()
+            output
                 .write_all(&line)
-                .context("cannot write to standard output")?;
+                .context("cannot pass the test runner's output on")?;
             tally.add(counts(&String::from_utf8_lossy(&line)));
             line.clear();
         }
@@ -166,7 +171,10 @@ mod tests {
     #[test]
     fn counts_stand_when_the_runner_fails() {
         let script = "echo '=== 1 failed, 2 passed in 1s ==='; exit 1";
-        let (tally, ended_well) = run_tests(Command::new("sh").args(["-c", script])).unwrap();
+        let mut output = Vec::new();
+        let (tally, ended_well) =
+            run_tests_into(Command::new("sh").args(["-c", script]), &mut output).unwrap();
         assert_eq!((tally.passed, tally.failed, ended_well), (2, 1, false));
+        assert_eq!(output, b"=== 1 failed, 2 passed in 1s ===\n");
     }
 }

@@ -1,4 +1,4 @@
-//! What happens by time alone: lost leases, due plans, silent clients. One step is one call of [`tick`], so that a test
+//! What happens by time alone: lost leases, due plans, silent clients. One step is one call of `Ticker::tick`, so that a test
 //! with its own clock sees exactly what a day of running would do.
 
 use catalog::jobs::Scheduled;

@@ -8,7 +8,7 @@ shape! {
     Snapshots { snapshot: Vec<Snapshot>, }
     Snapshot {
         snapshot_id: String, snapshot_hash: String, parent_snapshot_hash: String, source_type: String,
-        backup_type: String, status: String, vault_id: String, plan_id: String, job_id: String, client_id: String,
+        backup_type: String, status: String, vault_id: String, job_id: String, client_id: String,
         instance_id: String, created_time: i64, start_time: i64, complete_time: i64, updated_time: i64,
         retention: i64, expire_time: i64, archive_time: i64, storage_class: String, error_file: String,
         path: String, paths: Paths, include: String, exclude: String,

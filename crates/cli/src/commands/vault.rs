@@ -99,7 +99,8 @@ fn delete(context: &Context, wanted: &str, yes: bool) -> Result<Exit, Failure> {
     }
     session.call("DeleteVault", Parameters::new().with("VaultId", id))?;
     context.screen.line(&format!(
-        "{id} is deleted; its data goes as soon as an agent gets to it"
+        "{id} is deleted; its data goes as soon as an agent gets to it, unless it lies in a folder that was named for it: \
+         that one is yours to delete"
     ));
     Ok(Exit::Done)
 }

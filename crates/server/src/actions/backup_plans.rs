@@ -246,7 +246,7 @@ fn shape(plan: Plan) -> BackupPlan {
         file_system_id: spec.file_system_id,
         create_time: fields.create_time,
         instance_name: spec.instance_name,
-        ots_detail: (!fields.table_names.is_empty()).then(|| OtsDetail {
+        ots_detail: (!fields.table_names.is_empty()).then_some(OtsDetail {
             table_names: Some(TableNames {
                 table_name: Some(fields.table_names),
             }),

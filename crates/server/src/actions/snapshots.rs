@@ -49,7 +49,6 @@ fn shape(snapshot: Snapshot) -> SnapshotShape {
         backup_type: Some(snapshot.backup_type),
         status: Some(snapshot.status.as_str().to_owned()),
         vault_id: Some(snapshot.vault_id.to_string()),
-        plan_id: snapshot.plan_id.map(String::from),
         job_id: snapshot.job_id.map(String::from),
         client_id: snapshot.client_id.map(String::from),
         instance_id: snapshot.instance_id.map(String::from),
