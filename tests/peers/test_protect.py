@@ -136,7 +136,7 @@ def test_progress_on_a_terminal(fresh, folder):
         os.close(master)
     assert process.wait(timeout=60) == 0, written.decode(errors="replace")
     assert b"\x1b[" in written or b"\r" in written.replace(b"\r\n", b"")
-    assert b"job-" in written and b"64" in written
+    assert b"COMPLETE" in written and b"61.035 MiB of 61.035 MiB" in written, written.decode(errors="replace")
 
 
 def test_the_data_directory_of_a_user(folder):

@@ -152,7 +152,11 @@ fn sample(row: &Value, elapsed: Duration) -> Sample {
         }
     };
     Sample {
-        phase: text(row, "Status").to_ascii_lowercase(),
+        // A bar that moves says that it runs.
+        phase: match text(row, "Status") {
+            "RUNNING" => String::new(),
+            status => status.to_ascii_lowercase(),
+        },
         files_done: pick("FilesDone", "ItemsDone"),
         files_total: pick("FilesTotal", "ItemsTotal"),
         bytes_done: u64::try_from(done).unwrap_or(total),

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use unicode_width::UnicodeWidthChar;
 
 use super::{Screen, bytes, count, duration, rate};
 
@@ -117,12 +118,38 @@ impl Drop for Meter {
 
 fn new_bar(label: &str) -> ProgressBar {
     let bar = ProgressBar::new(FULL);
-    if let Ok(style) = ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3}%  {wide_msg}")
-    {
+    // What it is about has a line of its own, so that 80 columns hold the rest.
+    let template = "{prefix}\n  [{bar:10}] {percent:>3}%  {wide_msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_prefix(label.to_owned());
+    bar.set_prefix(shortened(label, stderr_width()));
     bar
+}
+
+fn stderr_width() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr())
+        .ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns >= 20)
+        .unwrap_or(80)
+}
+
+/// A text that fits a line: the end of a path says more than its start.
+fn shortened(label: &str, columns: usize) -> String {
+    let mut width = 0;
+    let kept = label
+        .char_indices()
+        .rev()
+        .take_while(|(_, letter)| {
+            width += letter.width().unwrap_or(0);
+            width < columns
+        })
+        .last();
+    match kept {
+        Some((start, _)) if start > 0 => format!("…{}", &label[start..]),
+        _ => label.to_owned(),
+    }
 }
 
 /// Parts of ten thousand; none while the total is unknown.
@@ -136,15 +163,15 @@ fn permyriad(sample: &Sample) -> Option<u64> {
     u64::try_from(part).ok()
 }
 
+/// The most important first: what does not fit is cut off at the end.
 fn describe(sample: &Sample, pace: &Pace) -> String {
     let mut parts = Vec::new();
     if !sample.phase.is_empty() {
         parts.push(sample.phase.clone());
     }
-    parts.push(match sample.files_total {
-        0 => format!("{} files", count(sample.files_done)),
-        total => format!("{}/{} files", count(sample.files_done), count(total)),
-    });
+    if sample.errors > 0 {
+        parts.push(format!("{} errors", count(sample.errors)));
+    }
     parts.push(match sample.bytes_total {
         0 => bytes(sample.bytes_done),
         total => format!("{} / {}", bytes(sample.bytes_done), bytes(total)),
@@ -153,9 +180,10 @@ fn describe(sample: &Sample, pace: &Pace) -> String {
     if let Some(left) = pace.time_left(sample) {
         parts.push(format!("ETA {}", duration(left)));
     }
-    if sample.errors > 0 {
-        parts.push(format!("{} errors", count(sample.errors)));
-    }
+    parts.push(match sample.files_total {
+        0 => format!("{} files", count(sample.files_done)),
+        total => format!("{}/{} files", count(sample.files_done), count(total)),
+    });
     parts.join("  ")
 }
 
@@ -201,7 +229,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{Pace, Sample, describe, permyriad};
+    use super::{Pace, Sample, describe, permyriad, shortened};
     use std::time::Duration;
 
     fn sample(seconds: u64, bytes_done: u64, bytes_total: u64) -> Sample {
@@ -222,7 +250,7 @@ mod tests {
         assert_eq!(permyriad(&now), None);
         assert_eq!(
             describe(&now, &Pace::default()),
-            "backup  1,200 files  4.000 MiB  2.0 MiB/s"
+            "backup  4.000 MiB  2.0 MiB/s  1,200 files"
         );
     }
 
@@ -237,8 +265,20 @@ mod tests {
         let text = describe(&now, &pace);
         assert_eq!(
             text,
-            "backup  1,200/5,000 files  50.000 MiB / 100.000 MiB  5.0 MiB/s  ETA 10 s  2 errors"
+            "backup  2 errors  50.000 MiB / 100.000 MiB  5.0 MiB/s  ETA 10 s  1,200/5,000 files"
         );
+    }
+
+    #[test]
+    fn labels_keep_their_end() {
+        for (label, columns, expected) in [
+            ("/a/short/path", 80, "/a/short/path"),
+            ("/a/long/path", 8, "…ng/path"),
+            ("", 8, ""),
+            ("/日本語", 5, "…本語"),
+        ] {
+            assert_eq!(shortened(label, columns), expected, "{label}");
+        }
     }
 
     #[test]
