@@ -11,13 +11,15 @@ from harness.waiting import wait_for
 
 
 @contextlib.contextmanager
-def agent(service, folder, name):
-    """`strongroom agent` as on another host: with a machine id and a host name of its own."""
+def agent(service, folder, name, hidden=None):
+    """`strongroom agent` as on another host: with a machine id and a host name of its own, and an empty folder `hidden`."""
     state = folder / name
     state.mkdir(exist_ok=True)
     machine_id = state / "machine-id"
     machine_id.write_text((name.encode().hex() * 32)[:32] + "\n")
     script = 'mount --bind "$1" /etc/machine-id && hostname "$2" && shift 2 && exec "$@"'
+    if hidden:
+        script = f'mount -t tmpfs none "{hidden}" && {script}'
     credentials = service.credentials()
     environment = {
         **service.environment(),
@@ -72,7 +74,8 @@ def test_an_agent_joins_and_works(fresh, folder):
     fresh.start()
     with agent(fresh, folder, "other-host"):
         instance_id = instance_of(fresh, "other-host")
-        assert instance_id != fresh.cli("api", "DescribeBackupClients", "ClientType=ECS_CLIENT").stdout
+        clients = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT")["Clients"]
+        assert len({client["InstanceId"] for client in clients}) == len(clients) == 2
         vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
         plan_id = fresh.plan(vault_id, [source], InstanceId=instance_id)
         job = fresh.wait_job(fresh.execute(plan_id))
@@ -80,6 +83,19 @@ def test_an_agent_joins_and_works(fresh, folder):
     repository, password = fresh.export(vault_id)
     [snapshot] = STABLE.json(repository, password, "snapshots")
     assert snapshot["hostname"] == "other-host"
+
+
+def test_tasks_on_vaults_are_for_the_agent_beside_the_server(fresh, folder):
+    """Another host's folder of the same path is another folder: a vault made there would be nowhere."""
+    fresh.start()
+    vaults_dir = fresh.data_dir / "vaults"
+    with agent(fresh, folder, "elsewhere", hidden=vaults_dir):
+        instance_of(fresh, "elsewhere")
+        for number in range(5):
+            vault_id = fresh.vault(f"here {number}")
+            assert (vaults_dir / vault_id / "config").is_file()
+        fresh.call("DeleteVault", VaultId=vault_id)
+        wait_for("the data to be gone", lambda: not (vaults_dir / vault_id / "config").exists())
 
 
 def test_an_agent_that_falls_silent(fresh, folder):

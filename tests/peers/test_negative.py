@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from harness.programs import Trees
 from harness.service import Service
 from harness.signing import FORM, ApiError, SignedCaller, checked, form, send, utc_now, v1_parameters, v3_request
 
@@ -388,11 +389,13 @@ def test_malformed_requests_are_answered(service, signer):
     assert SignedCaller(service.credentials()).call(ACTION)
 
 
-def test_keys_are_not_told(fresh):
-    """Secrets are in files of their owner only, and never in the log."""
+def test_keys_are_not_told(fresh, folder, monkeypatch):
+    """Secrets are in files of their owner only, and never in the log, not even in the longest."""
+    monkeypatch.setenv("STRONGROOM_LOG", "trace")
     fresh.start()
     secret = fresh.credentials()["AccessKeySecret"]
     vault_id = fresh.vault("quiet")
+    fresh.backup(vault_id, [Trees.small(folder / "source")])
     password = fresh.export(vault_id)[1]
     Signer(fresh).v3(secret="wrong")
     text = fresh.log_path.read_text(errors="replace")

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// First waiting time.
 const FIRST: Duration = Duration::from_millis(500);
-/// Longest waiting time: a server that comes back is found within half a minute.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Longest waiting time: a server that comes back is found well before the leases end that it renewed at its start.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// How often in a row it went wrong.
 #[derive(Debug, Default)]

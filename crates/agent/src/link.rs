@@ -120,6 +120,14 @@ pub(crate) fn is_key_refused(error: &ClientError) -> bool {
     })
 }
 
+/// True if the server finds the time or the nonce of a message wrong, as after this host has slept: the same message
+/// signed anew passes once the clocks agree.
+pub(crate) fn is_clock_refused(error: &ClientError) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.starts_with("InvalidTimeStamp") || code == "SignatureNonceUsed")
+}
+
 fn register(
     account: &Client,
     hostname: &str,

@@ -13,7 +13,7 @@ use api::client::ClientError;
 
 use crate::AgentError;
 use crate::backoff::{Backoff, jitter};
-use crate::link::{Link, is_key_refused};
+use crate::link::{Link, is_clock_refused, is_key_refused};
 use crate::state::{StateFolder, read_json};
 use crate::work::{LeaseId, StopReason, Work, Works};
 
@@ -163,7 +163,7 @@ fn sent(reply: Result<bool, ClientError>, work_id: &str, link: &Link) -> Sent {
             );
             Sent::Refused
         }
-        Err(error) if error.is_transient() => {
+        Err(error) if error.is_transient() || is_clock_refused(&error) => {
             tracing::debug!("a report on {work_id} has to wait: {error}");
             Sent::Later
         }

@@ -92,20 +92,15 @@ fn request(shared: &Shared) -> SyncRequest {
 }
 
 fn take(shared: &Arc<Shared>, reply: SyncReply) {
-    for work_id in &reply.lost {
+    for lease in &reply.lost {
         // Of a work that has ended the reporting thread hears by itself whether its report still counts.
-        for work in shared
-            .works
-            .of_id(work_id)
-            .into_iter()
-            .filter(|work| work.end().is_none())
-        {
-            tracing::warn!("the lease of {work_id} is lost; dropping this work");
+        if let Some(work) = shared.works.get(lease).filter(|work| work.end().is_none()) {
+            tracing::warn!("the lease of {} is lost; dropping this work", lease.work_id);
             work.stop(StopReason::Lost);
         }
     }
-    for work_id in &reply.cancel {
-        for work in shared.works.of_id(work_id) {
+    for lease in &reply.cancel {
+        if let Some(work) = shared.works.get(lease) {
             work.stop(StopReason::Canceled);
         }
     }

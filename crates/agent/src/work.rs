@@ -7,12 +7,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::agent_protocol::{ErrorRow, FinishRequest, Progress, RunningWork, WorkKind};
+use api::agent_protocol::{ErrorRow, FinishRequest, Lease, Progress, RunningWork, WorkKind};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use runner::{Stop, StopToken};
 
 /// Rows that wait to be sent, of one work. A run that finds more errors than the server takes waits for the server.
 const MAX_UNSENT_ROWS: usize = 20_000;
+
+/// Text of one page of rows. JSON can write a byte as six, and the server takes bodies of 4 MiB.
+const MAX_PAGE_TEXT_BYTES: usize = 512 * 1024;
 
 /// Why a work item is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,10 +139,22 @@ impl Work {
         }
     }
 
-    /// The next rows to send, with the number of the first.
+    /// The next rows to send, with the number of the first: at most `longest`, and no more text than a message holds.
     pub(crate) fn page(&self, longest: usize) -> Option<(u64, Vec<ErrorRow>)> {
         let state = self.state.lock();
-        let rows: Vec<ErrorRow> = state.rows.unsent.iter().take(longest).cloned().collect();
+        let mut text_bytes = 0;
+        let rows: Vec<ErrorRow> = state
+            .rows
+            .unsent
+            .iter()
+            .take(longest)
+            .take_while(|row| {
+                let is_first = text_bytes == 0;
+                text_bytes += row.path.len() + row.operation.len() + row.message.len();
+                is_first || text_bytes <= MAX_PAGE_TEXT_BYTES
+            })
+            .cloned()
+            .collect();
         (!rows.is_empty()).then_some((state.rows.first_seq, rows))
     }
 
@@ -192,12 +207,10 @@ impl Works {
         self.table.lock().values().cloned().collect()
     }
 
-    /// The works under any epoch of an id.
-    pub(crate) fn of_id(&self, work_id: &str) -> Vec<Arc<Work>> {
-        self.all()
-            .into_iter()
-            .filter(|work| work.work_id == work_id)
-            .collect()
+    /// The work under a lease.
+    pub(crate) fn get(&self, lease: &Lease) -> Option<Arc<Work>> {
+        let id = (lease.work_id.clone(), lease.epoch);
+        self.table.lock().get(&id).cloned()
     }
 
     /// What a sync names: everything whose end the server does not know yet.

@@ -96,15 +96,24 @@ pub struct RunningWork {
     pub progress: Progress,
 }
 
+/// A work under one lease; the same work under another epoch is another lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Id of the job, restore job or task.
+    pub work_id: String,
+    /// Epoch of the lease.
+    pub epoch: u64,
+}
+
 /// News for the agent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SyncReply {
     /// New work, leased from now on.
     pub assignments: Vec<Assignment>,
-    /// Work ids that the agent shall stop and finish as `CANCELED`. Repeated until it is finished.
-    pub cancel: Vec<String>,
-    /// Work ids that the server does not know under that epoch (any more): the agent drops them without a report.
-    pub lost: Vec<String>,
+    /// Leases whose work the agent shall stop and finish as `CANCELED`. Repeated until it is finished.
+    pub cancel: Vec<Lease>,
+    /// Leases that the server does not know (any more): the agent drops them without a report.
+    pub lost: Vec<Lease>,
     /// Clock of the server, UNIX seconds.
     pub server_time: i64,
 }

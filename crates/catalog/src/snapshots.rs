@@ -7,8 +7,8 @@ use model::snapshot_query::{
     SnapshotField, SnapshotOrder, SnapshotQuery, SnapshotSort, SnapshotTest,
 };
 use model::{
-    AccountId, ClientId, JobStatus, Predicate, SnapshotId, SnapshotStatus, TaskId, Timestamp,
-    VaultId,
+    AccountId, ClientId, JobId, JobStatus, Predicate, SnapshotId, SnapshotStatus, TaskId,
+    Timestamp, VaultId,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params};
@@ -161,6 +161,12 @@ pub(crate) fn insert_for_job(
     let Some(vault_id) = job.vault_id.clone() else {
         return Err(CatalogError::not_found(Entity::Vault, ""));
     };
+    // The vault may have been adopted between the snapshot and this report of it.
+    let known = of_job(tx, &job.account_id, &job.job_id)?;
+    if known.is_some_and(|(vault, hash)| vault == vault_id.as_str() && hash == report.snapshot_hash)
+    {
+        return Ok(());
+    }
     let (micros, entropy) = catalog.new_id(now);
     let status = match job.status {
         JobStatus::Complete => SnapshotStatus::Complete,
@@ -206,6 +212,19 @@ pub(crate) fn insert_for_job(
     insert(tx, &snapshot)
 }
 
+/// Vault and hash of the snapshot that a job made.
+fn of_job(
+    tx: &Connection,
+    account_id: &AccountId,
+    job_id: &JobId,
+) -> Result<Option<(String, String)>, CatalogError> {
+    let sql = "SELECT vault_id, snapshot_hash FROM snapshots WHERE account_id = ? AND job_id = ?";
+    let ids = [account_id.as_str(), job_id.as_str()];
+    first(tx, "read a snapshot", sql, ids, |row| {
+        Ok((row.get("vault_id")?, row.get("snapshot_hash")?))
+    })
+}
+
 /// An id for a snapshot to be adopted.
 #[must_use]
 pub fn new_id(catalog: &Catalog, now: Timestamp) -> SnapshotId {
@@ -230,7 +249,16 @@ pub fn adopt(
                 ));
             }
             vaults::require(tx, account_id, &snapshot.vault_id)?;
-            match insert(tx, snapshot) {
+            // A copy of a snapshot in another vault has the tags of the first: the job stays with that one.
+            let has_job = match &snapshot.job_id {
+                Some(job_id) => of_job(tx, account_id, job_id)?.is_some(),
+                None => false,
+            };
+            let mut snapshot = snapshot.clone();
+            if has_job {
+                snapshot.job_id = None;
+            }
+            match insert(tx, &snapshot) {
                 Ok(()) => new += 1,
                 Err(CatalogError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error),

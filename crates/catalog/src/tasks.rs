@@ -1,6 +1,8 @@
 //! Tasks: work of the service itself that an agent runs. Making a vault's repository, removing it, deleting a snapshot.
 //! What the end of a task means for the catalog is decided here, in the transaction that ends it.
 
+use std::time::Duration;
+
 use model::{AccountId, ClientId, JobStatus, SnapshotId, TaskId, Timestamp, VaultId, VaultStatus};
 use rusqlite::{Connection, Row, params};
 
@@ -12,6 +14,9 @@ use crate::row::RowReader;
 use crate::words::{TaskKind, WorkKind};
 use crate::work::{self, Claim, FinishAnswer, NewWork};
 use crate::{snapshots, vaults};
+
+/// Before a vault's data is tried to be deleted again: a lock that stands in the way may be half an hour old.
+const RETRY_DELETE_VAULT: Duration = Duration::from_secs(300);
 
 /// What a task works on.
 pub(crate) struct Target<'a> {
@@ -128,7 +133,8 @@ pub(crate) fn write_progress(
 }
 
 /// Ends a task, and does in the same transaction what that means: a made vault is CREATED (or ERROR, and the jobs that
-/// wait for it FAIL), a removed vault or snapshot is forgotten. A snapshot that could not be deleted is shown again.
+/// wait for it FAIL), a removed vault or snapshot is forgotten. A snapshot that could not be deleted is shown again; a
+/// vault's data is tried to be deleted until that succeeds.
 pub fn finish(
     catalog: &Catalog,
     report: &FinishTask,
@@ -157,6 +163,11 @@ pub fn finish(
         let task_id = TaskId::parse(&work.work_id)
             .map_err(|_| CatalogError::not_found(Entity::Task, &work.work_id))?;
         let task = require(tx, &work.account_id, &task_id)?;
+        if task.kind == TaskKind::DeleteVault && report.outcome != JobStatus::Complete {
+            // The vault is gone for its users; its data must follow, whatever stands in the way today.
+            work::retry_later(tx, &work, RETRY_DELETE_VAULT, now)?;
+            return Ok(FinishAnswer::Accepted);
+        }
         work::close(tx, &work, report.outcome, report.message.as_deref(), now)?;
         if report.outcome == JobStatus::Complete {
             write_progress(tx, &task_id, 100, now)?;
@@ -191,9 +202,8 @@ fn settle(
                 now,
             )
         }
-        TaskKind::DeleteVault if is_done => vaults::forget(tx, &task.vault_id),
+        TaskKind::DeleteVault => vaults::forget(tx, &task.vault_id),
         TaskKind::DeleteSnapshot if is_done => snapshots::forget(tx, &task.task_id),
         TaskKind::DeleteSnapshot => snapshots::show_again(tx, &task.task_id, now),
-        TaskKind::DeleteVault => Ok(()),
     }
 }

@@ -291,6 +291,18 @@ pub fn release_run(
     })
 }
 
+/// Lets every lease last at least until `now + ttl`: for a server that starts, since agents could not extend them while
+/// there was none. An agent that is gone loses its lease one `ttl` later.
+pub fn renew_leases(catalog: &Catalog, now: Timestamp, ttl: Duration) -> Result<(), CatalogError> {
+    let operation = "renew leases";
+    catalog.write_relaxed(operation, |tx| {
+        let sql = "UPDATE work SET lease_until = ? WHERE state = 'LEASED' AND lease_until < ?";
+        let until = now.plus(ttl).0;
+        change(tx, operation, sql, params![until, until])?;
+        Ok(())
+    })
+}
+
 /// Ends the leases that nobody extended in time, of all accounts. Says which works changed.
 pub fn expire_leases(catalog: &Catalog, now: Timestamp) -> Result<Vec<Work>, CatalogError> {
     let operation = "expire leases";
@@ -327,19 +339,39 @@ pub fn release(
     })
 }
 
+/// A work that failed and has to be done all the same waits for its next turn, `delay` from now.
+pub(crate) fn retry_later(
+    tx: &Connection,
+    work: &Work,
+    delay: Duration,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    give_back(tx, work, now)?;
+    let sql = "UPDATE work SET not_before = ? WHERE work_id = ?";
+    change(
+        tx,
+        "delay a work",
+        sql,
+        params![now.plus(delay).0, work.work_id],
+    )?;
+    Ok(())
+}
+
 /// Ends a lease without a result: the work waits again, or is CANCELED when that was asked for.
 fn give_back(tx: &Connection, work: &Work, now: Timestamp) -> Result<Work, CatalogError> {
-    let (state, status) = if work.cancel_requested {
-        (WorkState::Done, JobStatus::Canceled)
+    // A work that ends here ends under an epoch of its own: a late report of the lease counts no more.
+    let (state, status, raise) = if work.cancel_requested {
+        (WorkState::Done, JobStatus::Canceled, 1)
     } else {
-        (WorkState::Queued, JobStatus::Queued)
+        (WorkState::Queued, JobStatus::Queued, 0)
     };
-    let sql = "UPDATE work SET state = ?, holder_client_id = NULL, run_id = NULL, lease_until = NULL WHERE work_id = ?";
+    let sql = "UPDATE work SET state = ?, epoch = epoch + ?, holder_client_id = NULL, run_id = NULL, \
+               lease_until = NULL WHERE work_id = ?";
     change(
         tx,
         "release a work",
         sql,
-        params![state.as_str(), work.work_id],
+        params![state.as_str(), raise, work.work_id],
     )?;
     change_status(tx, work, status, None, now)?;
     if status.is_final() {
@@ -377,13 +409,15 @@ pub(crate) fn request_cancel(
         });
     };
     change_status(tx, &work, to, None, now)?;
-    let sql = "UPDATE work SET cancel_requested = 1, state = ? WHERE work_id = ?";
-    let state = if to.is_final() {
-        WorkState::Done
+    // A work that ends here ends under an epoch of its own: a late report of a former lease counts no more.
+    let sql =
+        "UPDATE work SET cancel_requested = 1, state = ?, epoch = epoch + ? WHERE work_id = ?";
+    let (state, raise) = if to.is_final() {
+        (WorkState::Done, 1)
     } else {
-        work.state
+        (work.state, 0)
     };
-    change(tx, "cancel a work", sql, params![state.as_str(), id])?;
+    change(tx, "cancel a work", sql, params![state.as_str(), raise, id])?;
     if to.is_final() {
         ended(tx, &work)?;
     }

@@ -10,6 +10,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::exit::Failure;
+use crate::signals::while_asking;
 
 /// A secret text.
 pub(crate) type Secret = Zeroizing<String>;
@@ -133,7 +134,12 @@ pub(crate) fn ask(prompt: &str) -> Result<Option<Secret>, Failure> {
     tcsetattr(&stdin, OptionalActions::Flush, &silent).map_err(|errno| failed(errno.into()))?;
     let _ = write!(std::io::stderr(), "{prompt}: ");
     let mut line = Zeroizing::new(String::new());
-    let read = stdin.lock().read_line(&mut line);
+    let saved = before.clone();
+    let restore = move || {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &saved);
+        let _ = writeln!(std::io::stderr());
+    };
+    let read = while_asking(restore, || stdin.lock().read_line(&mut line));
     let restored = tcsetattr(&stdin, OptionalActions::Now, &before);
     let _ = writeln!(std::io::stderr());
     read.map_err(failed)?;

@@ -13,6 +13,22 @@ use crate::exit::{Exit, Failure};
 
 type Callback = Box<dyn Fn() + Send>;
 
+/// What puts the terminal right while a password is asked for: a prompt is left at once, nothing is running yet.
+static PROMPT: Mutex<Option<Callback>> = Mutex::new(None);
+
+/// Runs `body`; an interruption meanwhile calls `restore` and ends the program.
+pub(crate) fn while_asking<T>(restore: impl Fn() + Send + 'static, body: impl FnOnce() -> T) -> T {
+    let set = |prompt: Option<Callback>| {
+        *PROMPT
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = prompt;
+    };
+    set(Some(Box::new(restore)));
+    let done = body();
+    set(None);
+    done
+}
+
 #[derive(Default)]
 struct State {
     interrupted: bool,
@@ -46,6 +62,13 @@ impl Interrupts {
     }
 
     fn receive(&self, signal: i32) {
+        if signal != SIGUSR1
+            && let Ok(prompt) = PROMPT.lock()
+            && let Some(restore) = prompt.as_ref()
+        {
+            restore();
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
         let mut state = self.lock();
         if signal == SIGUSR1 {
             state.report_wanted = true;

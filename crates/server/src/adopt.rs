@@ -289,7 +289,10 @@ fn row_of(
         prefix: None,
         create_time: None,
         backup_type: "COMPLETE".to_owned(),
-        status: SnapshotStatus::Complete,
+        status: match snapshot.tag_value("Errors").map(str::parse::<u64>) {
+            Some(Ok(0)) | None => SnapshotStatus::Complete,
+            Some(_) => SnapshotStatus::PartialComplete,
+        },
         paths: snapshot.paths.clone(),
         include: None,
         exclude: excludes,

@@ -20,6 +20,9 @@ const MAX_CONNECTIONS: usize = 512;
 /// Longer than the longest long poll, during which the client sends nothing.
 const MAX_SILENCE: Duration = Duration::from_secs(120);
 
+/// From one reply to the whole of the next request, however slowly its bytes drip in.
+const MAX_REQUEST_TIME: Duration = Duration::from_secs(180);
+
 /// Accepts at most [`MAX_CONNECTIONS`] at a time.
 #[derive(Debug)]
 pub(crate) struct LimitedListener {
@@ -54,6 +57,7 @@ impl axum::serve::Listener for LimitedListener {
                         LimitedStream {
                             stream,
                             silence,
+                            last_write: Instant::now(),
                             _permit: permit,
                         },
                         address,
@@ -72,10 +76,11 @@ impl axum::serve::Listener for LimitedListener {
     }
 }
 
-/// A connection that ends when nothing is read or written for [`MAX_SILENCE`].
+/// A connection that ends when nothing is read or written for [`MAX_SILENCE`], or only read for [`MAX_REQUEST_TIME`].
 pub(crate) struct LimitedStream {
     stream: TcpStream,
     silence: Pin<Box<Sleep>>,
+    last_write: Instant,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -87,7 +92,9 @@ impl LimitedStream {
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.silence.as_mut().reset(Instant::now() + MAX_SILENCE);
+            let latest = self.last_write + MAX_REQUEST_TIME;
+            let next = latest.min(Instant::now() + MAX_SILENCE);
+            self.silence.as_mut().reset(next);
             return result;
         }
         match self.silence.as_mut().poll(context) {
@@ -115,6 +122,9 @@ impl AsyncWrite for LimitedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if result.is_ready() {
+            self.last_write = Instant::now();
+        }
         self.guard(context, result)
     }
 

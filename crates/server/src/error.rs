@@ -72,6 +72,12 @@ pub enum ServerError {
     /// The runtime's threads.
     #[error("cannot start the threads of the server")]
     Threads(#[source] io::Error),
+    /// What should be the id of a client.
+    #[error("{client_id:?} is not the id of a client")]
+    ClientId {
+        /// As it was given.
+        client_id: String,
+    },
     /// The region's name.
     #[error("the region {0:?} is not valid; use letters, digits and '-', at most 32")]
     Region(String),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{Catalog, CatalogOptions};
-use model::AccountId;
+use model::{AccountId, ClientId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -72,6 +72,8 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         new_recovery_file,
         ..
     } = identity;
+    // Agents could not extend their leases while no server ran.
+    catalog::work::renew_leases(&catalog, now, options.lease_ttl)?;
     let (stop, stopping) = watch::channel(false);
     let service = Arc::new(Service {
         catalog,
@@ -87,6 +89,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         bell: Notify::new(),
         stopping,
         vault_places: Mutex::new(()),
+        local_client: Mutex::new(None),
         repositories: Repositories::default(),
         _lock: lock,
     });
@@ -208,6 +211,20 @@ impl ServerHandle {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// Names the agent that runs on this host: only it can be trusted to see the server's own folders, so it gets the
+    /// tasks on vaults.
+    ///
+    /// # Errors
+    /// [`ServerError::ClientId`] if the id is none.
+    pub fn set_local_client(&self, client_id: &str) -> Result<(), ServerError> {
+        let client = ClientId::parse(client_id).map_err(|_| ServerError::ClientId {
+            client_id: client_id.to_owned(),
+        })?;
+        *self.service.local_client.lock() = Some(client);
+        self.service.ring();
+        Ok(())
     }
 
     /// One step of scheduler and watchdog, now. For tests that move the clock.

@@ -15,7 +15,7 @@ use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::serve::IncomingStream;
 use http::{HeaderValue, Response, header};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::connections::LimitedListener;
@@ -26,6 +26,8 @@ use crate::{actions, agents};
 /// Requests that are worked on at once; more wait for [`QUEUE_TIMEOUT`].
 pub(crate) const MAX_IN_FLIGHT: usize = 32;
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bodies that are in memory at once, in KiB: they are read before it is known who sends them.
+const BODY_ROOM_KIB: usize = 128 * 1024;
 /// For a body of a few megabytes on a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where errors send their reader.
@@ -36,6 +38,7 @@ const RECOMMEND: &str = "See the message; the server's log has more under the re
 pub(crate) struct Border {
     pub(crate) service: Arc<Service>,
     in_flight: Arc<Semaphore>,
+    body_room: Arc<Semaphore>,
 }
 
 /// The address of the other side.
@@ -53,6 +56,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
     let border = Border {
         service,
         in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+        body_room: Arc::new(Semaphore::new(BODY_ROOM_KIB)),
     };
     Router::new().fallback(answer).with_state(border)
 }
@@ -68,9 +72,10 @@ async fn answer(
         .get(header::HOST)
         .map(|value| text_of(value.as_bytes()))
         .unwrap_or_default();
+    // The room is given back with the reply.
     let result = match read(&border, peer, request, &request_id).await {
-        Ok(wire) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
-        Ok(wire) => {
+        Ok((wire, _room)) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
+        Ok((wire, _room)) => {
             border
                 .blocking(&request_id, move |service| actions::serve(service, &wire))
                 .await
@@ -99,7 +104,7 @@ async fn read(
     peer: Peer,
     request: Request,
     request_id: &str,
-) -> Result<Wire, ApiError> {
+) -> Result<(Wire, OwnedSemaphorePermit), ApiError> {
     let (head, body) = request.into_parts();
     let method = head.method.as_str();
     if !matches!(method, "GET" | "POST") {
@@ -123,6 +128,16 @@ async fn read(
     if stated.is_some_and(|length| length > limit as u64) {
         return Err(too_large());
     }
+    // A body without a stated length may be as large as any.
+    let kib = stated.unwrap_or(limit as u64) / 1024 + 1;
+    let kib = u32::try_from(kib)
+        .unwrap_or(u32::MAX)
+        .min(BODY_ROOM_KIB as u32);
+    let room = border.body_room.clone().acquire_many_owned(kib);
+    let room = match timeout(QUEUE_TIMEOUT, room).await {
+        Ok(Ok(room)) => room,
+        Ok(Err(_)) | Err(_) => return Err(busy()),
+    };
     let body = match timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => bytes.to_vec(),
         // Either the limit or a connection that broke; nobody reads the answer to the latter.
@@ -139,7 +154,7 @@ async fn read(
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), text_of(value.as_bytes())))
         .collect();
-    Ok(Wire {
+    let wire = Wire {
         request_id: request_id.to_owned(),
         method: method.to_owned(),
         path: path.to_owned(),
@@ -147,7 +162,12 @@ async fn read(
         headers,
         body,
         peer: peer.0.ip(),
-    })
+    };
+    Ok((wire, room))
+}
+
+fn busy() -> ApiError {
+    ApiError::of(Code::ServiceUnavailable).retry_after(1_000)
 }
 
 impl Border {
@@ -157,7 +177,6 @@ impl Border {
         T: Send + 'static,
         F: FnOnce(&Arc<Service>) -> Result<T, ApiError> + Send + 'static,
     {
-        let busy = || ApiError::of(Code::ServiceUnavailable).retry_after(1_000);
         let permit = match timeout(QUEUE_TIMEOUT, self.in_flight.clone().acquire_owned()).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) | Err(_) => return Err(busy()),

@@ -165,6 +165,11 @@ impl Nonces {
         if state.refuse_before.is_some_and(|start| signed_at < start.0) {
             return NonceUse::BeforeStart;
         }
+        // A clock that was set back: what was forgotten in the meantime would count as new.
+        let expiry = signed_at.saturating_add(WINDOW_SECONDS);
+        if expiry / 60 < state.purged_minute {
+            return NonceUse::BeforeStart;
+        }
         let of_key = state.keys.get(&key);
         if of_key.is_some_and(|known| known.seen.contains(&hash)) {
             return NonceUse::Replay;
@@ -174,7 +179,6 @@ impl Nonces {
         {
             return NonceUse::TooMany;
         }
-        let expiry = signed_at.saturating_add(WINDOW_SECONDS);
         state.append(&record(expiry, &key, &hash), now);
         state.remember(expiry, key, hash);
         NonceUse::Fresh

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
-use model::Timestamp;
+use model::{ClientId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -34,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) stopping: watch::Receiver<bool>,
     /// Held while a vault's storage is checked and its row written, so that two vaults never get one place.
     pub(crate) vault_places: Mutex<()>,
+    /// The agent that was started with this server, on this host.
+    pub(crate) local_client: Mutex<Option<ClientId>>,
     pub(crate) repositories: Repositories,
     /// Dropped last: the data directory is free when nothing can touch it any more.
     pub(crate) _lock: DirLock,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::agent_protocol::{
-    Accepted, Assignment, FinishRequest, RegisterReply, RegisterRequest, ReportErrorsRequest,
-    SyncReply, SyncRequest,
+    Accepted, Assignment, FinishRequest, Lease, RegisterReply, RegisterRequest,
+    ReportErrorsRequest, SyncReply, SyncRequest,
 };
 use parking_lot::{Condvar, Mutex};
 use serde::de::DeserializeOwned;
@@ -24,7 +24,7 @@ pub(super) struct State {
     /// What the next syncs get.
     pub(super) replies: VecDeque<SyncReply>,
     /// Repeated in every sync.
-    pub(super) cancel: Vec<String>,
+    pub(super) cancel: Vec<Lease>,
     /// Error answers before any other: method, HTTP status, code, how often.
     pub(super) failures: Vec<(&'static str, u16, &'static str, u32)>,
     /// Reports under these work ids count no more.

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::agent_protocol::{
-    Assignment, DeleteSnapshotSpec, ErrorRow, Outcome, Progress, SyncReply, VaultSpec, WorkKind,
+    Assignment, DeleteSnapshotSpec, ErrorRow, Lease, Outcome, Progress, SyncReply, VaultSpec,
+    WorkKind,
 };
 use api::client::Credentials;
 
@@ -62,6 +63,13 @@ fn row(number: u32) -> ErrorRow {
         errno: 13,
         message: "denied".into(),
         time: 1,
+    }
+}
+
+fn lease(work_id: &str, epoch: u64) -> Lease {
+    Lease {
+        work_id: work_id.into(),
+        epoch,
     }
 }
 
@@ -233,7 +241,9 @@ fn a_cancelled_work_ends_as_cancelled() {
     bench.server.wait_for("running", |state| {
         state.syncs.iter().any(|sync| !sync.running.is_empty())
     });
-    bench.server.with(|state| state.cancel.push("job-1".into()));
+    bench
+        .server
+        .with(|state| state.cancel.push(lease("job-1", 1)));
     bench
         .server
         .wait_for("the end", |state| !state.ends.is_empty());
@@ -253,7 +263,9 @@ fn lost_work_is_dropped_without_a_report() {
     });
     bench.server.with(|state| {
         state.replies.push_back(SyncReply {
-            lost: vec!["job-1".into()],
+            // A lease of the same job that is not this agent's present one changes nothing.
+            cancel: vec![lease("job-1", 2)],
+            lost: vec![lease("job-1", 1)],
             ..SyncReply::default()
         });
     });

@@ -5,8 +5,9 @@ use model::{JobStatus, SnapshotId, SnapshotQuery, SnapshotStatus, VaultId};
 use proptest::prelude::{any, proptest};
 use proptest::test_runner::Config;
 
-use super::support::{Fixture, at};
-use crate::{CatalogError, Snapshot, snapshots, tasks};
+use super::support::{Fixture, at, complete};
+use crate::work::FinishAnswer;
+use crate::{CatalogError, Snapshot, jobs, snapshots, tasks};
 
 /// A snapshot as adopting finds it.
 fn snapshot(
@@ -71,6 +72,49 @@ fn numbers(rows: &[Snapshot]) -> Vec<usize> {
     rows.iter()
         .map(|row| row.snapshot_id.as_str()[2..].parse().unwrap())
         .collect()
+}
+
+#[test]
+fn a_copy_of_a_snapshot_is_adopted_without_its_job() {
+    let fixture = Fixture::new();
+    let (vault, other) = (fixture.vault(0), fixture.vault(1));
+    let job_id = model::JobId::parse("job-1").unwrap();
+    let of_job = |vault: &VaultId, number| Snapshot {
+        job_id: Some(job_id.clone()),
+        ..snapshot(&fixture, vault, number, 1, 2)
+    };
+    let found = [of_job(&vault, 1), of_job(&other, 2), of_job(&vault, 3)];
+    assert_eq!(
+        snapshots::adopt(&fixture.catalog, &fixture.account, &found).unwrap(),
+        3
+    );
+    let jobs = found.map(|row| {
+        snapshots::get(&fixture.catalog, &fixture.account, &row.snapshot_id)
+            .unwrap()
+            .job_id
+    });
+    assert_eq!(jobs, [Some(job_id), None, None]);
+}
+
+#[test]
+fn a_job_whose_snapshot_was_adopted_ends_all_the_same() {
+    let fixture = Fixture::new();
+    let client = fixture.client("m-1", 0);
+    let vault = fixture.vault(0);
+    let job = fixture.job(&fixture.plan(&vault, "plan"), 1);
+    let leased = fixture.lease(&client, "run", 2, 1);
+    let adopted = Snapshot {
+        job_id: Some(job.job_id.clone()),
+        ..snapshot(&fixture, &vault, 7, 3, 3)
+    };
+    let hash = adopted.snapshot_hash.clone();
+    snapshots::adopt(&fixture.catalog, &fixture.account, &[adopted]).unwrap();
+    let answer = jobs::finish(&fixture.catalog, &complete(&leased[0], &hash), at(4)).unwrap();
+    assert_eq!(answer, FinishAnswer::Accepted);
+    let ended = jobs::get(&fixture.catalog, &fixture.account, &job.job_id).unwrap();
+    assert_eq!(ended.status, JobStatus::Complete);
+    let found = snapshots::get_by_hash(&fixture.catalog, &fixture.account, &vault, &hash).unwrap();
+    assert_eq!(found.job_id, Some(job.job_id));
 }
 
 #[test]

@@ -113,9 +113,11 @@ fn export(context: &Context, wanted: &str) -> Result<Exit, Failure> {
         }
         done => done?,
     };
+    // What restic calls local has no scheme.
+    let location = storage_url.strip_prefix("file://").unwrap_or(&storage_url);
     context
         .screen
-        .line(&format!("RESTIC_REPOSITORY={}", shell_quoted(&storage_url)));
+        .line(&format!("RESTIC_REPOSITORY={}", shell_quoted(location)));
     context
         .screen
         .line(&format!("RESTIC_PASSWORD={}", shell_quoted(&password)));

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use api::error::ApiError;
 use api::params::Params;
 use catalog::PageRequest;
+use model::job_query::{MAX_FILTERS, MAX_VALUES};
 use model::{QueryError, RawFilter};
 
 /// An error of the model about one parameter.
@@ -49,7 +50,15 @@ pub(crate) fn simple_filters(
     valid: &str,
     mut take: impl FnMut(&str, Vec<String>) -> bool,
 ) -> Result<(), ApiError> {
-    for filter in raw_filters(params)? {
+    let filters = raw_filters(params)?;
+    if filters.len() > MAX_FILTERS {
+        return Err(ApiError::invalid(
+            "Filters",
+            format!("there may be at most {MAX_FILTERS} filters"),
+        ));
+    }
+    let mut value_count = 0;
+    for filter in filters {
         let name = |part: &str| format!("Filters.{}.{part}", filter.number);
         let Some(key) = filter.key else {
             return Err(ApiError::invalid(
@@ -63,7 +72,7 @@ pub(crate) fn simple_filters(
                 "this parameter is mandatory",
             ));
         }
-        let values = match filter.values.as_slice() {
+        let values: Vec<String> = match filter.values.as_slice() {
             [only] if only.trim_start().starts_with('[') => {
                 serde_json::from_str(only).map_err(|_| {
                     ApiError::invalid(&name("Values"), "it is not a JSON array of texts")
@@ -71,6 +80,13 @@ pub(crate) fn simple_filters(
             }
             _ => filter.values,
         };
+        value_count += values.len();
+        if value_count > MAX_VALUES {
+            return Err(ApiError::invalid(
+                &name("Values"),
+                format!("all filters together may have at most {MAX_VALUES} values"),
+            ));
+        }
         if !take(&key.to_ascii_lowercase(), values) {
             let shown: String = key.chars().take(64).collect();
             return Err(ApiError::invalid(

@@ -110,7 +110,7 @@ pub(crate) fn delete_snapshot(call: &Call<'_>) -> Answer {
             ));
         }
     }
-    let client = agents::local_client(service, &call.account)?;
+    let client = agents::local_client(service);
     snapshots::request_delete(
         &service.catalog,
         &call.account,

@@ -53,7 +53,7 @@ pub(crate) fn create_vault(call: &Call<'_>) -> Answer {
             .master_key
             .seal(Record::Vault(vault_id.as_str()), password.expose()),
     };
-    let client = agents::local_client(service, &call.account)?;
+    let client = agents::local_client(service);
     let (vault, task_id) = vaults::create(
         &service.catalog,
         &call.account,
@@ -295,7 +295,7 @@ pub(crate) fn delete_vault(call: &Call<'_>) -> Answer {
             ),
         ));
     }
-    let client = agents::local_client(service, &call.account)?;
+    let client = agents::local_client(service);
     vaults::delete(
         &service.catalog,
         &call.account,

@@ -10,8 +10,7 @@ mod sync;
 
 use api::agent_protocol::PREFIX;
 use api::error::{ApiError, Code};
-use catalog::clients::ClientFilter;
-use catalog::{PageRequest, clients};
+use api::signature::Scheme;
 use model::{AccountId, ClientId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,9 +20,6 @@ use crate::failure;
 use crate::http::Border;
 use crate::service::Service;
 use crate::wire::Wire;
-
-/// How an agent of this host is recognised: it registered over the loopback interface.
-const LOOPBACK: &str = "127.0.0.1";
 
 /// Answers a request below `/agent/v1/`.
 pub(crate) async fn serve(border: &Border, wire: Wire) -> Result<Vec<u8>, ApiError> {
@@ -63,6 +59,13 @@ struct Agent {
 /// Checks signature, method, action and version of a message.
 fn check(service: &Service, wire: &Wire, method: &str) -> Result<Caller, ApiError> {
     let (caller, claimed) = authenticate(service, wire)?;
+    // The older scheme signs neither the path nor a body of JSON.
+    if claimed.claim.scheme != Scheme::V3 {
+        return Err(ApiError::new(
+            Code::InvalidParameter,
+            "Messages of agents must be signed with ACS3-HMAC-SHA256.",
+        ));
+    }
     if wire.method != "POST" {
         return Err(ApiError::of(Code::UnsupportedHttpMethod));
     }
@@ -101,22 +104,10 @@ fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(reply).map_err(|error| failure::internal(&error))
 }
 
-/// The agent that can reach folders of this host: tasks on the storage of vaults go to it. `None` if there is none yet;
+/// The agent that can reach folders of this host: tasks on the storage of vaults go to it. `None` if the server has none;
 /// then any agent may take them.
-pub(crate) fn local_client(
-    service: &Service,
-    account: &AccountId,
-) -> Result<Option<ClientId>, ApiError> {
-    let page = PageRequest::first(model::job_query::MAX_PAGE_SIZE);
-    let found = clients::list(&service.catalog, account, &ClientFilter::default(), page)
-        .map_err(failure::of_catalog)?;
-    let local = found
-        .rows
-        .into_iter()
-        .filter(|client| client.private_ipv4.as_deref() == Some(LOOPBACK));
-    Ok(local
-        .max_by_key(|client| client.last_heart_beat_time)
-        .map(|client| client.client_id))
+pub(crate) fn local_client(service: &Service) -> Option<ClientId> {
+    service.local_client.lock().clone()
 }
 
 /// Bytes and counts as the database has them.

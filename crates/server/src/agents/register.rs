@@ -8,7 +8,7 @@ use catalog::clients::Registration;
 use catalog::{ClientType, clients};
 use model::ClientId;
 
-use super::{LOOPBACK, check, encode, parse};
+use super::{check, encode, parse};
 use crate::auth::Caller;
 use crate::bootstrap::new_key_text;
 use crate::failure;
@@ -78,7 +78,7 @@ pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiErr
 fn address_of(peer: IpAddr) -> Option<String> {
     match peer {
         IpAddr::V4(address) => Some(address.to_string()),
-        IpAddr::V6(address) if address.is_loopback() => Some(LOOPBACK.to_owned()),
+        IpAddr::V6(address) if address.is_loopback() => Some("127.0.0.1".to_owned()),
         IpAddr::V6(address) => address.to_ipv4_mapped().map(|address| address.to_string()),
     }
 }

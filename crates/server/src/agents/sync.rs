@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use api::agent_protocol::{
-    AgentRequest, MAX_WAIT_MS, Progress as WireProgress, SyncReply, SyncRequest,
+    AgentRequest, Lease, MAX_WAIT_MS, Progress as WireProgress, SyncReply, SyncRequest,
 };
 use api::error::ApiError;
 use catalog::work::{HeldWork, LeaseAnswer, LeaseLimit};
@@ -152,8 +152,8 @@ fn exchange(
     for (item, answer) in held.into_iter().zip(answers) {
         match answer {
             LeaseAnswer::Held => {}
-            LeaseAnswer::CancelRequested => reply.cancel.push(item.work_id),
-            LeaseAnswer::Lost => reply.lost.push(item.work_id),
+            LeaseAnswer::CancelRequested => reply.cancel.push(lease(item)),
+            LeaseAnswer::Lost => reply.lost.push(lease(item)),
         }
     }
     let leased = work::lease_next(
@@ -171,6 +171,13 @@ fn exchange(
     .map_err(failure::of_catalog)?;
     reply.assignments = assignments::assign(service, leased)?;
     Ok(reply)
+}
+
+fn lease(held: HeldWork) -> Lease {
+    Lease {
+        work_id: held.work_id,
+        epoch: held.epoch.unsigned_abs(),
+    }
 }
 
 /// The agent's counters as the API's: progress of 10000 and KB/s. 10000 is kept for the end.

@@ -9,7 +9,7 @@ use proptest::prelude::proptest;
 use proptest::test_runner::Config;
 
 use self::world::{Step, World, any_step};
-use super::support::{Fixture, TTL, at, new_vault};
+use super::support::{Fixture, TTL, at, complete, new_vault};
 use crate::work::{self, LeaseLimit};
 use crate::{WorkKind, WorkState, jobs, vaults};
 
@@ -79,6 +79,51 @@ fn a_silent_agent_loses_its_job_and_the_job_goes_on() {
         Some(at(0)),
         "it started when it was first taken"
     );
+}
+
+#[test]
+fn leases_outlive_a_stop_of_the_server() {
+    let fixture = Fixture::new();
+    let client = fixture.client("m-1", 0);
+    let plan = fixture.plan(&fixture.vault(0), "plan");
+    fixture.job(&plan, 1);
+    let leased = fixture.lease(&client, "run", 2, 1);
+    // Long after, a server starts: the agent still runs the job, and gets time to say so.
+    let start = at(10_000);
+    work::renew_leases(&fixture.catalog, start, TTL).unwrap();
+    assert_eq!(work::expire_leases(&fixture.catalog, start).unwrap(), []);
+    let held = work::HeldWork {
+        work_id: leased[0].work_id.clone(),
+        epoch: leased[0].epoch,
+        progress: None,
+    };
+    let answers = work::extend_leases(
+        &fixture.catalog,
+        &client.client_id,
+        "run",
+        &[held],
+        start,
+        TTL,
+    );
+    assert_eq!(answers.unwrap(), [work::LeaseAnswer::Held]);
+    let late = start.plus(TTL).plus_seconds(1);
+    assert_eq!(
+        work::expire_leases(&fixture.catalog, late).unwrap().len(),
+        1
+    );
+}
+
+#[test]
+fn a_canceled_job_takes_no_late_report() {
+    let fixture = Fixture::new();
+    let client = fixture.client("m-1", 0);
+    let job = fixture.job(&fixture.plan(&fixture.vault(0), "plan"), 1);
+    let leased = fixture.lease(&client, "run", 2, 1);
+    let late = at(2).plus(TTL).plus_seconds(1);
+    work::expire_leases(&fixture.catalog, late).unwrap();
+    jobs::cancel(&fixture.catalog, &fixture.account, &job.job_id, late).unwrap();
+    let answer = jobs::finish(&fixture.catalog, &complete(&leased[0], "a"), late).unwrap();
+    assert_eq!(answer, work::FinishAnswer::Stale);
 }
 
 #[test]

@@ -94,6 +94,7 @@ pub(super) struct Seen {
 impl Seen {
     pub(super) fn give_back(&mut self) {
         (self.holder, self.state, self.status) = if self.cancel {
+            self.epoch += 1;
             (None, WorkState::Done, JobStatus::Canceled)
         } else {
             (None, WorkState::Queued, JobStatus::Queued)
@@ -267,7 +268,10 @@ impl World {
                 return;
             }
             JobStatus::Running | JobStatus::Canceling => seen.status = JobStatus::Canceling,
-            _ => (seen.status, seen.state) = (JobStatus::Canceled, WorkState::Done),
+            _ => {
+                (seen.status, seen.state) = (JobStatus::Canceled, WorkState::Done);
+                seen.epoch += 1;
+            }
         }
         seen.cancel = true;
         assert_eq!(result.unwrap(), seen.status);

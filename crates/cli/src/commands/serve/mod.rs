@@ -39,7 +39,13 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     options.region = args.region;
     let server = server::start(options).map_err(|error| server_failure(&error))?;
     words::started(context, &server);
-    let service = match start_agent(&data_dir) {
+    let started = start_agent(&data_dir).and_then(|(access, agent)| {
+        server
+            .set_local_client(&agent.client_id())
+            .map_err(|error| server_failure(&error))?;
+        Ok((access, agent))
+    });
+    let service = match started {
         Ok((access, agent)) => Service {
             context,
             interrupts,
