@@ -89,6 +89,7 @@ def test_tasks_on_vaults_are_for_the_agent_beside_the_server(fresh, folder):
     """Another host's folder of the same path is another folder: a vault made there would be nowhere."""
     fresh.start()
     vaults_dir = fresh.data_dir / "vaults"
+    vaults_dir.mkdir(exist_ok=True)
     with agent(fresh, folder, "elsewhere", hidden=vaults_dir):
         instance_of(fresh, "elsewhere")
         for number in range(5):
