@@ -85,10 +85,25 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Begins a file that is written piece by piece and named at its end, when its hash is known. `None` from a store
+    /// that takes whole files only: the caller keeps the pieces and puts them.
+    fn begin(&self) -> Result<Option<Box<dyn Upload>>, StorageError> {
+        Ok(None)
+    }
+
     /// The folder on this host, so that sources can leave it out by device and inode.
     fn local_root(&self) -> Option<&Path> {
         None
     }
+}
+
+/// A file on its way into a storage, see [`Storage::begin`]. Dropped before its end, it leaves nothing.
+pub trait Upload: Send + std::fmt::Debug {
+    /// Appends. After an error the upload is to be dropped.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError>;
+
+    /// Gives it its name, with the promises and the errors of [`Storage::put`].
+    fn finish(self: Box<Self>, name: &str) -> Result<(), StorageError>;
 }
 
 /// Opens a storage by its URL: `/path`, `file:///path` or `local:/path`.

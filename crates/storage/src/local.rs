@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,14 @@ use rustix::io::Errno;
 
 use crate::error::{ErrorKind, Operation, StorageError};
 use crate::name::{check_folder, check_name};
-use crate::{Listed, Storage};
+use crate::{Listed, Storage, Upload};
 
 /// Where temporary files live. Readers of the vault format look at known folders only, so the name is free.
 const TEMPORARY: &str = "tmp";
 /// Names tried for a temporary file before giving up; each is random, so more than one try is already rare.
 const TEMPORARY_TRIES: usize = 16;
+/// Read at once from each of two files that are compared.
+const COMPARE_BYTES: usize = 64 << 10;
 
 /// A storage whose names are files below one folder.
 #[derive(Debug)]
@@ -219,8 +221,83 @@ impl Storage for LocalFolder {
         Ok(())
     }
 
+    fn begin(&self) -> Result<Option<Box<dyn Upload>>, StorageError> {
+        let (path, file) = self
+            .temporary()
+            .map_err(|error| StorageError::io(Operation::Put, TEMPORARY, error))?;
+        Ok(Some(Box::new(LocalUpload {
+            root: self.root.clone(),
+            path,
+            file,
+            is_named: false,
+        })))
+    }
+
     fn local_root(&self) -> Option<&Path> {
         Some(&self.root)
+    }
+}
+
+/// A temporary file that gets its name when it is whole.
+#[derive(Debug)]
+struct LocalUpload {
+    root: PathBuf,
+    path: PathBuf,
+    file: File,
+    is_named: bool,
+}
+
+impl Upload for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.file
+            .write_all(bytes)
+            .map_err(|error| StorageError::io(Operation::Put, TEMPORARY, error))
+    }
+
+    fn finish(mut self: Box<Self>, name: &str) -> Result<(), StorageError> {
+        check_name(Operation::Put, name)?;
+        let target = self.root.join(name);
+        let failed = |error| StorageError::io(Operation::Put, name, error);
+        let placed = self
+            .file
+            .sync_data()
+            .and_then(|()| move_into_place(&self.path, &target));
+        match placed {
+            Ok(()) => self.is_named = true,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                if !is_same_content(&self.path, &target).map_err(failed)? {
+                    return Err(failed(error));
+                }
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        sync_folder(target.parent().unwrap_or(&self.root)).map_err(failed)
+    }
+}
+
+impl Drop for LocalUpload {
+    fn drop(&mut self) {
+        if !self.is_named {
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+fn is_same_content(one: &Path, other: &Path) -> std::io::Result<bool> {
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let mut buffers = (vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]);
+    loop {
+        let read_bytes = one.read(&mut buffers.0)?;
+        if read_bytes == 0 {
+            return Ok(true);
+        }
+        other.read_exact(&mut buffers.1[..read_bytes])?;
+        if buffers.0[..read_bytes] != buffers.1[..read_bytes] {
+            return Ok(false);
+        }
     }
 }
 
@@ -370,6 +447,30 @@ mod tests {
         storage.put("data/ab/x", b"1").unwrap();
         assert_eq!(storage.list("data").unwrap().len(), 1);
         assert_eq!(temporary_files(&root), 0);
+    }
+
+    #[test]
+    fn an_upload_is_a_put_in_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = LocalFolder::new(folder.path());
+        let upload = |pieces: &[&[u8]], name: Option<&str>| {
+            let mut upload = storage.begin().unwrap().unwrap();
+            for piece in pieces {
+                upload.write(piece).unwrap();
+            }
+            name.map_or(Ok(()), |name| upload.finish(name))
+        };
+        upload(&[b"ab", b"", b"c"], Some("data/1")).unwrap();
+        assert_eq!(storage.get("data/1").unwrap(), b"abc");
+        upload(&[b"abc"], Some("data/1")).unwrap();
+        for other in [&b"abd"[..], b"ab", b"abcd"] {
+            let error = upload(&[other], Some("data/1")).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::AlreadyExists);
+        }
+        assert!(upload(&[b"x"], Some("../x")).is_err());
+        upload(&[b"dropped"], None).unwrap();
+        assert_eq!(storage.get("data/1").unwrap(), b"abc");
+        assert_eq!(temporary_files(folder.path()), 0);
     }
 
     #[test]
