@@ -316,7 +316,7 @@ impl Run<'_> {
             &setup.paths,
         )?;
         drop(snapshots);
-        let index = Arc::new(repository.load_index()?);
+        let index = Arc::new(repository.load_index_for_backup()?);
         let reader = Reader::new(repository.clone(), Arc::clone(&index));
         let writer = Writer::open(repository.clone(), index, request.writer.clone())?;
         let adopted_packs = writer.adopt_unindexed_packs()?;

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
 
-use crate::crypto::Cipher;
+use crate::crypto::{Cipher, IV_BYTES, SEAL_OVERHEAD_BYTES};
 
 /// The level of zstd. It is restic's default too, as far as the two scales can be compared.
 pub(crate) const COMPRESSION_LEVEL: i32 = 3;
@@ -14,6 +14,11 @@ pub(crate) const LARGEST_BLOB_BYTES: usize = 1 << 30;
 /// Scratch buffers that grew beyond this for a long chunk or a huge tree are given back afterwards: each worker has four,
 /// and most blobs are shorter.
 const KEPT_BUFFER_BYTES: usize = 2 << 20;
+/// Blobs from this size on are sampled before they are compressed; for shorter ones compressing is as good as sampling.
+const SMALLEST_SAMPLED_BYTES: usize = 64 << 10;
+/// Pieces that are sampled.
+const SAMPLE_COUNT: usize = 8;
+const SAMPLE_BYTES: usize = 4 << 10;
 
 /// What a blob holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,11 +50,10 @@ impl fmt::Display for BlobKind {
 pub struct BlobScratch {
     compressor: CCtx<'static>,
     decompressor: DCtx<'static>,
-    /// Compressed plaintext.
-    compressed: Vec<u8>,
-    /// The stored form.
+    /// The stored form: compressed straight to its place and sealed there. What is beyond its end is rubbish, kept so
+    /// that it need not be cleared for each blob.
     sealed: Vec<u8>,
-    /// What verification decrypted, and decompressed.
+    /// What verification or reading decrypted, and decompressed.
     opened: Vec<u8>,
     plaintext: Vec<u8>,
     /// The JSON of a tree on its way to a blob.
@@ -92,6 +96,13 @@ pub(crate) struct SealedBlob<'a> {
     pub(crate) uncompressed_length: Option<NonZeroU32>,
 }
 
+/// The stored form in `BlobScratch::sealed`: how much of it, and the length before compression.
+#[derive(Clone, Copy)]
+struct Sealed {
+    length_bytes: usize,
+    uncompressed_length: Option<NonZeroU32>,
+}
+
 impl BlobScratch {
     /// Contexts and empty buffers. They grow to about three times the largest blob that passes.
     #[must_use]
@@ -99,7 +110,6 @@ impl BlobScratch {
         Self {
             compressor: CCtx::create(),
             decompressor: DCtx::create(),
-            compressed: Vec::new(),
             sealed: Vec::new(),
             opened: Vec::new(),
             plaintext: Vec::new(),
@@ -113,62 +123,89 @@ impl BlobScratch {
         cipher: &Cipher,
         plaintext: &[u8],
     ) -> Result<SealedBlob<'_>, BlobError> {
-        let uncompressed_length = self.seal(cipher, plaintext);
-        self.verify(cipher, plaintext, uncompressed_length)?;
+        let sealed = self.seal(cipher, plaintext);
+        self.verify(cipher, plaintext, sealed)?;
         Ok(SealedBlob {
-            bytes: &self.sealed,
-            uncompressed_length,
+            bytes: &self.sealed[..sealed.length_bytes],
+            uncompressed_length: sealed.uncompressed_length,
         })
     }
 
-    fn seal(&mut self, cipher: &Cipher, plaintext: &[u8]) -> Option<NonZeroU32> {
+    fn seal(&mut self, cipher: &Cipher, plaintext: &[u8]) -> Sealed {
         self.shrink(plaintext.len());
-        self.sealed.clear();
-        self.compressed.clear();
-        self.compressed.reserve(compress_bound(plaintext.len()));
-        let result = self
-            .compressor
-            .compress(&mut self.compressed, plaintext, COMPRESSION_LEVEL);
-        match (result, NonZeroU32::new(plaintext.len() as u32)) {
-            (Ok(length), Some(original)) if length < plaintext.len() => {
-                cipher.seal(&self.compressed, &mut self.sealed);
-                Some(original)
-            }
-            // Not smaller, or zstd gave up: the blob is stored as it is.
-            _ => {
-                cipher.seal(plaintext, &mut self.sealed);
-                None
-            }
+        let compressed_length = self.compress(plaintext);
+        let body_bytes = compressed_length.unwrap_or(plaintext.len());
+        let length_bytes = body_bytes + SEAL_OVERHEAD_BYTES;
+        if compressed_length.is_none() {
+            grow(&mut self.sealed, length_bytes);
+            self.sealed[IV_BYTES..IV_BYTES + body_bytes].copy_from_slice(plaintext);
         }
+        cipher.seal_in_place(&mut self.sealed[..length_bytes]);
+        Sealed {
+            length_bytes,
+            uncompressed_length: compressed_length
+                .and_then(|_| NonZeroU32::new(plaintext.len() as u32)),
+        }
+    }
+
+    /// Compresses to where the ciphertext will be. `None` when that does not help, or zstd gave up: the blob is stored
+    /// as it is.
+    fn compress(&mut self, plaintext: &[u8]) -> Option<usize> {
+        if plaintext.is_empty() || self.is_incompressible(plaintext) {
+            return None;
+        }
+        let room_bytes = compress_bound(plaintext.len());
+        grow(&mut self.sealed, room_bytes + SEAL_OVERHEAD_BYTES);
+        let room = &mut self.sealed[IV_BYTES..IV_BYTES + room_bytes];
+        self.compressor
+            .compress(room, plaintext, COMPRESSION_LEVEL)
+            .ok()
+            .filter(|&length| length < plaintext.len())
+    }
+
+    /// Whether samples of a long blob do not get smaller at all: archives, films, encrypted files. A few short pieces
+    /// from all over tell that in a thirtieth of the time.
+    fn is_incompressible(&mut self, plaintext: &[u8]) -> bool {
+        if plaintext.len() < SMALLEST_SAMPLED_BYTES {
+            return false;
+        }
+        let mut samples = [0; SAMPLE_BYTES * SAMPLE_COUNT];
+        let distance = (plaintext.len() - SAMPLE_BYTES) / (SAMPLE_COUNT - 1);
+        for (number, sample) in samples.chunks_exact_mut(SAMPLE_BYTES).enumerate() {
+            sample.copy_from_slice(&plaintext[number * distance..][..SAMPLE_BYTES]);
+        }
+        let room_bytes = compress_bound(samples.len());
+        grow(&mut self.sealed, room_bytes);
+        self.compressor
+            .compress(
+                &mut self.sealed[..room_bytes],
+                &samples[..],
+                COMPRESSION_LEVEL,
+            )
+            .is_ok_and(|length| length >= samples.len())
     }
 
     fn verify(
         &mut self,
         cipher: &Cipher,
         plaintext: &[u8],
-        uncompressed_length: Option<NonZeroU32>,
+        sealed: Sealed,
     ) -> Result<(), BlobError> {
-        let Self {
-            sealed,
-            opened,
-            plaintext: again,
-            decompressor,
-            ..
-        } = self;
-        cipher
-            .open_to(sealed, opened)
-            .map_err(|_| BlobError::Authentication)?;
-        let read_back: &[u8] = match uncompressed_length {
-            None => opened,
+        let bytes = &self.sealed[..sealed.length_bytes];
+        let is_same = match sealed.uncompressed_length {
+            None => cipher.opens_to(bytes, plaintext),
             Some(length) => {
-                decompress(decompressor, opened, length, again)?;
-                again
+                let opened = cipher.open_to(bytes, &mut self.opened);
+                opened.map_err(|_| BlobError::Authentication)?;
+                let again = &mut self.plaintext;
+                decompress(&mut self.decompressor, &self.opened, length, again)?;
+                Ok(*again == plaintext)
             }
         };
-        if read_back == plaintext {
-            Ok(())
-        } else {
-            Err(BlobError::Verify)
+        match is_same {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(BlobError::Verify),
+            Err(_) => Err(BlobError::Authentication),
         }
     }
 
@@ -210,17 +247,19 @@ impl BlobScratch {
         if needed_bytes > KEPT_BUFFER_BYTES {
             return;
         }
-        for buffer in [
-            &mut self.compressed,
-            &mut self.sealed,
-            &mut self.opened,
-            &mut self.plaintext,
-        ] {
+        for buffer in [&mut self.sealed, &mut self.opened, &mut self.plaintext] {
             if buffer.capacity() > KEPT_BUFFER_BYTES {
                 buffer.clear();
                 buffer.shrink_to(KEPT_BUFFER_BYTES);
             }
         }
+    }
+}
+
+/// Makes a buffer at least so long.
+fn grow(buffer: &mut Vec<u8>, length_bytes: usize) {
+    if buffer.len() < length_bytes {
+        buffer.resize(length_bytes, 0);
     }
 }
 
@@ -275,6 +314,27 @@ mod tests {
         assert!(scratch.plaintext.capacity() <= super::KEPT_BUFFER_BYTES);
     }
 
+    /// Samples decide only where they cannot be wrong by much: all pieces must be free of any gain.
+    #[test]
+    fn only_blobs_without_any_gain_are_stored_uncompressed_by_samples() {
+        let cipher = Cipher::new(KeyBytes::generate());
+        let mut scratch = BlobScratch::new();
+        let random: Vec<u8> = (0..1 << 20).map(|_| rand::random()).collect();
+        assert!(scratch.is_incompressible(&random));
+        let check = |scratch: &mut BlobScratch, text_bytes: usize| {
+            let mut half = random.clone();
+            half[random.len() - text_bytes..].fill(b'x');
+            assert!(!scratch.is_incompressible(&half));
+            let sealed = scratch.seal_verified(&cipher, &half).unwrap();
+            assert!(sealed.uncompressed_length.is_some());
+            assert!(sealed.bytes.len() < half.len() - text_bytes / 2);
+        };
+        check(&mut scratch, 512 << 10);
+        check(&mut scratch, 64 << 10);
+        assert!(!scratch.is_incompressible(&vec![0; 1 << 20]));
+        assert!(!scratch.is_incompressible(&random[..1000]));
+    }
+
     #[test]
     fn a_wrong_length_in_the_index_is_an_error_and_allocates_no_more_than_it_says() {
         let cipher = Cipher::new(KeyBytes::generate());
@@ -303,6 +363,7 @@ mod tests {
         let mut scratch = BlobScratch::new();
         let plaintext = vec![1; 5000];
         let length = scratch.seal(&cipher, &plaintext);
+        assert!(length.uncompressed_length.is_some());
         assert!(scratch.verify(&cipher, &plaintext, length).is_ok());
         // A plaintext that changed in memory after it was hashed, and a stored form that changed before upload.
         let mut other = plaintext.clone();
@@ -311,7 +372,7 @@ mod tests {
             scratch.verify(&cipher, &other, length),
             Err(BlobError::Verify)
         );
-        let middle = scratch.sealed.len() / 2;
+        let middle = length.length_bytes / 2;
         scratch.sealed[middle] ^= 1;
         assert_eq!(
             scratch.verify(&cipher, &plaintext, length),

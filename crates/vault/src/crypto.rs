@@ -22,6 +22,9 @@ pub(crate) const TAG_BYTES: usize = 16;
 /// What sealing adds to a plaintext.
 pub(crate) const SEAL_OVERHEAD_BYTES: usize = IV_BYTES + TAG_BYTES;
 
+/// Decrypted at once where a plaintext is only compared: stays in the nearest cache.
+const COMPARE_BYTES: usize = 8 << 10;
+
 type Keystream = ctr::cipher::StreamCipherCoreWrapper<CtrCore<Aes256, flavors::Ctr128BE>>;
 
 /// The tag did not fit: wrong key, or bytes that are not what was written.
@@ -118,6 +121,41 @@ impl Cipher {
         self.keystream(iv).apply_keystream(&mut out[start..]);
         let tag = self.tag(&iv, &out[start..]);
         out.extend_from_slice(&tag);
+    }
+
+    /// Seals in place: the plaintext lies between room for the IV and room for the tag.
+    pub(crate) fn seal_in_place(&self, message: &mut [u8]) {
+        let (iv, rest) = message
+            .split_first_chunk_mut::<IV_BYTES>()
+            .expect("the caller leaves room for the IV");
+        let (body, tag) = rest
+            .split_last_chunk_mut::<TAG_BYTES>()
+            .expect("the caller leaves room for the tag");
+        rand::rng().fill_bytes(iv);
+        self.keystream(*iv).apply_keystream(body);
+        *tag = self.tag(iv, body);
+    }
+
+    /// Whether `sealed` opens to just this plaintext. Nothing of it is kept.
+    pub(crate) fn opens_to(&self, sealed: &[u8], plaintext: &[u8]) -> Result<bool, OpenError> {
+        let (iv, ciphertext) = self.authenticate(sealed)?;
+        if ciphertext.len() != plaintext.len() {
+            return Ok(false);
+        }
+        let mut keystream = self.keystream(iv);
+        let mut piece = [0; COMPARE_BYTES];
+        let pieces = ciphertext
+            .chunks(COMPARE_BYTES)
+            .zip(plaintext.chunks(COMPARE_BYTES));
+        for (ciphertext, plaintext) in pieces {
+            let piece = &mut piece[..ciphertext.len()];
+            piece.copy_from_slice(ciphertext);
+            keystream.apply_keystream(piece);
+            if piece != plaintext {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Puts the plaintext of `sealed` in `out`, in place of what was there.
@@ -223,10 +261,27 @@ mod tests {
             let sealed = sealed.split_off(6);
             assert_eq!(sealed.len(), length + SEAL_OVERHEAD_BYTES);
             assert_eq!(cipher.open(&sealed).unwrap(), plaintext);
+            assert_eq!(cipher.opens_to(&sealed, &plaintext), Ok(true));
+            let mut in_place = vec![0; length + SEAL_OVERHEAD_BYTES];
+            in_place[super::IV_BYTES..][..length].copy_from_slice(&plaintext);
+            cipher.seal_in_place(&mut in_place);
+            assert_eq!(cipher.open(&in_place).unwrap(), plaintext);
+            for other in 0..length.min(100_000) {
+                if other % 997 == 0 {
+                    let mut other_text = plaintext.clone();
+                    other_text[other] ^= 1;
+                    assert_eq!(cipher.opens_to(&in_place, &other_text), Ok(false));
+                }
+            }
+            assert_eq!(
+                cipher.opens_to(&sealed, &[plaintext.as_slice(), &[0]].concat()),
+                Ok(false)
+            );
             for position in [0, 15, 16, sealed.len() / 2, sealed.len() - 1] {
                 let mut wrong = sealed.clone();
                 wrong[position] ^= 1;
                 assert!(cipher.open(&wrong).is_err(), "{length} {position}");
+                assert!(cipher.opens_to(&wrong, &plaintext).is_err());
             }
             assert!(cipher.open(&sealed[1..]).is_err());
             assert!(cipher.open(&sealed[..sealed.len() - 1]).is_err());

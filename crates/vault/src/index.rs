@@ -3,9 +3,13 @@
 //! An entry takes 48 bytes, 10 million blobs therefore 480 MB, with one small table of starting points beside it
 //! (below 1 byte per entry) that makes a look-up touch one or two cache lines. A blob that several packs hold is there
 //! several times: which copies exist matters to check, repair and prune.
+//!
+//! A backup asks only whether a data blob is there. An index for it ([`IndexBuilder::for_backup`]) keeps 12.5 bytes for
+//! each of them ([`tags`]) and whole entries for trees: 10 million blobs take 130 MB.
 
 pub(crate) mod file;
 mod table;
+pub(crate) mod tags;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -15,6 +19,7 @@ use crate::id::Id;
 use crate::pack::PackedBlob;
 
 use table::{Entry, Table};
+use tags::{Tags, TagsBuilder};
 
 /// Where a blob is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +54,13 @@ impl BlobLocation {
     }
 }
 
-/// All that the index files of a repository say.
+/// All that the index files of a repository say, or for a backup what it has to know of it: such an index answers
+/// [`Index::contains`] for all blobs and everything else as if there were only trees.
 #[derive(Debug, Default)]
 pub struct Index {
     data: Table,
+    /// Data blobs of which nothing is known but that they are stored.
+    data_tags: Option<Tags>,
     trees: Table,
     packs: Vec<Id>,
     marked_packs: Vec<Id>,
@@ -79,13 +87,22 @@ impl Index {
     /// Whether some pack holds the blob.
     #[must_use]
     pub fn contains(&self, kind: BlobKind, id: &Id) -> bool {
-        !self.table(kind).find(id).is_empty()
+        match (&self.data_tags, kind) {
+            (Some(tags), BlobKind::Data) => tags.contains(id),
+            _ => !self.table(kind).find(id).is_empty(),
+        }
     }
 
     /// Entries of both kinds, copies counted.
     #[must_use]
     pub fn len(&self) -> usize {
         self.data.len() + self.trees.len()
+    }
+
+    /// How many data blobs it knows without their places.
+    #[must_use]
+    pub fn placeless_count(&self) -> usize {
+        self.data_tags.as_ref().map_or(0, Tags::len)
     }
 
     /// Whether there is no entry.
@@ -210,6 +227,7 @@ impl ByPack<'_> {
 #[derive(Debug, Default)]
 pub struct IndexBuilder {
     data: Vec<Entry>,
+    data_tags: Option<TagsBuilder>,
     trees: Vec<Entry>,
     packs: Vec<Id>,
     numbers: HashMap<Id, u32>,
@@ -217,6 +235,15 @@ pub struct IndexBuilder {
 }
 
 impl IndexBuilder {
+    /// A builder whose index knows of data blobs only that they are stored.
+    #[must_use]
+    pub fn for_backup() -> Self {
+        Self {
+            data_tags: Some(TagsBuilder::default()),
+            ..Self::default()
+        }
+    }
+
     /// Adds the blobs of one pack. The same pack may come several times, whole or in parts.
     pub fn add_pack(&mut self, pack: Id, blobs: impl IntoIterator<Item = PackedBlob>) {
         let next = self.packs.len() as u32;
@@ -225,9 +252,13 @@ impl IndexBuilder {
             self.packs.push(pack);
         }
         for blob in blobs {
-            let entries = match blob.kind {
-                BlobKind::Data => &mut self.data,
-                BlobKind::Tree => &mut self.trees,
+            let entries = match (blob.kind, &mut self.data_tags) {
+                (BlobKind::Data, Some(tags)) => {
+                    tags.insert(&blob.id);
+                    continue;
+                }
+                (BlobKind::Data, None) => &mut self.data,
+                (BlobKind::Tree, _) => &mut self.trees,
             };
             entries.push(Entry {
                 id: blob.id,
@@ -261,6 +292,7 @@ impl IndexBuilder {
         self.marked_packs.dedup();
         Index {
             data: Table::build(self.data),
+            data_tags: self.data_tags.map(TagsBuilder::build),
             trees: Table::build(self.trees),
             packs: self.packs,
             marked_packs: self.marked_packs,
@@ -288,6 +320,23 @@ mod tests {
             length: 40,
             uncompressed_length: None,
         }
+    }
+
+    #[test]
+    fn an_index_for_a_backup_knows_all_blobs_and_the_places_of_trees() {
+        let mut builder = IndexBuilder::for_backup();
+        let pack = Id::hash(b"p");
+        let blobs = [blob(1, BlobKind::Data, 0), blob(2, BlobKind::Tree, 40)];
+        builder.add_pack(pack, blobs);
+        builder.add_pack(pack, blobs);
+        let index = builder.build();
+        let id = |number: u8| Id::hash(&[number]);
+        assert!(index.contains(BlobKind::Data, &id(1)) && index.contains(BlobKind::Tree, &id(2)));
+        assert!(!index.contains(BlobKind::Data, &id(2)) && !index.contains(BlobKind::Tree, &id(1)));
+        assert_eq!(index.get(BlobKind::Data, &id(1)), None);
+        assert_eq!(index.get(BlobKind::Tree, &id(2)).unwrap().pack, pack);
+        assert_eq!((index.len(), index.placeless_count()), (1, 1));
+        assert_eq!(index.packs(), [pack]);
     }
 
     #[test]

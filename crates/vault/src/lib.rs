@@ -12,8 +12,8 @@
 //!    snapshot is written.
 //!
 //! Modules in reading order, each using only those before it: `id`, `secret`, `time`, `layout`; `crypto`; `blob`;
-//! `error`; `unpacked`, `key`, `polynomial`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
-//! `chunker`; `repository`, `lock`; `reader`; `writer`; `check`.
+//! `error`; `polynomial`, `chunker`; `unpacked`, `key`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
+//! `repository`, `lock`; `reader`; `writer`; `check`.
 
 mod blob;
 mod check;
@@ -46,7 +46,7 @@ pub use check::{
     CheckError, CheckHint, CheckOptions, CheckPhase, CheckProgress, CheckReport, OnProgress,
     ReadData, check,
 };
-pub use chunker::{ChunkSizes, Chunker, Scan};
+pub use chunker::{ChunkSizes, Chunker, ChunkerKind, Scan};
 pub use config::Config;
 pub use error::VaultError;
 pub use id::{Id, IdError};

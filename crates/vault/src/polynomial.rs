@@ -1,10 +1,11 @@
 //! The chunker polynomial that a config must carry.
 //!
-//! Our chunker does not use it, but stock restic does when it writes to the same vault, and refuses a config whose
-//! polynomial is reducible. So a random irreducible one of degree 53 over GF(2) is made, as restic makes it.
+//! Stock restic cuts by it when it writes to the same vault, and refuses a config whose polynomial is reducible; we cut
+//! by it in vaults that are shared with restic. A random irreducible one of degree 53 over GF(2) is made, as restic
+//! makes it.
 
 /// The degree that restic wants.
-const DEGREE: u32 = 53;
+pub(crate) const DEGREE: u32 = 53;
 
 /// A random irreducible polynomial of degree 53; bit n is the coefficient of x^n.
 pub(crate) fn random() -> u64 {
@@ -37,7 +38,8 @@ fn degree_of(polynomial: u64) -> u32 {
     63 - polynomial.leading_zeros()
 }
 
-fn remainder(mut dividend: u64, divisor: u64) -> u64 {
+/// What is left of `dividend` after division by `divisor`, which is not 0.
+pub(crate) fn remainder(mut dividend: u64, divisor: u64) -> u64 {
     while dividend != 0 && degree_of(dividend) >= degree_of(divisor) {
         dividend ^= divisor << (degree_of(dividend) - degree_of(divisor));
     }

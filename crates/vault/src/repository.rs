@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use storage::{ErrorKind, Storage};
 
-use crate::chunker::{ChunkSizes, Chunker};
+use crate::chunker::{Chunker, ChunkerKind, Chunkers};
 use crate::config::Config;
 use crate::crypto::{Cipher, KeyBytes};
 use crate::error::VaultError;
@@ -34,7 +34,7 @@ struct Inner {
     storage: Arc<dyn Storage>,
     cipher: Cipher,
     config: Config,
-    chunker: Chunker,
+    chunkers: Chunkers,
 }
 
 /// What the key files say about themselves; no password is needed. Unreadable ones are left out.
@@ -43,13 +43,23 @@ pub fn key_labels(storage: &dyn Storage) -> Result<Vec<(Id, KeyLabel)>, VaultErr
 }
 
 impl Repository {
-    /// Makes a new repository in an empty storage.
-    ///
-    /// The config is written last: before it is there, nothing is a repository.
+    /// Makes a new repository in an empty storage, with the chunkers of our own vaults.
     pub fn create(
         storage: Arc<dyn Storage>,
         password: &Secret,
         options: &KeyOptions,
+    ) -> Result<Self, VaultError> {
+        Self::create_with(storage, password, options, ChunkerKind::default())
+    }
+
+    /// Makes a new repository in an empty storage.
+    ///
+    /// The config is written last: before it is there, nothing is a repository.
+    pub fn create_with(
+        storage: Arc<dyn Storage>,
+        password: &Secret,
+        options: &KeyOptions,
+        chunker: ChunkerKind,
     ) -> Result<Self, VaultError> {
         if Self::exists(&*storage)? {
             return Err(VaultError::RepositoryExists {
@@ -68,7 +78,7 @@ impl Repository {
         storage.create_folders(&folders)?;
         let cipher = Cipher::new(KeyBytes::generate());
         key::save(&*storage, cipher.key_bytes(), password, options)?;
-        let config = Config::generate();
+        let config = Config::generate(chunker);
         config.save(&*storage, &cipher)?;
         Ok(Self::assemble(storage, cipher, config))
     }
@@ -94,13 +104,13 @@ impl Repository {
     }
 
     fn assemble(storage: Arc<dyn Storage>, cipher: Cipher, config: Config) -> Self {
-        let chunker = Chunker::keyed(&cipher, ChunkSizes::DEFAULT);
+        let chunkers = Chunkers::new(config.chunker, &cipher, config.chunker_polynomial);
         Self {
             inner: Arc::new(Inner {
                 storage,
                 cipher,
                 config,
-                chunker,
+                chunkers,
             }),
         }
     }
@@ -124,10 +134,17 @@ impl Repository {
         Self::assemble(storage, Cipher::new(key), self.inner.config.clone())
     }
 
-    /// Cuts files into chunks, keyed by this repository.
+    /// Cuts files into chunks, but for those that [`Repository::chunker_of`] has another one for. A file that is shorter
+    /// than its shortest chunk is one chunk.
     #[must_use]
     pub fn chunker(&self) -> &Chunker {
-        &self.inner.chunker
+        self.inner.chunkers.files()
+    }
+
+    /// The chunker for a file of this size that begins with `head`; 512 bytes of it are enough to tell.
+    #[must_use]
+    pub fn chunker_of(&self, size_bytes: u64, head: &[u8]) -> &Chunker {
+        self.inner.chunkers.of_file(size_bytes, head)
     }
 
     pub(crate) fn cipher(&self) -> &Cipher {
@@ -253,11 +270,28 @@ impl Repository {
         }
     }
 
+    /// As [`Repository::load_index`], but the index knows of data blobs only that they are stored: enough to write a
+    /// backup and to read trees, for a quarter of the memory.
+    pub fn load_index_for_backup(&self) -> Result<Index, VaultError> {
+        let (index, mut damaged) = self.read_index_files(IndexBuilder::for_backup())?;
+        match damaged.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(index),
+        }
+    }
+
     /// Reads all index files that can be read, and says which cannot.
     pub fn load_index_and_damage(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
+        self.read_index_files(IndexBuilder::default())
+    }
+
+    fn read_index_files(
+        &self,
+        builder: IndexBuilder,
+    ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
         let ids = self.list(FileKind::Index)?;
         // A mutex around the results: a thread holds it to append what it decoded outside.
-        let state = Mutex::new((ids.iter(), IndexBuilder::default(), Vec::new()));
+        let state = Mutex::new((ids.iter(), builder, Vec::new()));
         std::thread::scope(|scope| {
             for _ in 0..INDEX_THREADS.min(ids.len()) {
                 scope.spawn(|| {

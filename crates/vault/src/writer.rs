@@ -1,7 +1,7 @@
 //! Adds blobs, trees and one snapshot to a repository, from any number of threads.
 //!
 //! The way of a blob: hash (outside locks), claim its id ([`claims`]: who comes second need not store it), compress,
-//! seal and read back (outside locks), append to an open pack picked at random ([`packer`]), upload by a thread of the
+//! seal and read back (outside locks), append to an open pack picked at random ([`packer`]), finish by a thread of the
 //! writer ([`upload`]), enter an index file ([`pending`]). [`Writer::commit`] waits for all of that and then writes the
 //! snapshot.
 //!
@@ -11,9 +11,10 @@
 //! was opened. Any failure is kept ([`Poison`]) and answered by every later call, so a blob whose claim was never
 //! fulfilled can never be referred to.
 //!
-//! Memory: `open_data_packs + 1 + upload_threads` buffers of at most `pack_size_bytes` (or one larger blob), the
-//! claimed ids (about 50 bytes for each new blob), the entries of the pending index (at most `index_blob_count` of 48
-//! bytes and those of the packs in flight), and the scratch of each thread that saves.
+//! Memory: `open_data_packs + 1 + upload_threads` buffers of at most 1 MiB where the storage takes files piece by piece,
+//! of `pack_size_bytes` (or one larger blob) where it does not, the tags of what was claimed (20 to 40 bytes for each new blob), the
+//! entries of the pending index (at most `index_blob_count` of 48 bytes and those of the packs in flight), and the
+//! scratch of each thread that saves.
 
 mod adopt;
 mod claims;
@@ -28,8 +29,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
+use storage::Storage;
 
 use crate::blob::{BlobKind, BlobScratch, LARGEST_BLOB_BYTES};
+use crate::crypto::Cipher;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::Index;
@@ -144,6 +147,12 @@ struct Core {
     counters: Counters,
 }
 
+impl Core {
+    fn storage_and_cipher(&self) -> (&dyn Storage, &Cipher) {
+        (&**self.repository.storage(), self.repository.cipher())
+    }
+}
+
 /// Adds to a repository. See the module's text for its promises.
 #[derive(Debug)]
 pub struct Writer {
@@ -252,11 +261,9 @@ impl Writer {
     /// Puts all that was saved so far: packs, then index files. On `Ok` all of it is durable and findable.
     pub fn flush(&self) -> Result<(), VaultError> {
         self.core.poison.check()?;
-        for pack in self
-            .core
-            .packer
-            .take_open_packs(self.core.repository.cipher())
-        {
+        let (storage, cipher) = self.core.storage_and_cipher();
+        let packs = self.core.packer.take_open_packs(storage, cipher);
+        for pack in packs.map_err(|error| self.core.poison.set(error))? {
             self.send(pack)?;
         }
         self.core.in_flight.wait_for_none(&self.core.poison);
@@ -307,7 +314,10 @@ impl Writer {
             length: stored.len() as u32,
             uncompressed_length,
         };
-        for pack in self.core.packer.append(blob, stored, &self.core.poison)? {
+        let (storage, _) = self.core.storage_and_cipher();
+        let poison = &self.core.poison;
+        let full = self.core.packer.append(storage, blob, stored, poison);
+        for pack in full.map_err(|error| poison.set(error))? {
             self.send(pack)?;
         }
         Ok(())
@@ -315,8 +325,9 @@ impl Writer {
 
     fn send(&self, pack: FullPack) -> Result<(), VaultError> {
         self.core.in_flight.begin();
-        let sent = self.full_packs.as_ref().map(|queue| queue.send(pack));
-        if matches!(sent, Some(Ok(()))) {
+        if let Some(queue) = &self.full_packs
+            && queue.send(pack).is_ok()
+        {
             return Ok(());
         }
         self.core.in_flight.end();

@@ -1,8 +1,8 @@
 //! Large files: cut into chunks by content, which all workers share.
 //!
-//! One worker reads the file from start to end and finds the cuts; the chunks go to the queue, so that a single huge
-//! file keeps every core busy. When the queue is full the reading worker handles the chunk itself. What is in memory is
-//! bounded by the queue, whatever the size of the file.
+//! One worker reads the file from start to end and finds the cuts; the chunks go to the queue, several small ones
+//! together, so that a single huge file keeps every core busy. When the queue is full the reading worker handles them
+//! itself. What is in memory is bounded by the queue, whatever the size of the file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,22 +10,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use source::SourceError;
 use source::file::reader::FileReader;
-use vault::{BlobKind, Id, Node, Scan};
+use vault::{BlobKind, ChunkSizes, Chunker, Id, Node, Scan};
 
 use super::engine::{Engine, Worker};
 use super::frame::{Place, Slot};
 use crate::error::RunError;
 
-/// How much is read at once: large enough for the disk, small against the memory of a chunk.
-const READ_BYTES: usize = 512 << 10;
+/// How much is read at once: large enough for the disk, small against the memory of a chunk, and what follows the last
+/// cut in it has to be copied.
+const READ_BYTES: usize = 256 << 10;
 /// Buffers that grew for a long chunk are not kept: most chunks are shorter.
 const KEPT_BUFFER_BYTES: usize = 2 << 20;
 
-/// A chunk to be stored.
+/// Chunks that lie one after the other, to be stored.
 #[derive(Debug)]
 pub(crate) struct ChunkTask {
     file: Arc<LargeFile>,
-    number: usize,
+    /// The number of the first one in the file.
+    first: usize,
+    /// Their lengths, from the start of the data on.
+    lengths: Vec<usize>,
     data: Vec<u8>,
 }
 
@@ -33,12 +37,12 @@ pub(crate) struct ChunkTask {
 #[derive(Debug)]
 struct LargeFile {
     place: Place,
-    // Chunks that are not stored, and one more while the file is being read.
+    // Tasks that are not done, and one more while the file is being read.
     pending_count: AtomicUsize,
     has_failed: AtomicBool,
     /// Bytes of it that are counted as under way.
     under_way_bytes: AtomicU64,
-    // A mutex: touched once per chunk, that is, per megabyte.
+    // A mutex: touched once per chunk.
     state: Mutex<LargeState>,
 }
 
@@ -48,11 +52,12 @@ struct LargeState {
     node: Option<Box<Node>>,
 }
 
-/// The chunk of zeros that long holes are made of: its length by the chunker, and its id once it is stored.
+/// The chunks of zeros that long holes are made of: by the sizes of the chunker, which tell those of a vault apart, the
+/// length and the id once it is stored.
 #[derive(Debug, Default)]
-pub(crate) struct ZeroChunk {
+pub(crate) struct ZeroChunks {
     // A mutex, so that the first two workers that meet a hole do not both store it.
-    known: Mutex<Option<(usize, Id)>>,
+    known: Mutex<Vec<(ChunkSizes, usize, Id)>>,
 }
 
 impl Engine<'_> {
@@ -83,7 +88,7 @@ impl Engine<'_> {
                 file.has_failed.store(true, Ordering::Relaxed);
             }
         }
-        self.settle_chunk(&file, worker)
+        self.settle_chunks(&file, worker)
     }
 
     /// Reads, cuts and hands out. The outer error ends the run, the inner one the file.
@@ -93,85 +98,106 @@ impl Engine<'_> {
         file: &Arc<LargeFile>,
         worker: &mut Worker,
     ) -> Result<Result<u64, SourceError>, RunError> {
-        let chunker = self.reader.repository().chunker();
         let mut window = Window {
             buffer: self.spare_buffer(),
-            offset: 0,
-            is_at_end: false,
+            ..Window::default()
         };
-        let mut scan = Scan::default();
-        let mut number = 0;
+        if let Err(error) = self.read_more(&mut window, reader) {
+            return Ok(Err(error));
+        }
+        let chunker = self
+            .reader
+            .repository()
+            .chunker_of(reader.stat().size_bytes, window.uncut());
         let mut holes = Holes::new(reader);
+        let mut scan = Scan::default();
         loop {
             self.check_stop()?;
-            if window.buffer.is_empty() {
-                while let Some((length_bytes, id)) =
-                    self.zero_chunk_in(&mut holes, window.offset, worker)?
-                {
-                    file.state.lock().content.push(id);
-                    number += 1;
-                    window.offset += length_bytes as u64;
-                    self.count_under_way(file, length_bytes as u64);
-                    self.check_stop()?;
-                }
+            while holes.covers(window.position(), chunker.sizes().longest_bytes as u64) {
+                self.hand_out_chunks(&mut window, file, worker)?;
+                let (length_bytes, id) = self.zero_chunk(chunker, worker)?;
+                file.state.lock().content.push(id);
+                window.skip(length_bytes);
+                scan = Scan::default();
+                self.count_under_way(file, length_bytes as u64);
+                self.check_stop()?;
             }
-            match chunker.resume(&window.buffer, &mut scan, window.is_at_end) {
-                Some(length_bytes) => {
-                    let data = self.split_off(&mut window, length_bytes);
-                    file.state.lock().content.push(Id::default());
-                    file.pending_count.fetch_add(1, Ordering::Relaxed);
-                    self.hand_out_chunk(
-                        ChunkTask {
-                            file: Arc::clone(file),
-                            number,
-                            data,
-                        },
-                        worker,
-                    )?;
-                    number += 1;
-                    scan = Scan::default();
-                }
-                None if window.is_at_end => break,
-                None => {
-                    self.throttle.wait_for(window.next_read_bytes(reader));
-                    if let Err(error) = window.read_more(reader) {
-                        return Ok(Err(error));
-                    }
-                }
+            while let Some(length_bytes) =
+                chunker.resume(window.uncut(), &mut scan, window.is_at_end)
+            {
+                window.cut(length_bytes);
+                scan = Scan::default();
+            }
+            self.hand_out_chunks(&mut window, file, worker)?;
+            if window.is_at_end {
+                break;
+            }
+            if let Err(error) = self.read_more(&mut window, reader) {
+                return Ok(Err(error));
             }
         }
-        let read_bytes = window.offset;
+        let read_bytes = window.position();
         self.give_back(window.buffer);
         Ok(Ok(read_bytes))
     }
 
-    /// Takes the first bytes of the window as a chunk; the rest stays.
-    fn split_off(&self, window: &mut Window, length_bytes: usize) -> Vec<u8> {
-        let mut rest = self.spare_buffer();
-        rest.extend_from_slice(&window.buffer[length_bytes..]);
-        window.offset += length_bytes as u64;
-        window.buffer.truncate(length_bytes);
-        std::mem::replace(&mut window.buffer, rest)
+    fn read_more(&self, window: &mut Window, reader: &FileReader<'_>) -> Result<(), SourceError> {
+        self.throttle.wait_for(window.next_read_bytes(reader));
+        window.read_more(reader)
     }
 
-    fn hand_out_chunk(&self, task: ChunkTask, worker: &mut Worker) -> Result<(), RunError> {
+    /// Hands out the chunks that are cut; what is not cut stays.
+    fn hand_out_chunks(
+        &self,
+        window: &mut Window,
+        file: &Arc<LargeFile>,
+        worker: &mut Worker,
+    ) -> Result<(), RunError> {
+        if window.lengths.is_empty() {
+            return Ok(());
+        }
+        let (data, lengths) = window.split_off(self.spare_buffer());
+        let first = {
+            let content = &mut file.state.lock().content;
+            let first = content.len();
+            content.resize(first + lengths.len(), Id::default());
+            first
+        };
+        file.pending_count.fetch_add(1, Ordering::Relaxed);
+        let task = ChunkTask {
+            file: Arc::clone(file),
+            first,
+            lengths,
+            data,
+        };
         // The memory that it holds counts, which may be more than its length.
         let held_bytes = task.data.capacity();
         match self.queue.push_chunk(task, held_bytes) {
             Ok(()) => Ok(()),
-            Err(task) => self.run_chunk(task, worker),
+            Err(task) => self.run_chunks(task, worker),
         }
     }
 
-    pub(crate) fn run_chunk(&self, task: ChunkTask, worker: &mut Worker) -> Result<(), RunError> {
-        let ChunkTask { file, number, data } = task;
-        if !file.has_failed.load(Ordering::Relaxed) {
-            let id = self.save(BlobKind::Data, &data, &mut worker.scratch)?;
+    pub(crate) fn run_chunks(&self, task: ChunkTask, worker: &mut Worker) -> Result<(), RunError> {
+        let ChunkTask {
+            file,
+            first,
+            lengths,
+            data,
+        } = task;
+        let mut rest = data.as_slice();
+        for (number, length_bytes) in (first..).zip(lengths) {
+            if file.has_failed.load(Ordering::Relaxed) {
+                break;
+            }
+            let (chunk, after) = rest.split_at(length_bytes);
+            rest = after;
+            let id = self.save(BlobKind::Data, chunk, &mut worker.scratch)?;
             file.state.lock().content[number] = id;
-            self.count_under_way(&file, data.len() as u64);
+            self.count_under_way(&file, length_bytes as u64);
         }
         self.give_back(data);
-        self.settle_chunk(&file, worker)
+        self.settle_chunks(&file, worker)
     }
 
     fn count_under_way(&self, file: &LargeFile, length_bytes: u64) {
@@ -181,7 +207,7 @@ impl Engine<'_> {
     }
 
     /// One thing less to wait for; the last one puts the file in its place.
-    fn settle_chunk(&self, file: &LargeFile, worker: &mut Worker) -> Result<(), RunError> {
+    fn settle_chunks(&self, file: &LargeFile, worker: &mut Worker) -> Result<(), RunError> {
         if file.pending_count.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
@@ -203,58 +229,85 @@ impl Engine<'_> {
         }
     }
 
-    /// A whole chunk of zeros at `offset`, if a hole covers it. The chunker would cut the same one, so a file gets the
-    /// same chunks whether its zeros are a hole or not.
-    fn zero_chunk_in(
-        &self,
-        holes: &mut Holes<'_>,
-        offset: u64,
-        worker: &mut Worker,
-    ) -> Result<Option<(usize, Id)>, RunError> {
-        let longest_bytes = self.reader.repository().chunker().sizes().longest_bytes;
-        if !holes.covers(offset, longest_bytes as u64) {
-            return Ok(None);
+    /// The first chunk of a hole that is as long as the longest chunk: its length, and its id, for which it is stored.
+    /// The chunker would cut the same one, so a file gets the same chunks whether its zeros are a hole or not.
+    fn zero_chunk(&self, chunker: &Chunker, worker: &mut Worker) -> Result<(usize, Id), RunError> {
+        let sizes = chunker.sizes();
+        let mut known = self.zero_chunks.known.lock();
+        if let Some((_, length_bytes, id)) = known.iter().find(|chunk| chunk.0 == sizes) {
+            return Ok((*length_bytes, *id));
         }
-        let mut known = self.zero_chunk.known.lock();
-        if let Some(chunk) = *known {
-            return Ok(Some(chunk));
-        }
-        let zeros = vec![0; longest_bytes];
-        let length_bytes = self
-            .reader
-            .repository()
-            .chunker()
-            .next_cut(&zeros, false)
-            .unwrap_or(longest_bytes);
+        let zeros = vec![0; sizes.longest_bytes];
+        let length_bytes = chunker.next_cut(&zeros, false).unwrap_or(zeros.len());
         let id = self.save(BlobKind::Data, &zeros[..length_bytes], &mut worker.scratch)?;
-        *known = Some((length_bytes, id));
-        Ok(*known)
+        known.push((sizes, length_bytes, id));
+        Ok((length_bytes, id))
     }
 
     fn spare_buffer(&self) -> Vec<u8> {
         self.spare_buffers.lock().pop().unwrap_or_default()
     }
 
-    fn give_back(&self, mut buffer: Vec<u8>) {
+    /// Keeps a buffer for the next use, its bytes as they are: clearing them would only cost time.
+    fn give_back(&self, buffer: Vec<u8>) {
         if buffer.capacity() <= KEPT_BUFFER_BYTES {
-            buffer.clear();
             self.spare_buffers.lock().push(buffer);
         }
     }
 }
 
-/// The part of a file that is read but not cut.
+/// The part of a file that is read and not handed out.
+#[derive(Default)]
 struct Window {
+    /// Read data, then room.
     buffer: Vec<u8>,
+    filled_bytes: usize,
+    /// The chunks that are cut, from the start of the buffer on.
+    lengths: Vec<usize>,
+    cut_bytes: usize,
     /// Where the buffer begins in the file.
     offset: u64,
     is_at_end: bool,
 }
 
 impl Window {
+    /// Where what is not cut begins in the file.
+    fn position(&self) -> u64 {
+        self.offset + self.cut_bytes as u64
+    }
+
+    fn uncut(&self) -> &[u8] {
+        &self.buffer[self.cut_bytes..self.filled_bytes]
+    }
+
+    fn cut(&mut self, length_bytes: usize) {
+        self.lengths.push(length_bytes);
+        self.cut_bytes += length_bytes;
+    }
+
+    /// Takes the chunks that are cut; the rest goes to the other buffer.
+    fn split_off(&mut self, mut other: Vec<u8>) -> (Vec<u8>, Vec<usize>) {
+        let rest_bytes = self.filled_bytes - self.cut_bytes;
+        grow(&mut other, rest_bytes);
+        other[..rest_bytes].copy_from_slice(self.uncut());
+        self.offset += self.cut_bytes as u64;
+        self.filled_bytes = rest_bytes;
+        self.cut_bytes = 0;
+        let data = std::mem::replace(&mut self.buffer, other);
+        (data, std::mem::take(&mut self.lengths))
+    }
+
+    /// Leaves out what is known without reading; all that was cut must have been handed out.
+    fn skip(&mut self, length_bytes: usize) {
+        let read_bytes = self.filled_bytes.min(length_bytes);
+        self.buffer.copy_within(read_bytes..self.filled_bytes, 0);
+        self.filled_bytes -= read_bytes;
+        self.offset += length_bytes as u64;
+    }
+
     /// How much the next read will bring, as far as the size of the file tells.
     fn next_read_bytes(&self, reader: &FileReader<'_>) -> u64 {
-        let position = self.offset + self.buffer.len() as u64;
+        let position = self.offset + self.filled_bytes as u64;
         reader
             .stat()
             .size_bytes
@@ -263,17 +316,22 @@ impl Window {
     }
 
     fn read_more(&mut self, reader: &FileReader<'_>) -> Result<(), SourceError> {
-        let filled_bytes = self.buffer.len();
-        self.buffer.reserve_exact(READ_BYTES);
-        self.buffer.resize(filled_bytes + READ_BYTES, 0);
-        let read = reader.read_at(
-            self.offset + filled_bytes as u64,
-            &mut self.buffer[filled_bytes..],
-        );
-        let read_bytes = *read.as_ref().unwrap_or(&0);
-        self.buffer.truncate(filled_bytes + read_bytes);
+        let end = self.filled_bytes + READ_BYTES;
+        grow(&mut self.buffer, end);
+        let position = self.offset + self.filled_bytes as u64;
+        let room = &mut self.buffer[self.filled_bytes..end];
+        let read_bytes = reader.read_at(position, room)?;
+        self.filled_bytes += read_bytes;
         self.is_at_end = read_bytes < READ_BYTES;
-        read.map(|_| ())
+        Ok(())
+    }
+}
+
+/// Makes a buffer at least so long, in few steps.
+fn grow(buffer: &mut Vec<u8>, length_bytes: usize) {
+    if buffer.len() < length_bytes {
+        buffer.reserve_exact(length_bytes.next_multiple_of(READ_BYTES) - buffer.len());
+        buffer.resize(length_bytes, 0);
     }
 }
 

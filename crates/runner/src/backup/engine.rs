@@ -13,7 +13,7 @@ use source::file::listing::FileSource;
 use source::file::names::OwnerNames;
 use vault::{BlobKind, BlobScratch, Id, Node, Reader, Time, Tree, VaultError, Writer};
 
-use super::chunks::{ChunkTask, ZeroChunk};
+use super::chunks::{ChunkTask, ZeroChunks};
 use super::files::FilesTask;
 use super::frame::{Above, Finished, FinishedTree, Place, Slot};
 use super::queue::{Queue, QueueLimits, Task};
@@ -82,7 +82,7 @@ pub(crate) struct Engine<'r> {
     pub(crate) queue: BackupQueue,
     /// When the parent's backup began; what changed since then or in the same tick is read again.
     pub(crate) cutoff: Option<Time>,
-    pub(crate) zero_chunk: ZeroChunk,
+    pub(crate) zero_chunks: ZeroChunks,
     pub(crate) spare_buffers: Mutex<Vec<Vec<u8>>>,
     // Plain mutexes: each is set once or looked at a few times a second.
     end: Mutex<Option<RunError>>,
@@ -146,7 +146,7 @@ impl<'r> Engine<'r> {
             throttle: parts.throttle,
             queue: Queue::new(limits),
             cutoff: parts.cutoff,
-            zero_chunk: ZeroChunk::default(),
+            zero_chunks: ZeroChunks::default(),
             spare_buffers: Mutex::new(Vec::new()),
             end: Mutex::new(None),
             root_tree: Mutex::new(None),
@@ -167,7 +167,7 @@ impl<'r> Engine<'r> {
             let result = match task {
                 Task::Dir(task) => self.run_dir(task, &mut worker),
                 Task::Files(task) => self.run_files(task, &mut worker),
-                Task::Chunk(task) => self.run_chunk(task, &mut worker),
+                Task::Chunk(task) => self.run_chunks(task, &mut worker),
             };
             if let Err(error) = result {
                 self.abort(error);

@@ -1,4 +1,6 @@
-//! The ids that this writer stores, so that each is stored once whoever comes first.
+//! The blobs that this writer stores, so that each is stored once whoever comes first.
+//!
+//! A million new blobs is an ordinary first backup, so a blob is kept as its tag ([`crate::index::tags`]): 16 bytes.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -7,15 +9,16 @@ use parking_lot::Mutex;
 
 use crate::blob::BlobKind;
 use crate::id::Id;
+use crate::index::tags::Tagger;
 
 /// Shards for each kind: enough that threads seldom meet.
 const SHARD_COUNT: usize = 64;
 
-/// Ids are hashes already: their first bytes are the hash.
+/// Tags are random already: a part of them is the hash.
 #[derive(Default)]
-struct IdHasher(u64);
+struct TagHasher(u64);
 
-impl Hasher for IdHasher {
+impl Hasher for TagHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -26,14 +29,17 @@ impl Hasher for IdHasher {
         }
     }
 
-    fn write_usize(&mut self, _length: usize) {}
+    fn write_u128(&mut self, tag: u128) {
+        self.0 = (tag >> 64) as u64;
+    }
 }
 
-type Shard = Mutex<HashSet<Id, BuildHasherDefault<IdHasher>>>;
+type Shard = Mutex<HashSet<u128, BuildHasherDefault<TagHasher>>>;
 
 /// A set of ids for each kind. Plain mutexes: each is held for one insertion.
 #[derive(Debug)]
 pub(super) struct Claims {
+    tagger: Tagger,
     data: Vec<Shard>,
     trees: Vec<Shard>,
 }
@@ -42,6 +48,7 @@ impl Default for Claims {
     fn default() -> Self {
         let shards = || (0..SHARD_COUNT).map(|_| Shard::default()).collect();
         Self {
+            tagger: Tagger::default(),
             data: shards(),
             trees: shards(),
         }
@@ -51,19 +58,21 @@ impl Default for Claims {
 impl Claims {
     /// Whether the caller is the first to claim this id and so has to store it.
     pub(super) fn claim(&self, kind: BlobKind, id: Id) -> bool {
-        self.shard(kind, &id).lock().insert(id)
+        let tag = self.tagger.tag(&id);
+        self.shard(kind, tag).lock().insert(tag)
     }
 
     pub(super) fn contains(&self, kind: BlobKind, id: &Id) -> bool {
-        self.shard(kind, id).lock().contains(id)
+        let tag = self.tagger.tag(id);
+        self.shard(kind, tag).lock().contains(&tag)
     }
 
-    fn shard(&self, kind: BlobKind, id: &Id) -> &Shard {
+    fn shard(&self, kind: BlobKind, tag: u128) -> &Shard {
         let shards = match kind {
             BlobKind::Data => &self.data,
             BlobKind::Tree => &self.trees,
         };
-        // The last byte, since the hasher uses the first ones.
-        &shards[usize::from(id.as_bytes()[31]) % SHARD_COUNT]
+        // The lowest bits, since the hasher uses the upper half.
+        &shards[tag as usize % SHARD_COUNT]
     }
 }

@@ -5,10 +5,12 @@
 //! O(log log n) bits, for at most 12 % and, from a megabyte on, less than 5 %.
 
 use rand::RngExt;
+use storage::Storage;
 
 use super::packer::FullPack;
 use crate::blob::BlobKind;
 use crate::crypto::{Cipher, SEAL_OVERHEAD_BYTES};
+use crate::error::VaultError;
 use crate::id::Id;
 use crate::pack::{PackedBlob, entry_bytes};
 
@@ -20,9 +22,13 @@ const EMPTY_TREE: &[u8] = b"{\"nodes\":[]}";
 const BLANKS: [u8; 4] = *b" \t\n\r";
 
 /// Adds the padding blob.
-pub(super) fn pad(pack: &mut FullPack, cipher: &Cipher) {
-    let Some(kind) = pack.blobs.first().map(|blob| blob.kind) else {
-        return;
+pub(super) fn pad(
+    pack: &mut FullPack,
+    storage: &dyn Storage,
+    cipher: &Cipher,
+) -> Result<(), VaultError> {
+    let Some(kind) = pack.blobs().first().map(|blob| blob.kind) else {
+        return Ok(());
     };
     let fixed = pack.size_with_trailer() + entry_bytes(false) + SEAL_OVERHEAD_BYTES;
     let smallest = match kind {
@@ -34,6 +40,7 @@ pub(super) fn pad(pack: &mut FullPack, cipher: &Cipher) {
     let mut stored = Vec::new();
     cipher.seal(&plaintext, &mut stored);
     pack.push(
+        storage,
         PackedBlob {
             kind,
             id: Id::hash(&plaintext),
@@ -42,7 +49,7 @@ pub(super) fn pad(pack: &mut FullPack, cipher: &Cipher) {
             uncompressed_length: None,
         },
         &stored,
-    );
+    )
 }
 
 /// Random bytes, or for a pack of trees an empty tree with random blanks after it.
@@ -103,10 +110,12 @@ mod tests {
                     length,
                     uncompressed_length: None,
                 };
-                pack.push(blob, &vec![0; length as usize]);
-                pad(&mut pack, &cipher);
-                assert_eq!(pack.blobs.len(), 2);
-                assert!(pack.blobs.iter().all(|blob| blob.kind == kind));
+                let storage = storage::Memory::new();
+                pack.push(&storage, blob, &vec![0; length as usize])
+                    .unwrap();
+                pad(&mut pack, &storage, &cipher).unwrap();
+                assert_eq!(pack.blobs().len(), 2);
+                assert!(pack.blobs().iter().all(|blob| blob.kind == kind));
                 assert_eq!(padme(pack.size_with_trailer()), pack.size_with_trailer());
             }
         }

@@ -8,10 +8,8 @@ use parking_lot::{Condvar, Mutex};
 use super::packer::FullPack;
 use super::{Core, Poison};
 use crate::error::VaultError;
-use crate::id::Id;
 use crate::index::file::{self, IndexedPack};
 use crate::layout::FileKind;
-use crate::pack::push_trailer;
 
 /// How many packs were handed over and are not done.
 #[derive(Debug, Default)]
@@ -65,41 +63,20 @@ impl Core {
                 core: self,
                 is_done: false,
             };
-            let FullPack {
-                mut bytes, blobs, ..
-            } = pack;
             if self.poison.check().is_ok() {
-                let uploaded = self.upload(&mut bytes, blobs);
-                if let Err(error) = uploaded {
+                let storage = &**self.repository.storage();
+                let (buffer, stored) = pack.store(storage, self.repository.cipher());
+                let indexed = stored.and_then(|pack| {
+                    self.counters.packs.fetch_add(1, Ordering::Relaxed);
+                    self.write_index(self.pending.add(pack))
+                });
+                if let Err(error) = indexed {
                     self.poison.set(error);
                 }
+                self.packer.give_back(buffer);
             }
-            self.packer.give_back(bytes);
             landing.is_done = true;
         }
-    }
-
-    fn upload(
-        &self,
-        bytes: &mut Vec<u8>,
-        blobs: Vec<crate::pack::PackedBlob>,
-    ) -> Result<(), VaultError> {
-        push_trailer(self.repository.cipher(), &blobs, bytes);
-        let id = Id::hash(bytes);
-        let name = FileKind::Pack.name(&id);
-        let storage = self.repository.storage();
-        storage.put(&name, bytes)?;
-        // A store that says all is well and keeps a part is found out before anything refers to the pack.
-        let stored_bytes = storage.size(&name)?;
-        if stored_bytes != bytes.len() as u64 {
-            return Err(VaultError::damaged(
-                FileKind::Pack,
-                id,
-                format!("the storage kept {stored_bytes} of {} bytes", bytes.len()),
-            ));
-        }
-        self.counters.packs.fetch_add(1, Ordering::Relaxed);
-        self.write_index(self.pending.add(IndexedPack { id, blobs }))
     }
 
     /// Puts an index file of these packs, which are all durable. Nothing to do without packs.

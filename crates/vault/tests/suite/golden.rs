@@ -139,6 +139,53 @@ fn restic_checks_and_restores_what_we_write() {
     assert_eq!(report.snapshot_count, 2);
 }
 
+/// In a vault that is cut by Rabin both programs make the same chunks, whoever comes first.
+#[test]
+fn chunks_are_shared_with_restic_in_a_vault_cut_by_rabin() {
+    let root = tempfile::tempdir().unwrap();
+    let source = root.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    let mut random = vec![0; 12 << 20];
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut random);
+    std::fs::write(source.join("random"), &random).unwrap();
+    // Whole blocks of 4 KiB from 16 MiB on would be an image in a vault of our own.
+    std::fs::write(source.join("image"), vec![7; 16 << 20]).unwrap();
+    let save = |repository: &vault::Repository| {
+        let index = Arc::new(repository.load_index().unwrap());
+        let writer = Writer::open(repository.clone(), index, WriterOptions::default()).unwrap();
+        let tree = save_folder(&writer, repository.chunker(), &source).unwrap();
+        let blob_count = writer.stats().data_blobs;
+        writer.commit(&snapshot_of(tree, "/source")).unwrap();
+        blob_count
+    };
+    let mut backup = words(&["backup", "--json"]);
+    backup.push(source.as_os_str());
+
+    let ours = root.path().join("ours");
+    let repository = vault::Repository::create_with(
+        Arc::new(LocalFolder::new(&ours)),
+        &vault::Secret::from(PASSWORD),
+        &key_options(),
+        vault::ChunkerKind::Rabin,
+    )
+    .unwrap();
+    let first = save(&repository);
+    assert!(first > 8, "{first}");
+    let summary = restic(&ours, &backup);
+    assert!(summary.contains("\"data_blobs\":0,"), "{summary}");
+
+    let theirs = root.path().join("theirs");
+    restic(&theirs, &words(&["init"]));
+    restic(&theirs, &backup);
+    let repository = open(Arc::new(LocalFolder::new(&theirs))).unwrap();
+    assert_eq!(repository.config().chunker, vault::ChunkerKind::Rabin);
+    assert_eq!(save(&repository), 0);
+    for vault in [&ours, &theirs] {
+        let checked = restic(vault, &words(&["check", "--read-data"]));
+        assert!(checked.contains("no errors were found"), "{checked}");
+    }
+}
+
 #[test]
 fn we_read_every_node_and_blob_that_restic_writes() {
     let root = tempfile::tempdir().unwrap();
@@ -266,6 +313,7 @@ fn every_kind_of_key_opens_in_restic() {
     assert_eq!(listed.matches("testhost").count(), 2, "{listed}");
     let opened = open(Arc::new(LocalFolder::new(root.path()))).unwrap();
     assert_eq!(opened.config(), repository.config());
+    assert_eq!(opened.config().chunker, vault::ChunkerKind::Gear);
     let dear = vault::Secret::from("dear");
     assert!(vault::Repository::open(Arc::new(LocalFolder::new(root.path())), &dear).is_ok());
 }
