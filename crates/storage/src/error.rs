@@ -15,7 +15,7 @@ pub enum ErrorKind {
     Throttled,
     /// No space or quota left. Never to be booked as a failure of what was being backed up.
     Full,
-    /// Worth another try: time-outs, interrupted calls, stale handles.
+    /// Worth another try: time-outs, interrupted calls, stale handles, a file server that is away.
     Transient,
     /// The store answered with bytes that cannot be right, such as too few.
     Corrupt,
@@ -46,6 +46,8 @@ impl ErrorKind {
         let Some(errno) = Errno::from_io_error(error) else {
             return match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => Self::Corrupt,
+                std::io::ErrorKind::NotFound => Self::NotFound,
+                std::io::ErrorKind::AlreadyExists => Self::AlreadyExists,
                 std::io::ErrorKind::TimedOut | std::io::ErrorKind::Interrupted => Self::Transient,
                 _ => Self::Other,
             };
@@ -55,9 +57,16 @@ impl ErrorKind {
             Errno::EXIST => Self::AlreadyExists,
             Errno::ACCESS | Errno::PERM | Errno::ROFS => Self::Denied,
             Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Self::Full,
-            Errno::INTR | Errno::AGAIN | Errno::BUSY | Errno::TIMEDOUT | Errno::STALE => {
-                Self::Transient
-            }
+            // What mounted file servers answer while they are away or restart, and what passes by itself.
+            Errno::INTR
+            | Errno::AGAIN
+            | Errno::BUSY
+            | Errno::TIMEDOUT
+            | Errno::STALE
+            | Errno::CONNRESET
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH => Self::Transient,
             _ => Self::Other,
         }
     }
@@ -112,6 +121,14 @@ pub struct StorageError {
 }
 
 impl StorageError {
+    /// Whether the disk itself reported an I/O error.
+    pub(crate) fn is_disk_error(&self) -> bool {
+        self.source
+            .as_deref()
+            .and_then(rustix::io::Errno::from_io_error)
+            == Some(rustix::io::Errno::IO)
+    }
+
     /// An error without a cause below.
     #[must_use]
     pub fn new(kind: ErrorKind, operation: Operation, name: impl Into<String>) -> Self {

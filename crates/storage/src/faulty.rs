@@ -258,6 +258,10 @@ impl Storage for Faulty {
         self.inner.create_folders(folders)
     }
 
+    fn sync_folders(&self, folders: &[String]) -> Result<(), StorageError> {
+        self.inner.sync_folders(folders)
+    }
+
     fn local_root(&self) -> Option<&Path> {
         self.inner.local_root()
     }

@@ -79,8 +79,9 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// Removes a file. One that is not there is [`ErrorKind::NotFound`].
     fn delete(&self, name: &str) -> Result<(), StorageError>;
 
-    /// Makes folders ahead of the files that will lie in them, durably; ones that exist are left alone. A store without
-    /// folders has nothing to do. Only a matter of speed: a put makes the folders it needs.
+    /// Makes the storage itself when it is missing, and folders ahead of the files that will lie in them, durably; what
+    /// exists is left alone. A put makes the folders that it needs, but never the storage: a lost mount must not look
+    /// like a place for a new vault. A store without folders has nothing to do.
     fn create_folders(&self, _folders: &[String]) -> Result<(), StorageError> {
         Ok(())
     }
@@ -89,6 +90,15 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// that takes whole files only: the caller keeps the pieces and puts them.
     fn begin(&self) -> Result<Option<Box<dyn Upload>>, StorageError> {
         Ok(None)
+    }
+
+    /// Makes durable the names that are in these folders now, whoever put them there; the empty string is the root.
+    ///
+    /// Needed before something refers to a file that this process found and did not put: who put it may have been
+    /// killed before its name was durable. A folder that is not there is passed over. A store whose puts become
+    /// visible and durable at once has nothing to do.
+    fn sync_folders(&self, _folders: &[String]) -> Result<(), StorageError> {
+        Ok(())
     }
 
     /// The folder on this host, so that sources can leave it out by device and inode.
@@ -106,7 +116,8 @@ pub trait Upload: Send + std::fmt::Debug {
     fn finish(self: Box<Self>, name: &str) -> Result<(), StorageError>;
 }
 
-/// Opens a storage by its URL: `/path`, `file:///path` or `local:/path`.
+/// Opens a storage by its URL: `/path`, `file:///path` or `local:/path`. Failures that may pass are tried again within
+/// the bounds of [`RetryPolicy::default`].
 ///
 /// Nothing is read or created yet. Other schemes (`s3:`, `oss:`, `rest:` and so on) are answered by an error of kind
 /// [`ErrorKind::Other`] that says so.
@@ -133,7 +144,10 @@ pub fn open(url: &str) -> Result<Arc<dyn Storage>, StorageError> {
             "the storage URL holds no path",
         ));
     }
-    Ok(Arc::new(LocalFolder::new(path)))
+    Ok(Arc::new(Retry::new(
+        Arc::new(LocalFolder::new(path)),
+        RetryPolicy::default(),
+    )))
 }
 
 /// The scheme of `url` when it looks like one (letters, then a colon before any slash).

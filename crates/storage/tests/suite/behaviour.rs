@@ -10,7 +10,9 @@ use storage::{ErrorKind, Faulty, Listed, LocalFolder, Memory, Record, Retry, Sto
 pub(crate) fn with_every_storage(test: impl Fn(Arc<dyn Storage>)) {
     let memory = || -> Arc<dyn Storage> { Arc::new(Memory::new()) };
     let folder = tempfile::tempdir().unwrap();
-    test(Arc::new(LocalFolder::new(folder.path().join("vault"))));
+    let local = LocalFolder::new(folder.path().join("vault"));
+    local.create_folders(&[]).unwrap();
+    test(Arc::new(local));
     test(memory());
     test(Arc::new(Retry::new(memory(), quick())));
     test(Arc::new(Record::new(memory())));

@@ -14,6 +14,7 @@ pub(crate) fn quick() -> RetryPolicy {
         attempt_count: 4,
         first_pause: Duration::from_micros(10),
         longest_pause: Duration::from_micros(20),
+        longest_total: Duration::from_secs(60),
     }
 }
 
@@ -36,7 +37,8 @@ fn what_is_worth_a_retry_is_tried_again_and_nothing_else() {
     };
     check(ErrorKind::Transient, 4);
     check(ErrorKind::Throttled, 4);
-    check(ErrorKind::Corrupt, 4);
+    // A short answer may be right at a second look; a third one is not worth the wait.
+    check(ErrorKind::Corrupt, 2);
     for kind in [
         ErrorKind::Full,
         ErrorKind::Denied,
@@ -44,6 +46,80 @@ fn what_is_worth_a_retry_is_tried_again_and_nothing_else() {
         ErrorKind::Other,
     ] {
         check(kind, 1);
+    }
+}
+
+#[test]
+fn retries_end_in_time() {
+    let faulty = Arc::new(Faulty::new(Arc::new(Memory::new())));
+    let policy = RetryPolicy {
+        longest_total: Duration::ZERO,
+        ..quick()
+    };
+    faulty.from(0, Fault::Fail(ErrorKind::Transient));
+    let retry = Retry::new(Arc::clone(&faulty) as Arc<dyn Storage>, policy);
+    assert!(retry.get("a").is_err());
+    assert_eq!(faulty.call_count(), 2);
+}
+
+/// What a disk or a mount answers, as `storage::open` has it: a read that failed by itself is looked at again, and a
+/// write that failed by the disk is believed.
+#[test]
+fn a_disk_error_is_looked_at_again_by_reads_alone() {
+    #[derive(Debug)]
+    struct Broken(AtomicU64);
+    impl Broken {
+        fn answer<T>(&self, operation: Operation) -> Result<T, storage::StorageError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            let error = std::io::Error::from_raw_os_error(5);
+            Err(storage::StorageError::io(operation, "a", error))
+        }
+    }
+    impl Storage for Broken {
+        fn location(&self) -> String {
+            String::new()
+        }
+        fn put(&self, _: &str, _: &[u8]) -> Result<(), storage::StorageError> {
+            self.answer(Operation::Put)
+        }
+        fn get(&self, _: &str) -> Result<Vec<u8>, storage::StorageError> {
+            self.answer(Operation::Get)
+        }
+        fn get_range(&self, _: &str, _: u64, _: usize) -> Result<Vec<u8>, storage::StorageError> {
+            self.answer(Operation::GetRange)
+        }
+        fn size(&self, _: &str) -> Result<u64, storage::StorageError> {
+            self.answer(Operation::Size)
+        }
+        fn list(&self, _: &str) -> Result<Vec<storage::Listed>, storage::StorageError> {
+            self.answer(Operation::List)
+        }
+        fn delete(&self, _: &str) -> Result<(), storage::StorageError> {
+            self.answer(Operation::Delete)
+        }
+    }
+    let broken = Arc::new(Broken(AtomicU64::new(0)));
+    let retry = Retry::new(Arc::clone(&broken) as Arc<dyn Storage>, quick());
+    let calls = || broken.0.swap(0, Ordering::Relaxed);
+    assert!(retry.get("a").is_err());
+    assert_eq!(calls(), 2);
+    assert!(retry.list("a").is_err());
+    assert_eq!(calls(), 2);
+    assert!(retry.put("a", b"").is_err());
+    assert_eq!(calls(), 1);
+    assert!(retry.delete("a").is_err());
+    assert_eq!(calls(), 1);
+}
+
+#[test]
+fn what_mounts_answer_while_their_server_is_away_passes() {
+    for errno in [4, 11, 16, 104, 110, 112, 113, 116] {
+        let error = std::io::Error::from_raw_os_error(errno);
+        assert_eq!(ErrorKind::of_io(&error), ErrorKind::Transient, "{errno}");
+    }
+    for errno in [1, 2, 5, 13, 28, 30] {
+        let error = std::io::Error::from_raw_os_error(errno);
+        assert_ne!(ErrorKind::of_io(&error), ErrorKind::Transient, "{errno}");
     }
 }
 
