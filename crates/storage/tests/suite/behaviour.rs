@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::wrappers::quick;
-use storage::{ErrorKind, Faulty, Listed, LocalFolder, Memory, Record, Retry, Storage, Throttle};
+use storage::{ErrorKind, Faulty, Listed, LocalFolder, Memory, Record, Retry, Storage};
 
 /// Runs `test` on a fresh storage of each kind.
 pub(crate) fn with_every_storage(test: impl Fn(Arc<dyn Storage>)) {
@@ -17,11 +17,6 @@ pub(crate) fn with_every_storage(test: impl Fn(Arc<dyn Storage>)) {
     test(Arc::new(Retry::new(memory(), quick())));
     test(Arc::new(Record::new(memory())));
     test(Arc::new(Faulty::new(memory())));
-    test(Arc::new(Throttle::new(memory(), Arc::new(|| None))));
-    test(Arc::new(Throttle::new(
-        memory(),
-        Arc::new(|| Some(1 << 40)),
-    )));
     let all = tempfile::tempdir().unwrap();
     let all = Arc::new(LocalFolder::new(all.path()));
     test(Arc::new(Retry::new(

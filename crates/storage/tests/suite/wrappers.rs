@@ -1,12 +1,10 @@
-//! What the wrappers add: retries, records, faults, a rate.
+//! What the wrappers add: retries, records, faults.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use storage::{
-    ErrorKind, Fault, Faulty, Memory, Operation, Record, Retry, RetryPolicy, Storage, Throttle,
-};
+use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Record, Retry, RetryPolicy, Storage};
 
 /// Pauses that a test can afford.
 pub(crate) fn quick() -> RetryPolicy {
@@ -226,30 +224,4 @@ fn a_record_tells_what_was_called() {
         ]
     );
     assert!(record.take().is_empty());
-}
-
-/// T35 of the history of failures: throttled reads and writes carry the same bytes at any rate.
-#[test]
-fn t35_a_rate_slows_down_and_changes_no_byte() {
-    let rate = Arc::new(AtomicU64::new(1 << 20));
-    let asked = Arc::clone(&rate);
-    let storage = Throttle::new(
-        Arc::new(Memory::new()),
-        Arc::new(move || Some(asked.load(Ordering::Relaxed))),
-    );
-    let bytes: Vec<u8> = (0..100_000_u32).map(|number| (number * 7) as u8).collect();
-    let start = Instant::now();
-    for name in ["a", "b", "c"] {
-        storage.put(name, &bytes).unwrap();
-        assert_eq!(storage.get(name).unwrap(), bytes);
-        assert_eq!(storage.get_range(name, 10, 1000).unwrap(), bytes[10..1010]);
-    }
-    // Six transfers of 100 kB at 1 MiB/s; the last one is booked but not waited for.
-    assert!(
-        start.elapsed() >= Duration::from_millis(450),
-        "{:?}",
-        start.elapsed()
-    );
-    rate.store(u64::MAX, Ordering::Relaxed);
-    assert_eq!(storage.get("a").unwrap(), bytes);
 }
