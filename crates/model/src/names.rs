@@ -1,5 +1,9 @@
 //! Lengths and characters of the names and texts that callers choose. Lengths count characters, not bytes.
 
+/// The longest path that a Linux system call takes (`PATH_MAX`), in bytes. What a job protects is named by such a path;
+/// what it finds below may lie deeper.
+pub const LONGEST_PATH_BYTES: usize = 4096;
+
 /// Why a name or text is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use model::names::LONGEST_PATH_BYTES;
 use source::SourceError;
 use source::file::filter::PatternError;
 use vault::VaultError;
@@ -19,6 +20,12 @@ pub enum RunError {
     /// An include or exclude pattern cannot be read.
     #[error("a pattern cannot be used")]
     Pattern(#[from] PatternError),
+    /// A path that is to be protected is longer than any that the system takes.
+    #[error("a path of {length_bytes} bytes is too long; the longest one has {LONGEST_PATH_BYTES}")]
+    PathTooLong {
+        /// Its length.
+        length_bytes: usize,
+    },
     /// There is nothing to protect.
     #[error("no path is given")]
     NoPath,

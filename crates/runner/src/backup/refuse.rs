@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use model::names::LONGEST_PATH_BYTES;
 use source::file::path::{components, push_component};
 use source::file::stat::DevIno;
 
@@ -24,6 +25,11 @@ pub(super) fn absolute_paths(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, RunError
         let mut cleaned = vec![b'/'];
         for part in components(&whole.into_os_string().into_vec()) {
             push_component(&mut cleaned, part);
+        }
+        if cleaned.len() > LONGEST_PATH_BYTES {
+            return Err(RunError::PathTooLong {
+                length_bytes: cleaned.len(),
+            });
         }
         if !absolute.contains(&cleaned) {
             absolute.push(cleaned);
@@ -81,6 +87,13 @@ mod tests {
             absolute_paths(&["/a".into(), "/a/".into()]).unwrap().len(),
             1
         );
+        assert!(absolute_paths(&["/a".repeat(2048).into()]).is_ok());
+        assert!(matches!(
+            absolute_paths(&["/a".into(), "/a".repeat(16_000).into()]),
+            Err(RunError::PathTooLong {
+                length_bytes: 32_000
+            })
+        ));
     }
 
     #[test]

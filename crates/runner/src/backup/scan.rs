@@ -32,7 +32,7 @@ impl Scan<'_> {
                 self.list(Arc::new(dir), scope, &mut waiting);
             }
         } else {
-            self.add_ways(self.source.roots(), b"/".to_vec(), &mut waiting);
+            self.add_ways(self.source.roots(), &mut waiting);
         }
         while let Some(Waiting {
             parent,
@@ -51,20 +51,23 @@ impl Scan<'_> {
         }
     }
 
-    fn add_ways(&self, way: &RootTree, path: Vec<u8>, waiting: &mut Vec<Waiting>) {
-        let Ok(dir) = self.source.open_way(&path).map(Arc::new) else {
-            return;
-        };
-        for (name, child) in &way.children {
-            if child.is_target {
-                if let Ok(Some(entry)) = self.source.target_entry(&dir, name) {
-                    self.add(&dir, entry, waiting);
+    fn add_ways(&self, roots: &RootTree, waiting: &mut Vec<Waiting>) {
+        let mut ways = vec![(roots, b"/".to_vec())];
+        while let Some((way, path)) = ways.pop() {
+            let Ok(dir) = self.source.open_way(&path).map(Arc::new) else {
+                continue;
+            };
+            for (name, child) in &way.children {
+                if child.is_target {
+                    if let Ok(Some(entry)) = self.source.target_entry(&dir, name) {
+                        self.add(&dir, entry, waiting);
+                    }
+                } else {
+                    self.tally.items_total.add(1);
+                    let mut path = path.clone();
+                    push_component(&mut path, name);
+                    ways.push((child, path));
                 }
-            } else {
-                self.tally.items_total.add(1);
-                let mut path = path.clone();
-                push_component(&mut path, name);
-                self.add_ways(child, path, waiting);
             }
         }
     }

@@ -36,6 +36,15 @@ enum Step {
     Read,
 }
 
+/// A folder that leads to paths of the job.
+struct Way<'w> {
+    tree: &'w RootTree,
+    path: Vec<u8>,
+    above: Above,
+    /// The tree that the parent snapshot has for it.
+    old: Option<Id>,
+}
+
 impl Engine<'_> {
     /// Queues the paths of the job. The frames for the folders that lead there are made here, before the workers start.
     /// Returns how many of the paths could be found.
@@ -48,7 +57,17 @@ impl Engine<'_> {
         if roots.is_target {
             return self.start_at_root(old_root, worker);
         }
-        self.start_way(roots, Vec::new(), Above::Root, old_root, worker)
+        let mut waiting = vec![Way {
+            tree: roots,
+            path: Vec::new(),
+            above: Above::Root,
+            old: old_root,
+        }];
+        let mut found_count = 0;
+        while let Some(way) = waiting.pop() {
+            found_count += self.start_way(way, &mut waiting, worker)?;
+        }
+        Ok(found_count)
     }
 
     /// The job is the whole file system.
@@ -78,15 +97,20 @@ impl Engine<'_> {
         }
     }
 
-    /// One folder that leads to paths of the job: a frame with a slot for each child.
-    fn start_way(
+    /// One folder that leads to paths of the job: a frame with a slot for each child. Ways below it are left in
+    /// `waiting`.
+    fn start_way<'w>(
         &self,
-        way: &RootTree,
-        path: Vec<u8>,
-        above: Above,
-        old: Option<Id>,
+        way: Way<'w>,
+        waiting: &mut Vec<Way<'w>>,
         worker: &mut Worker,
     ) -> Result<usize, RunError> {
+        let Way {
+            tree,
+            path,
+            above,
+            old,
+        } = way;
         let old = self.old_tree(old);
         let dir = match self
             .source
@@ -100,11 +124,11 @@ impl Engine<'_> {
                 return Ok(0);
             }
         };
-        let slots = way.children.keys().map(|_| Slot::Waiting).collect();
+        let slots = tree.children.keys().map(|_| Slot::Waiting).collect();
         // A way of which no path was found is left out, but for the root tree, which every snapshot has.
         let frame = Frame::new(above, slots, old.clone(), true);
         let mut found_count = 0;
-        for (slot, (name, child)) in (0..).zip(&way.children) {
+        for (slot, (name, child)) in (0..).zip(&tree.children) {
             let old_node = old.as_deref().and_then(|old| find(&old.nodes, name));
             let place = Place {
                 frame: Arc::clone(&frame),
@@ -128,7 +152,12 @@ impl Engine<'_> {
                         place,
                         node: Box::new(node),
                     };
-                    found_count += self.start_way(child, child_path, above, old_subtree, worker)?;
+                    waiting.push(Way {
+                        tree: child,
+                        path: child_path,
+                        above,
+                        old: old_subtree,
+                    });
                 }
                 Ok(None) => self.fill(&place, Slot::Nothing, &mut worker.scratch)?,
                 Err(error) => {

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use model::names::LONGEST_PATH_BYTES;
 use source::SourceError;
 use source::file::filter::Choice;
 use source::file::path::{is_plain_name, push_component};
@@ -78,9 +79,12 @@ pub(super) struct Planner<'s> {
 
 impl<'s> Planner<'s> {
     pub(super) fn new(session: &'s Session<'s>, snapshot_paths: &[String]) -> Planner<'s> {
-        let mut ways = HashSet::new();
-        let roots = RootTree::new(snapshot_paths.iter().map(String::as_bytes));
-        collect_ways(&roots, &mut vec![b'/'], &mut ways);
+        // Longer ones are of no file system, and each of their folders would cost its whole path.
+        let paths = snapshot_paths
+            .iter()
+            .map(String::as_bytes)
+            .filter(|path| path.len() <= LONGEST_PATH_BYTES);
+        let ways = RootTree::new(paths).ways().into_iter().collect();
         Planner {
             session,
             ways,
@@ -480,17 +484,6 @@ impl<'s> Planner<'s> {
         self.session.tally.items_done.add(1);
         self.session
             .words(self.path.clone(), operation, message.to_owned());
-    }
-}
-
-/// The paths of all folders that lead to a path of the job.
-fn collect_ways(way: &RootTree, path: &mut Vec<u8>, ways: &mut HashSet<Vec<u8>>) {
-    for (name, child) in way.children.iter().filter(|(_, child)| !child.is_target) {
-        let path_bytes = path.len();
-        push_component(path, name);
-        ways.insert(path.clone());
-        collect_ways(child, path, ways);
-        path.truncate(path_bytes);
     }
 }
 

@@ -294,3 +294,27 @@ fn t36_sizes_that_do_not_add_up_are_told() {
     assert_eq!(ear.errors().len(), 3);
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 1);
 }
+
+/// The paths of a snapshot are only names, and may be of any length: they must not cost the stack of a thread, nor the
+/// square of their length.
+#[test]
+fn paths_of_very_many_components_end_no_restore() {
+    let temp = temp();
+    let repository = memory_repository();
+    let index = Arc::new(repository.load_index().unwrap());
+    let writer = Writer::open(repository.clone(), index, WriterOptions::default()).unwrap();
+    let tree = writer
+        .save_tree(&Tree::default(), &mut BlobScratch::new())
+        .unwrap()
+        .id;
+    writer
+        .commit(&Snapshot {
+            tree,
+            time: Time::now(),
+            paths: vec!["/a".repeat(100_000), "/b".repeat(2048), "/c".to_owned()],
+            ..Snapshot::default()
+        })
+        .unwrap();
+    let (result, _) = run_restore(&restore_request(&repository, &temp.path().join("target")));
+    assert_eq!(result.unwrap().outcome, Outcome::Complete);
+}

@@ -207,3 +207,26 @@ fn a_bad_pattern_is_an_error() {
     request.exclude = vec!["[".to_owned()];
     assert!(matches!(run(&request).0, Err(RunError::Pattern(_))));
 }
+
+/// The longest path that the system takes, of as many folders as it can have, on a thread with little stack.
+#[test]
+fn a_path_of_as_many_folders_as_there_can_be_is_protected() {
+    let temp = temp();
+    let mut path = temp.path().to_owned();
+    while path.as_os_str().len() + 2 < 4096 {
+        path.push("a");
+    }
+    std::fs::create_dir_all(&path).unwrap();
+    let repository = memory_repository();
+    let report = std::thread::Builder::new()
+        .stack_size(256 << 10)
+        .spawn(move || {
+            let (result, ear) = run(&request(&repository, &path));
+            assert!(ear.errors().is_empty(), "{:?}", ear.errors());
+            result.unwrap()
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+    assert!(report.summary.dirs_new > 1900, "{:?}", report.summary);
+}

@@ -3,6 +3,7 @@
 use api::error::{ApiError, Code};
 use api::params::Params;
 use catalog::{Client, PlanSpec};
+use model::names::LONGEST_PATH_BYTES;
 use model::{BackupOptions, Schedule, SourceType, SpeedLimit, patterns};
 
 /// More source paths than a plan sensibly has.
@@ -198,6 +199,9 @@ pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
     if !path.starts_with('/') {
         return Err("it must be an absolute path");
     }
+    if path.len() > LONGEST_PATH_BYTES {
+        return Err("it must not have more than 4096 bytes");
+    }
     if path.contains('\0') {
         return Err("it must not hold a NUL character");
     }
@@ -205,4 +209,26 @@ pub(crate) fn check_path(path: &str) -> Result<(), &'static str> {
         return Err("it must not hold `.` or `..`");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_path;
+
+    #[test]
+    fn paths() {
+        let check = |path: &str, expected: bool| {
+            assert_eq!(check_path(path).is_ok(), expected, "{path:.40}");
+        };
+        check("/", true);
+        check("/a/b c", true);
+        check("/a/...", true);
+        check("", false);
+        check("a", false);
+        check("/a\0", false);
+        check("/a/../b", false);
+        check("/./a", false);
+        check(&"/a".repeat(2048), true);
+        check(&"/a".repeat(2049), false);
+    }
 }
