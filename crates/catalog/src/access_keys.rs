@@ -1,10 +1,10 @@
 //! Access keys. Secrets come in and go out sealed.
 
 use model::{AccountId, ClientId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{all, change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{AccessKey, Sealed};
 use crate::row::{RowReader, text};
@@ -36,7 +36,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<AccessKey> {
 }
 
 pub(crate) fn insert(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     key: &NewAccessKey,
     now: Timestamp,
@@ -64,7 +64,7 @@ pub(crate) fn insert(
     Ok(())
 }
 
-fn by_id(connection: &Connection, access_key_id: &str) -> Result<Option<AccessKey>, CatalogError> {
+fn by_id(connection: &Tx<'_>, access_key_id: &str) -> Result<Option<AccessKey>, CatalogError> {
     let sql = "SELECT * FROM access_keys WHERE access_key_id = ?";
     first(connection, "read an access key", sql, [access_key_id], read)
 }

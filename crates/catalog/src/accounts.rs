@@ -1,11 +1,11 @@
 //! Accounts: the owners of everything else. Created by the operator, never by a caller of the API.
 
 use model::{AccountId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::access_keys::{self, NewAccessKey};
 use crate::conditions::{all, change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::Account;
 use crate::row::RowReader;
@@ -48,7 +48,7 @@ pub fn create(
     })
 }
 
-fn find(connection: &Connection, account_id: &AccountId) -> Result<Option<Account>, CatalogError> {
+fn find(connection: &Tx<'_>, account_id: &AccountId) -> Result<Option<Account>, CatalogError> {
     let sql = "SELECT * FROM accounts WHERE account_id = ?";
     first(
         connection,

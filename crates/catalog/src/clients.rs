@@ -1,11 +1,11 @@
 //! Clients: agents on hosts, and the instance ids of those hosts.
 
 use model::{AccountId, ClientId, ClientStatus, InstanceId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::access_keys::{self, NewAccessKey};
 use crate::conditions::{Conditions, change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Client, Page, PageRequest, Sealed};
 use crate::row::RowReader;
@@ -83,7 +83,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
 }
 
 fn by(
-    connection: &Connection,
+    connection: &Tx<'_>,
     account_id: &AccountId,
     column: &str,
     value: &str,
@@ -155,7 +155,7 @@ pub fn register(
 
 fn insert(
     catalog: &Catalog,
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     registration: &Registration,
     now: Timestamp,

@@ -52,6 +52,14 @@ impl Conditions {
         }
     }
 
+    /// The statement that gives `columns` of the rows that match, and its values.
+    pub(crate) fn select(self, columns: &str, table: &str) -> (String, Vec<Value>) {
+        (
+            format!("SELECT {columns} FROM {table} WHERE {}", self.sql),
+            self.values,
+        )
+    }
+
     /// The statement of [`Conditions::count`].
     pub(crate) fn count_sql(&self, table: &str) -> String {
         format!("SELECT COUNT(*) FROM {table} WHERE {}", self.sql)
@@ -147,7 +155,7 @@ pub(crate) fn first<T>(
     operation: &'static str,
     sql: &str,
     params: impl rusqlite::Params,
-    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>, CatalogError> {
     let mut statement = prepare(connection, sql).op(operation)?;
     let mut rows = statement.query(params).op(operation)?;
@@ -168,6 +176,38 @@ pub(crate) fn all<T>(
     let mut statement = prepare(connection, sql).op(operation)?;
     let rows = statement.query_map(params, read).op(operation)?;
     rows.collect::<rusqlite::Result<Vec<T>>>().op(operation)
+}
+
+/// Hands all rows of a statement to `take`, one after the other.
+pub(crate) fn each(
+    connection: &Connection,
+    operation: &'static str,
+    sql: &str,
+    params: impl rusqlite::Params,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> Result<(), CatalogError> {
+    while_each(connection, operation, sql, params, |row| {
+        take(row).map(|()| true)
+    })
+    .map(drop)
+}
+
+/// Hands rows of a statement to `take` until it says `false`; whether it never did.
+pub(crate) fn while_each(
+    connection: &Connection,
+    operation: &'static str,
+    sql: &str,
+    params: impl rusqlite::Params,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+) -> Result<bool, CatalogError> {
+    let mut statement = prepare(connection, sql).op(operation)?;
+    let mut rows = statement.query(params).op(operation)?;
+    while let Some(row) = rows.next().op(operation)? {
+        if !take(row).op(operation)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Runs a statement and says how many rows it changed.

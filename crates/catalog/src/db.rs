@@ -5,16 +5,19 @@
 //! state of the database; WAL lets them go on while the writer writes. The file is locked to this program by the
 //! server's own lock, not here.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{AccountId, Timestamp};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{CatalogError, SqlResult};
+use crate::jobs::Ledger;
 use crate::migrations;
 
 /// Prepared statements that each connection keeps.
@@ -31,6 +34,8 @@ pub struct CatalogOptions {
     pub busy_timeout: Duration,
     /// Most pages (4 KiB each) of the database; tests use it to fill the disk.
     pub max_page_count: Option<u32>,
+    /// Where snapshots of the job ledger's index are kept; without one, each start reads all jobs once.
+    pub ledger_dir: Option<PathBuf>,
 }
 
 impl Default for CatalogOptions {
@@ -39,6 +44,7 @@ impl Default for CatalogOptions {
             reader_count: 4,
             busy_timeout: Duration::from_secs(10),
             max_page_count: None,
+            ledger_dir: None,
         }
     }
 }
@@ -51,6 +57,7 @@ pub struct Catalog {
     readers: Mutex<Vec<Connection>>,
     reader_returned: Condvar,
     ids: IdSource,
+    pub(crate) ledger: Ledger,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -85,6 +92,7 @@ impl Catalog {
             readers: Mutex::new(readers),
             reader_returned: Condvar::new(),
             ids: IdSource::default(),
+            ledger: Ledger::new(options.ledger_dir),
         })
     }
 
@@ -92,7 +100,7 @@ impl Catalog {
     pub(crate) fn read<T>(
         &self,
         operation: &'static str,
-        body: impl FnOnce(&Connection) -> Result<T, CatalogError>,
+        body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
         let mut reader = self.take_reader();
         let connection = reader
@@ -100,16 +108,18 @@ impl Catalog {
             .as_mut()
             .expect("a taken reader has its connection until it is dropped");
         let transaction = connection.transaction().op(operation)?;
-        body(&transaction)
+        body(&Tx::new(&transaction))
     }
 
     /// Runs `body` in a transaction that is durable when this returns `Ok`, and leaves no trace otherwise.
     pub(crate) fn write<T>(
         &self,
         operation: &'static str,
-        body: impl FnOnce(&Connection) -> Result<T, CatalogError>,
+        body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        run(&mut self.writer.lock(), operation, body)
+        let (value, changed) = run(&mut self.writer.lock(), operation, body)?;
+        self.ledger.follow(self, &changed);
+        Ok(value)
     }
 
     /// As [`Catalog::write`], but not synced: a loss of power may undo it (a crash of the program does not). Later
@@ -117,14 +127,17 @@ impl Catalog {
     pub(crate) fn write_relaxed<T>(
         &self,
         operation: &'static str,
-        body: impl FnOnce(&Connection) -> Result<T, CatalogError>,
+        body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
         let mut writer = self.writer.lock();
         pragma(&writer, "synchronous", "NORMAL")?;
         let result = run(&mut writer, operation, body);
         // Must not be skipped: durable transactions rely on it.
         pragma(&writer, "synchronous", "FULL")?;
-        result
+        drop(writer);
+        let (value, changed) = result?;
+        self.ledger.follow(self, &changed);
+        Ok(value)
     }
 
     /// Microseconds and entropy for a new id; the microseconds rise with every call.
@@ -164,14 +177,48 @@ impl Drop for TakenReader<'_> {
 fn run<T>(
     writer: &mut Connection,
     operation: &'static str,
-    body: impl FnOnce(&Connection) -> Result<T, CatalogError>,
-) -> Result<T, CatalogError> {
+    body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
+) -> Result<(T, BTreeSet<AccountId>), CatalogError> {
     let transaction: Transaction<'_> = writer
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .op(operation)?;
-    let value = body(&transaction)?;
+    let tx = Tx::new(&transaction);
+    let value = body(&tx)?;
+    let changed = tx.changed_accounts.into_inner();
     transaction.commit().op(operation)?;
-    Ok(value)
+    Ok((value, changed))
+}
+
+/// A transaction, as the functions of the catalog see it.
+pub(crate) struct Tx<'a> {
+    connection: &'a Connection,
+    /// Accounts whose jobs this transaction changed: their index follows once it is committed.
+    changed_accounts: RefCell<BTreeSet<AccountId>>,
+}
+
+impl<'a> Tx<'a> {
+    fn new(connection: &'a Connection) -> Self {
+        Self {
+            connection,
+            changed_accounts: RefCell::default(),
+        }
+    }
+
+    /// To be called with every entry of the change log.
+    pub(crate) fn note_change(&self, account_id: &AccountId) {
+        let mut accounts = self.changed_accounts.borrow_mut();
+        if !accounts.contains(account_id) {
+            accounts.insert(account_id.clone());
+        }
+    }
+}
+
+impl std::ops::Deref for Tx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
 }
 
 fn connect(path: &Path, options: &CatalogOptions) -> Result<Connection, CatalogError> {

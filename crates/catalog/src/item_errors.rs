@@ -4,10 +4,10 @@
 //! present lease is shown; once it has ended, the list of the lease that made the result.
 
 use model::{AccountId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::records::{ItemError, Page, PageRequest, Work};
 use crate::row::RowReader;
@@ -76,7 +76,7 @@ pub fn list(
 
 /// Fixes the list of a work that has ended: the one of `epoch`. The others go.
 pub(crate) fn settle(
-    tx: &Connection,
+    tx: &Tx<'_>,
     work: &Work,
     epoch: i64,
     now: Timestamp,

@@ -26,6 +26,7 @@ pub mod db;
 pub mod error;
 pub mod item_errors;
 pub mod jobs;
+pub mod ledger;
 mod migrations;
 pub mod plans;
 pub mod records;

@@ -8,7 +8,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::error::{CatalogError, SqlResult};
 
 /// Migration number `n` is at place `n - 1`. Released files never change.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_job_ledger.sql"),
+];
 
 pub(crate) fn version(connection: &Connection) -> Result<i64, CatalogError> {
     connection
@@ -66,7 +69,7 @@ mod tests {
             }
             drop(open(&path).unwrap());
             let catalog = open(&path).unwrap();
-            let found = catalog.read("test", version).unwrap();
+            let found = catalog.read("test", |tx| version(tx)).unwrap();
             assert_eq!(found, MIGRATIONS.len() as i64);
         }
     }

@@ -5,10 +5,10 @@
 //! once, whatever crashes and however many schedulers look.
 
 use model::{AccountId, JobId, PlanId, Schedule, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Plan, PlanSpec};
 use crate::row::{RowReader, json, seconds, text};
@@ -95,7 +95,7 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Plan> {
 
 /// The plan. `NotFound` when it is another account's.
 pub(crate) fn require(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     plan_id: &PlanId,
 ) -> Result<Plan, CatalogError> {
@@ -111,7 +111,7 @@ pub(crate) fn require(
 }
 
 fn check_spec(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     spec: &PlanSpec,
     except: Option<&PlanId>,
@@ -177,7 +177,7 @@ pub fn create(
 }
 
 fn write_spec(
-    tx: &Connection,
+    tx: &Tx<'_>,
     operation: &'static str,
     plan_id: &PlanId,
     spec: &PlanSpec,
@@ -340,17 +340,19 @@ pub fn delete(
         if running == RunningJobs::Refuse
             && let Some(job) = jobs::active(tx, account_id, plan_id)?
         {
-            return Err(CatalogError::PlanBusy { plan_id: plan_id.to_string(), job_id: job.to_string() });
+            return Err(CatalogError::PlanBusy {
+                plan_id: plan_id.to_string(),
+                job_id: job.to_string(),
+            });
         }
         let ids = [account_id.as_str(), plan_id.as_str()];
-        for table in ["item_errors", "work"] {
-            let sql = format!(
-                "DELETE FROM {table} WHERE work_id IN (SELECT job_id FROM jobs WHERE account_id = ? AND plan_id = ?)"
-            );
-            change(tx, operation, &sql, ids)?;
-        }
-        change(tx, operation, "DELETE FROM jobs WHERE account_id = ? AND plan_id = ?", ids)?;
-        change(tx, operation, "DELETE FROM plans WHERE account_id = ? AND plan_id = ?", ids)?;
+        jobs::delete_matching(catalog, tx, account_id, &jobs::of_plan(plan_id))?;
+        change(
+            tx,
+            operation,
+            "DELETE FROM plans WHERE account_id = ? AND plan_id = ?",
+            ids,
+        )?;
         Ok(())
     })
 }
@@ -383,7 +385,7 @@ pub fn next_due(catalog: &Catalog) -> Result<Option<Timestamp>, CatalogError> {
 
 /// Moves a plan on to its next run.
 pub(crate) fn set_next_run(
-    tx: &Connection,
+    tx: &Tx<'_>,
     plan_id: &PlanId,
     next_run: Option<Timestamp>,
 ) -> Result<(), CatalogError> {
@@ -399,7 +401,7 @@ pub(crate) fn set_next_run(
 
 /// Notes the job that was created last.
 pub(crate) fn set_latest_execute(
-    tx: &Connection,
+    tx: &Tx<'_>,
     plan_id: &PlanId,
     job_id: &JobId,
 ) -> Result<(), CatalogError> {
@@ -415,7 +417,7 @@ pub(crate) fn set_latest_execute(
 
 /// Notes the job that ended last.
 pub(crate) fn set_latest_finish(
-    tx: &Connection,
+    tx: &Tx<'_>,
     plan_id: &PlanId,
     job_id: &JobId,
 ) -> Result<(), CatalogError> {

@@ -5,10 +5,10 @@ use model::{
     AccountId, ClientId, FilterKey, InstanceId, JobStatus, RestoreId, RestoreQuery, SnapshotId,
     Timestamp,
 };
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, change, first, marks};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::jobs::add_filter;
 use crate::records::{Page, PageRequest, Progress, RestoreJob, TargetFields};
@@ -104,7 +104,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<RestoreJob> {
 }
 
 fn require(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     restore_id: &RestoreId,
 ) -> Result<RestoreJob, CatalogError> {
@@ -152,7 +152,7 @@ pub fn create(
 }
 
 fn by_token(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     token: &ClientToken,
 ) -> Result<Option<RestoreJob>, CatalogError> {
@@ -171,7 +171,7 @@ fn by_token(
 }
 
 fn insert(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     restore_id: &RestoreId,
     restore: &NewRestore,

@@ -11,10 +11,10 @@ use model::{
     Timestamp, VaultId,
 };
 use rusqlite::types::Value;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, change, first, marks};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::jobs::add_test;
 use crate::records::{Job, Snapshot};
@@ -85,7 +85,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
     })
 }
 
-fn insert(tx: &Connection, snapshot: &Snapshot) -> Result<(), CatalogError> {
+fn insert(tx: &Tx<'_>, snapshot: &Snapshot) -> Result<(), CatalogError> {
     let operation = "create a snapshot";
     let taken = "SELECT 1 FROM snapshots WHERE vault_id = ? AND snapshot_hash = ?";
     if first(
@@ -153,7 +153,7 @@ fn insert(tx: &Connection, snapshot: &Snapshot) -> Result<(), CatalogError> {
 /// Writes the snapshot of a job that ends now.
 pub(crate) fn insert_for_job(
     catalog: &Catalog,
-    tx: &Connection,
+    tx: &Tx<'_>,
     job: &Job,
     report: &SnapshotReport,
     now: Timestamp,
@@ -214,7 +214,7 @@ pub(crate) fn insert_for_job(
 
 /// Vault and hash of the snapshot that a job made.
 fn of_job(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     job_id: &JobId,
 ) -> Result<Option<(String, String)>, CatalogError> {
@@ -278,7 +278,7 @@ pub fn get(
 }
 
 pub(crate) fn require(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     snapshot_id: &SnapshotId,
 ) -> Result<Snapshot, CatalogError> {
@@ -520,7 +520,7 @@ pub fn request_delete(
 }
 
 /// Removes the row of the snapshot that a task has deleted.
-pub(crate) fn forget(tx: &Connection, task_id: &TaskId) -> Result<(), CatalogError> {
+pub(crate) fn forget(tx: &Tx<'_>, task_id: &TaskId) -> Result<(), CatalogError> {
     change(
         tx,
         "forget a snapshot",
@@ -532,7 +532,7 @@ pub(crate) fn forget(tx: &Connection, task_id: &TaskId) -> Result<(), CatalogErr
 
 /// Shows the snapshot again that a task could not delete.
 pub(crate) fn show_again(
-    tx: &Connection,
+    tx: &Tx<'_>,
     task_id: &TaskId,
     now: Timestamp,
 ) -> Result<(), CatalogError> {

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use model::{AccountId, ClientId, JobStatus, SnapshotId, TaskId, Timestamp, VaultId, VaultStatus};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::Task;
 use crate::row::RowReader;
@@ -54,11 +54,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Task> {
     })
 }
 
-fn require(
-    tx: &Connection,
-    account_id: &AccountId,
-    task_id: &TaskId,
-) -> Result<Task, CatalogError> {
+fn require(tx: &Tx<'_>, account_id: &AccountId, task_id: &TaskId) -> Result<Task, CatalogError> {
     let sql = "SELECT * FROM tasks WHERE account_id = ? AND task_id = ?";
     first(
         tx,
@@ -73,7 +69,7 @@ fn require(
 /// Writes a task and its work.
 pub(crate) fn insert(
     catalog: &Catalog,
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     kind: TaskKind,
     target: &Target<'_>,
@@ -117,7 +113,7 @@ pub fn get(
 }
 
 pub(crate) fn write_progress(
-    tx: &Connection,
+    tx: &Tx<'_>,
     task_id: &TaskId,
     percent: i64,
     now: Timestamp,
@@ -178,7 +174,7 @@ pub fn finish(
 }
 
 fn settle(
-    tx: &Connection,
+    tx: &Tx<'_>,
     task: &Task,
     report: &FinishTask,
     now: Timestamp,

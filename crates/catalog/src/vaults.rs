@@ -1,16 +1,19 @@
 //! Vaults: where backups are kept. The catalog knows where the repository lies and keeps its password sealed; making
 //! and removing what lies there are tasks that an agent runs ([`crate::tasks`]).
 
-use model::{AccountId, ClientId, SourceType, TaskId, Timestamp, VaultId, VaultStatus};
-use rusqlite::{Connection, Row, params};
+use model::{
+    AccountId, ClientId, Filter, FilterKey, Predicate, SourceType, TaskId, Test, Timestamp,
+    VaultId, VaultStatus,
+};
+use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Sealed, Vault, VaultCounts};
 use crate::row::{RowReader, text};
-use crate::tasks;
 use crate::words::TaskKind;
+use crate::{jobs, tasks};
 
 /// Most vaults of an account.
 pub const MAX_VAULTS: u32 = 100;
@@ -102,7 +105,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Vault> {
 
 /// The vault without its counts. `NotFound` when it is another account's or deleted.
 pub(crate) fn require(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     vault_id: &VaultId,
 ) -> Result<Vault, CatalogError> {
@@ -117,7 +120,7 @@ pub(crate) fn require(
     .ok_or_else(|| CatalogError::not_found(Entity::Vault, vault_id))
 }
 
-fn counts(tx: &Connection, vault_id: &VaultId) -> Result<VaultCounts, CatalogError> {
+fn counts(tx: &Tx<'_>, vault_id: &VaultId) -> Result<VaultCounts, CatalogError> {
     let operation = "count a vault";
     let snapshots = all(
         tx,
@@ -155,7 +158,7 @@ fn counts(tx: &Connection, vault_id: &VaultId) -> Result<VaultCounts, CatalogErr
 }
 
 fn insert(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     vault: &NewVault,
     status: VaultStatus,
@@ -351,17 +354,22 @@ pub fn delete(
                 reason: "it holds snapshots whose retention has not ended",
             });
         }
+        let of_vault = Filter {
+            key: FilterKey::VaultId,
+            predicate: Predicate::Text(Test::Equal(vault_id.to_string())),
+        };
+        jobs::delete_matching(catalog, tx, account_id, &of_vault)?;
         let id = [vault_id.as_str()];
         let errors = "DELETE FROM item_errors WHERE work_id IN (SELECT work_id FROM work WHERE vault_id = ?)";
         change(tx, operation, errors, id)?;
         let tasks = "UPDATE tasks SET status = 'CANCELED', completed_time = ?, updated_time = ? \
                      WHERE vault_id = ? AND completed_time IS NULL";
         change(tx, operation, tasks, params![now.0, now.0, vault_id.as_str()])?;
-        for table in ["work", "jobs", "restore_jobs", "snapshots", "plans"] {
+        for table in ["work", "restore_jobs", "snapshots", "plans"] {
             let sql = format!("DELETE FROM {table} WHERE vault_id = ?");
-            // `jobs` and `restore_jobs` have the vault behind the account in their indexes.
+            // `restore_jobs` has the vault behind the account in its index.
             match table {
-                "jobs" | "restore_jobs" => {
+                "restore_jobs" => {
                     let values = [vault_id.as_str(), account_id.as_str()];
                     change(tx, operation, &format!("{sql} AND account_id = ?"), values)?
                 }
@@ -376,7 +384,7 @@ pub fn delete(
 }
 
 fn has_kept_snapshot(
-    tx: &Connection,
+    tx: &Tx<'_>,
     vault_id: &VaultId,
     now: Timestamp,
 ) -> Result<bool, CatalogError> {
@@ -393,7 +401,7 @@ fn has_kept_snapshot(
 
 /// Moves a vault to `status`; a change that the model does not know is an error.
 pub(crate) fn set_status(
-    tx: &Connection,
+    tx: &Tx<'_>,
     vault: &Vault,
     status: VaultStatus,
     message: Option<&str>,
@@ -421,7 +429,7 @@ pub(crate) fn set_status(
 
 /// Adds what a job has read and stored.
 pub(crate) fn add_usage(
-    tx: &Connection,
+    tx: &Tx<'_>,
     vault_id: &VaultId,
     bytes_done: i64,
     stored: i64,
@@ -439,7 +447,7 @@ pub(crate) fn add_usage(
 }
 
 /// Removes the row of a deleted vault, once what it stored is gone.
-pub(crate) fn forget(tx: &Connection, vault_id: &VaultId) -> Result<(), CatalogError> {
+pub(crate) fn forget(tx: &Tx<'_>, vault_id: &VaultId) -> Result<(), CatalogError> {
     let sql = "DELETE FROM vaults WHERE vault_id = ? AND deleted_time IS NOT NULL";
     change(tx, "forget a vault", sql, [vault_id.as_str()])?;
     Ok(())

@@ -9,10 +9,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use model::{AccountId, ClientId, JobStatus, TaskId, Timestamp, VaultId};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Row, params};
 
 use crate::conditions::{all, change, first};
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Progress, Work};
 use crate::row::{RowReader, seconds};
@@ -106,7 +106,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Work> {
 
 pub(crate) fn insert(
     catalog: &Catalog,
-    tx: &Connection,
+    tx: &Tx<'_>,
     work: &NewWork<'_>,
     now: Timestamp,
 ) -> Result<(), CatalogError> {
@@ -127,7 +127,7 @@ pub(crate) fn insert(
     Ok(())
 }
 
-pub(crate) fn find(tx: &Connection, work_id: &str) -> Result<Option<Work>, CatalogError> {
+pub(crate) fn find(tx: &Tx<'_>, work_id: &str) -> Result<Option<Work>, CatalogError> {
     first(
         tx,
         "read a work",
@@ -203,7 +203,7 @@ pub fn lease_next(
 
 /// Ids, kinds and serial keys of the works that a client can take.
 fn takeable(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     client_id: &ClientId,
     now: Timestamp,
@@ -341,7 +341,7 @@ pub fn release(
 
 /// A work that failed and has to be done all the same waits for its next turn, `delay` from now.
 pub(crate) fn retry_later(
-    tx: &Connection,
+    tx: &Tx<'_>,
     work: &Work,
     delay: Duration,
     now: Timestamp,
@@ -358,7 +358,7 @@ pub(crate) fn retry_later(
 }
 
 /// Ends a lease without a result: the work waits again, or is CANCELED when that was asked for.
-fn give_back(tx: &Connection, work: &Work, now: Timestamp) -> Result<Work, CatalogError> {
+fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogError> {
     // A work that ends here ends under an epoch of its own: a late report of the lease counts no more.
     let (state, status, raise) = if work.cancel_requested {
         (WorkState::Done, JobStatus::Canceled, 1)
@@ -382,7 +382,7 @@ fn give_back(tx: &Connection, work: &Work, now: Timestamp) -> Result<Work, Catal
 
 /// Asks for the end of a job or restore job: at once when nobody holds it, else its holder is told. Says the new state.
 pub(crate) fn request_cancel(
-    tx: &Connection,
+    tx: &Tx<'_>,
     kind: WorkKind,
     account_id: &AccountId,
     id: &str,
@@ -425,11 +425,7 @@ pub(crate) fn request_cancel(
 }
 
 /// The work, when it is leased under this epoch.
-pub(crate) fn held(
-    tx: &Connection,
-    work_id: &str,
-    epoch: i64,
-) -> Result<Option<Work>, CatalogError> {
+pub(crate) fn held(tx: &Tx<'_>, work_id: &str, epoch: i64) -> Result<Option<Work>, CatalogError> {
     Ok(find(tx, work_id)?.filter(|work| work.epoch == epoch && work.state == WorkState::Leased))
 }
 
@@ -443,7 +439,7 @@ pub(crate) enum Claim {
 
 /// Checks a final report against the present lease.
 pub(crate) fn claim(
-    tx: &Connection,
+    tx: &Tx<'_>,
     kinds: &[WorkKind],
     work_id: &str,
     epoch: i64,
@@ -460,7 +456,7 @@ pub(crate) fn claim(
 
 /// Closes a work for good.
 pub(crate) fn close(
-    tx: &Connection,
+    tx: &Tx<'_>,
     work: &Work,
     outcome: JobStatus,
     message: Option<&str>,
@@ -473,7 +469,7 @@ pub(crate) fn close(
 }
 
 /// What follows when a work has ended, however it did.
-fn ended(tx: &Connection, work: &Work) -> Result<(), CatalogError> {
+fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
     match work.kind {
         WorkKind::Backup => jobs::ended(tx, work),
         WorkKind::Restore
@@ -485,7 +481,7 @@ fn ended(tx: &Connection, work: &Work) -> Result<(), CatalogError> {
 
 /// Ends the jobs and restore jobs of a vault that nobody holds yet: the vault will not come.
 pub(crate) fn fail_waiting(
-    tx: &Connection,
+    tx: &Tx<'_>,
     vault_id: &VaultId,
     message: &str,
     now: Timestamp,
@@ -499,7 +495,7 @@ pub(crate) fn fail_waiting(
 }
 
 pub(crate) fn status_of(
-    tx: &Connection,
+    tx: &Tx<'_>,
     kind: WorkKind,
     account_id: &AccountId,
     id: &str,
@@ -517,7 +513,7 @@ pub(crate) fn status_of(
 
 /// Moves the row behind a work to `to`, with the times that go with it. Refuses what the model does not allow.
 pub(crate) fn change_status(
-    tx: &Connection,
+    tx: &Tx<'_>,
     work: &Work,
     to: JobStatus,
     message: Option<&str>,
@@ -559,12 +555,15 @@ pub(crate) fn change_status(
         work.work_id
     ];
     change(tx, "change a state", &sql, values)?;
-    Ok(())
+    match kind {
+        WorkKind::Backup => jobs::note_changed(tx, &work.account_id, &work.work_id),
+        _ => Ok(()),
+    }
 }
 
 /// Writes how far a work is, into the row behind it.
 pub(crate) fn write_progress(
-    tx: &Connection,
+    tx: &Tx<'_>,
     work: &Work,
     progress: &Progress,
     now: Timestamp,

@@ -1,20 +1,35 @@
 //! Backup jobs: created with their work, ended with their snapshot, each in one transaction. Questions over the whole
 //! history are in [`query`](self::query()).
+//!
+//! Modules in reading order: `store` (rows), `parts` (numbering and change log), `ledger` (the index beside the
+//! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`.
 
+mod index_rows;
+mod ledger;
+#[cfg(test)]
+mod ledger_tests;
+mod parts;
 mod query;
+mod saved_index;
 mod store;
 #[cfg(test)]
 mod tests;
 
+pub use ledger::Difference;
+pub(crate) use ledger::Ledger;
 pub use query::query;
 pub(crate) use query::{add_filter, add_test};
+pub use saved_index::{check_index, load_index, save_index};
+pub(crate) use store::{delete_matching, note_changed};
 
 use model::schedule::{Due, SkipReason, due};
-use model::{AccountId, JobId, JobStatus, PlanId, Schedule, Timestamp, VaultStatus};
-use rusqlite::Connection;
+use model::{
+    AccountId, Filter, FilterKey, JobId, JobQuery, JobStatus, PlanId, Predicate, Schedule, Test,
+    Timestamp, VaultStatus,
+};
 
 use crate::conditions::first;
-use crate::db::Catalog;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::item_errors;
 use crate::plans;
@@ -24,9 +39,6 @@ use crate::snapshots::{self, SnapshotReport};
 use crate::vaults;
 use crate::words::{TriggerMode, WorkKind};
 use crate::work::{self, Claim, FinishAnswer, NewWork};
-
-/// Jobs that have not ended, in the words of the index `jobs_active`.
-const ACTIVE: &str = "status IN ('CREATED', 'QUEUED', 'RUNNING', 'CANCELING')";
 
 /// What became of a scheduled run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +131,7 @@ pub fn create_scheduled(
 
 fn insert_for_plan(
     catalog: &Catalog,
-    tx: &Connection,
+    tx: &Tx<'_>,
     plan: &Plan,
     trigger: TriggerMode,
     now: Timestamp,
@@ -217,7 +229,7 @@ pub fn get(catalog: &Catalog, account_id: &AccountId, job_id: &JobId) -> Result<
     catalog.read("read a job", |tx| require(tx, account_id, job_id))
 }
 
-fn require(tx: &Connection, account_id: &AccountId, job_id: &JobId) -> Result<Job, CatalogError> {
+fn require(tx: &Tx<'_>, account_id: &AccountId, job_id: &JobId) -> Result<Job, CatalogError> {
     store::find(tx, account_id, job_id)?.ok_or_else(|| CatalogError::not_found(Entity::Job, job_id))
 }
 
@@ -227,16 +239,20 @@ pub fn latest_of_plan(
     account_id: &AccountId,
     plan_id: &PlanId,
 ) -> Result<Option<Job>, CatalogError> {
-    let sql = "SELECT * FROM jobs WHERE account_id = ? AND plan_id = ? ORDER BY created_time DESC, job_id DESC LIMIT 1";
-    catalog.read("read a job", |tx| {
-        first(
-            tx,
-            "read a job",
-            sql,
-            [account_id.as_str(), plan_id.as_str()],
-            store::read,
-        )
-    })
+    let asked = JobQuery {
+        filters: vec![of_plan(plan_id)],
+        page_size: 1,
+        ..JobQuery::default()
+    };
+    Ok(query(catalog, account_id, &asked)?.rows.pop())
+}
+
+/// The filter that a plan's jobs meet.
+pub(crate) fn of_plan(plan_id: &PlanId) -> Filter {
+    Filter {
+        key: FilterKey::PlanId,
+        predicate: Predicate::Text(Test::Equal(plan_id.to_string())),
+    }
 }
 
 /// The oldest job of a plan that has not ended, if any.
@@ -252,19 +268,19 @@ pub fn active_of_plan(
 }
 
 pub(crate) fn active(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     plan_id: &PlanId,
 ) -> Result<Option<JobId>, CatalogError> {
-    let sql = format!(
-        "SELECT job_id FROM jobs WHERE account_id = ? AND plan_id = ? AND {ACTIVE} ORDER BY job_id LIMIT 1"
-    );
+    // A job goes on exactly as long as its work does.
+    let sql = "SELECT work_id FROM work WHERE account_id = ? AND serial_key = ? AND state <> 'DONE' \
+               ORDER BY work_id LIMIT 1";
     first(
         tx,
         "read a job",
-        &sql,
+        sql,
         [account_id.as_str(), plan_id.as_str()],
-        |row| row.parsed("job_id"),
+        |row| row.parsed("work_id"),
     )
 }
 
@@ -354,14 +370,14 @@ fn check_report(report: &FinishJob) -> Result<(), CatalogError> {
     }
 }
 
-fn of_work(tx: &Connection, work: &Work) -> Result<Job, CatalogError> {
+fn of_work(tx: &Tx<'_>, work: &Work) -> Result<Job, CatalogError> {
     let job_id = JobId::parse(&work.work_id)
         .map_err(|_| CatalogError::not_found(Entity::Job, &work.work_id))?;
     require(tx, &work.account_id, &job_id)
 }
 
 /// What follows when a job has ended, however it did.
-pub(crate) fn ended(tx: &Connection, work: &Work) -> Result<(), CatalogError> {
+pub(crate) fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
     let job = of_work(tx, work)?;
     match &job.plan_id {
         Some(plan_id) => plans::set_latest_finish(tx, plan_id, &job.job_id),
@@ -372,9 +388,9 @@ pub(crate) fn ended(tx: &Connection, work: &Work) -> Result<(), CatalogError> {
 /// How many jobs of the account have not ended.
 pub fn count_active(catalog: &Catalog, account_id: &AccountId) -> Result<u64, CatalogError> {
     let operation = "count jobs";
-    let sql = format!("SELECT COUNT(*) AS n FROM jobs WHERE account_id = ? AND {ACTIVE}");
+    let sql = "SELECT COUNT(*) AS n FROM work WHERE account_id = ? AND kind = 'BACKUP' AND state <> 'DONE'";
     let count = catalog.read(operation, |tx| {
-        first(tx, operation, &sql, [account_id.as_str()], |row| {
+        first(tx, operation, sql, [account_id.as_str()], |row| {
             row.get::<_, i64>("n")
         })
     })?;

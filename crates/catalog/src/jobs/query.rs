@@ -1,17 +1,16 @@
-//! Questions over the whole history of jobs: the SQL of a [`JobQuery`].
+//! Questions over the whole history of jobs: the index says which and how many, the database gives their rows.
 //!
-//! The meaning is that of [`JobQuery::matches`]; a property test compares the two. Texts compare by bytes because the
-//! columns have SQLite's binary collation, and a missing field is NULL, which every comparison but `IS DISTINCT FROM`
-//! leaves out.
+//! The meaning is that of [`JobQuery::matches`]; property tests compare the two.
 
-use model::{AccountId, Filter, FilterKey, JobQuery, Predicate, SortDirection, Test};
+use model::{AccountId, Filter, JobQuery, Predicate, Test};
 use rusqlite::types::Value;
 
-use super::store;
-use crate::conditions::Conditions;
-use crate::db::Catalog;
+use super::{parts, store};
+use crate::conditions::{Conditions, first};
+use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
-use crate::records::{Job, Page, PageRequest};
+use crate::ledger;
+use crate::records::{Job, Page};
 
 /// The page and the exact count of the account's jobs that match, of one state of the catalog.
 pub fn query(
@@ -19,30 +18,39 @@ pub fn query(
     account_id: &AccountId,
     query: &JobQuery,
 ) -> Result<Page<Job>, CatalogError> {
-    let conditions = conditions(account_id, query);
-    let order = match query.sort {
-        SortDirection::Ascend => "created_time, job_id",
-        SortDirection::Descend => "created_time DESC, job_id DESC",
-    };
-    let page = PageRequest {
-        page_number: query.page_number,
-        page_size: query.page_size,
-    };
-    catalog.read("query jobs", |tx| {
-        conditions.page(tx, "query jobs", ("jobs", order), page, store::read)
+    let operation = "query jobs";
+    rows(catalog, account_id, query, |tx, row_id| {
+        let sql = "SELECT * FROM jobs WHERE row_id = ?";
+        first(tx, operation, sql, [row_id], store::read)
     })
 }
 
-pub(super) fn conditions(account_id: &AccountId, query: &JobQuery) -> Conditions {
-    let mut conditions = Conditions::equal("account_id", account_id.as_str());
-    conditions.and_equal(
-        "source_type",
-        query.source_type.map(|source_type| source_type.as_str()),
-    );
-    for filter in &query.filters {
-        add_filter(&mut conditions, filter, column(filter.key));
-    }
-    conditions
+/// As [`query`], with each row as `read` gives it.
+pub(super) fn rows<T>(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    query: &JobQuery,
+    read: impl Fn(&Tx<'_>, i64) -> Result<Option<T>, CatalogError>,
+) -> Result<Page<T>, CatalogError> {
+    let operation = "query jobs";
+    catalog
+        .ledger
+        .read(catalog, operation, account_id, |tx, index| {
+            let answer = index.with_parts(tx, account_id, |parts| ledger::query(parts, query))?;
+            let rows = answer.rows.iter().map(|(part, seq)| {
+                let row_id = parts::row_id(index.parts[*part].part_id, *seq);
+                read(tx, row_id)?.ok_or_else(|| CatalogError::Damaged {
+                    operation,
+                    detail: format!(
+                        "the index has a job that the database does not have (row {row_id})"
+                    ),
+                })
+            });
+            Ok(Page {
+                rows: rows.collect::<Result<Vec<_>, _>>()?,
+                total: answer.total,
+            })
+        })
 }
 
 /// Adds a filter on a column; also for restore jobs.
@@ -91,25 +99,4 @@ pub(crate) fn add_test<T>(
         }
         Test::In(bounds) => conditions.and_in_values(column, bounds.iter().map(bind).collect()),
     }
-}
-
-/// The column of a filter key; `None` for keys that backup jobs do not have.
-fn column(key: FilterKey) -> Option<&'static str> {
-    Some(match key {
-        FilterKey::RegionId => "region_id",
-        FilterKey::PlanId => "plan_id",
-        FilterKey::JobId => "job_id",
-        FilterKey::VaultId => "vault_id",
-        FilterKey::InstanceId => "instance_id",
-        FilterKey::Bucket => "bucket",
-        FilterKey::FileSystemId => "file_system_id",
-        FilterKey::Status => "status",
-        FilterKey::CreatedTime => "created_time",
-        FilterKey::CompleteTime => "complete_time",
-        FilterKey::InstanceName => "instance_name",
-        FilterKey::BackupType => "backup_type",
-        FilterKey::ParentId => "parent_id",
-        FilterKey::SourceType => "source_type",
-        FilterKey::RestoreId => return None,
-    })
 }

@@ -1,10 +1,11 @@
 //! A job's row, and how jobs get their ids.
 
-use model::{AccountId, JobId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use model::{AccountId, Filter, JobId, Timestamp};
+use rusqlite::{Row, params};
 
+use super::parts;
 use crate::conditions::{change, first};
-use crate::db::{entropy, micros};
+use crate::db::{Catalog, Tx, entropy, micros};
 use crate::error::{CatalogError, Entity};
 use crate::records::Job;
 use crate::row::{RowReader, json, seconds, text};
@@ -13,7 +14,7 @@ use crate::work;
 /// The id and creation time of the account's next job. Both rise with every job, even when the clock falls: order by
 /// id, by creation time and by insertion are the same.
 pub(super) fn next_id(
-    tx: &Connection,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     now: Timestamp,
 ) -> Result<(JobId, Timestamp), CatalogError> {
@@ -73,7 +74,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
 }
 
 pub(super) fn find(
-    connection: &Connection,
+    connection: &Tx<'_>,
     account_id: &AccountId,
     job_id: &JobId,
 ) -> Result<Option<Job>, CatalogError> {
@@ -87,31 +88,47 @@ pub(super) fn find(
     )
 }
 
-pub(super) fn insert(tx: &Connection, job: &Job) -> Result<(), CatalogError> {
-    let sql = "INSERT INTO jobs (account_id, job_id, job_name, region_id, source_type, backup_type, status, vault_id, \
-               plan_id, client_id, instance_id, bucket, file_system_id, instance_name, parent_id, trigger_mode, paths, \
-               include, exclude, speed_limit, options, retention, source_fields, created_time, start_time, \
-               complete_time, updated_time, progress, speed, bytes_total, bytes_done, actual_bytes, items_total, \
-               items_done, actual_items, files_total, files_done, actual_files, error_count, error_message) \
+/// Writes a new job as the next of its part.
+pub(super) fn insert(tx: &Tx<'_>, job: &Job) -> Result<(), CatalogError> {
+    let (part_id, seq) = parts::add(tx, &job.account_id, job.source_type, 1)?;
+    insert_as(tx, job, parts::row_id(part_id, seq), None)
+}
+
+/// Writes a job into a row that [`parts::add`] gave.
+pub(super) fn insert_as(
+    tx: &Tx<'_>,
+    job: &Job,
+    row_id: i64,
+    body: Option<&[u8]>,
+) -> Result<(), CatalogError> {
+    let sql = "INSERT INTO jobs (row_id, account_id, job_id, created_time, status, complete_time, region_id, plan_id, \
+               vault_id, instance_id, bucket, file_system_id, instance_name, backup_type, parent_id, source_type, \
+               job_name, client_id, trigger_mode, paths, include, exclude, speed_limit, options, retention, \
+               source_fields, start_time, updated_time, progress, speed, bytes_total, bytes_done, actual_bytes, \
+               items_total, items_done, actual_items, files_total, files_done, actual_files, error_count, \
+               error_message, body) \
                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
-               ?, ?, ?, ?, ?, ?, ?, ?)";
+               ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let progress = &job.progress;
     let values = params![
+        row_id,
         job.account_id.as_str(),
         job.job_id.as_str(),
-        job.job_name,
-        job.region_id,
-        job.source_type.as_str(),
-        job.backup_type,
+        job.created_time.0,
         job.status.as_str(),
-        text(&job.vault_id),
+        seconds(job.complete_time),
+        job.region_id,
         text(&job.plan_id),
-        text(&job.client_id),
+        text(&job.vault_id),
         text(&job.instance_id),
         job.bucket,
         job.file_system_id,
         job.instance_name,
+        job.backup_type,
         text(&job.parent_id),
+        job.source_type.as_str(),
+        job.job_name,
+        text(&job.client_id),
         job.trigger_mode.map(|mode| mode.as_str()),
         json(&job.paths),
         job.include,
@@ -120,9 +137,7 @@ pub(super) fn insert(tx: &Connection, job: &Job) -> Result<(), CatalogError> {
         job.options,
         job.retention,
         json(&job.source_fields),
-        job.created_time.0,
         seconds(job.start_time),
-        seconds(job.complete_time),
         job.updated_time.0,
         progress.progress,
         progress.speed,
@@ -136,8 +151,64 @@ pub(super) fn insert(tx: &Connection, job: &Job) -> Result<(), CatalogError> {
         progress.files_done,
         progress.actual_files,
         progress.error_count,
-        job.error_message
+        job.error_message,
+        body
     ];
     change(tx, "create a job", sql, values)?;
+    Ok(())
+}
+
+/// Notes in the ledger that a job's state changed.
+pub(crate) fn note_changed(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    job_id: &str,
+) -> Result<(), CatalogError> {
+    let sql = "SELECT row_id FROM jobs WHERE account_id = ? AND job_id = ?";
+    let row_id = first(
+        tx,
+        "find a job",
+        sql,
+        [account_id.as_str(), job_id],
+        |row| row.get(0),
+    )?;
+    match row_id {
+        Some(row_id) => parts::note_changed(tx, account_id, row_id),
+        None => Err(CatalogError::not_found(Entity::Job, job_id)),
+    }
+}
+
+/// Deletes the account's jobs that meet a filter, with what hangs on them. To be called before anything else of the
+/// transaction touches jobs.
+pub(crate) fn delete_matching(
+    catalog: &Catalog,
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    filter: &Filter,
+) -> Result<(), CatalogError> {
+    let operation = "delete jobs";
+    for (part_id, seqs) in catalog
+        .ledger
+        .matching(tx, account_id, std::slice::from_ref(filter))?
+    {
+        let mut deleted = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            let row_id = parts::row_id(part_id, seq);
+            let sql = "SELECT * FROM jobs WHERE row_id = ?";
+            // The database is the truth: what the index names and does not match is left alone.
+            let job = first(tx, operation, sql, [row_id], read)?
+                .filter(|job| filter.matches(&job.fields()));
+            let Some(job) = job else {
+                continue;
+            };
+            for table in ["item_errors", "work"] {
+                let sql = format!("DELETE FROM {table} WHERE work_id = ?");
+                change(tx, operation, &sql, [job.job_id.as_str()])?;
+            }
+            change(tx, operation, "DELETE FROM jobs WHERE row_id = ?", [row_id])?;
+            deleted.push(seq);
+        }
+        parts::note_deleted(tx, account_id, part_id, &deleted)?;
+    }
     Ok(())
 }
