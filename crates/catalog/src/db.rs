@@ -17,7 +17,7 @@ use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::error::{CatalogError, SqlResult};
-use crate::jobs::Ledger;
+use crate::jobs::{Ledger, Renderer};
 use crate::migrations;
 
 /// Prepared statements that each connection keeps.
@@ -36,6 +36,8 @@ pub struct CatalogOptions {
     pub max_page_count: Option<u32>,
     /// Where snapshots of the job ledger's index are kept; without one, each start reads all jobs once.
     pub ledger_dir: Option<PathBuf>,
+    /// Makes the JSON of jobs, which is then kept with those that have ended.
+    pub renderer: Option<Renderer>,
 }
 
 impl Default for CatalogOptions {
@@ -45,6 +47,7 @@ impl Default for CatalogOptions {
             busy_timeout: Duration::from_secs(10),
             max_page_count: None,
             ledger_dir: None,
+            renderer: None,
         }
     }
 }
@@ -58,6 +61,7 @@ pub struct Catalog {
     reader_returned: Condvar,
     ids: IdSource,
     pub(crate) ledger: Ledger,
+    renderer: Option<Renderer>,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -93,6 +97,7 @@ impl Catalog {
             reader_returned: Condvar::new(),
             ids: IdSource::default(),
             ledger: Ledger::new(options.ledger_dir),
+            renderer: options.renderer,
         })
     }
 
@@ -108,7 +113,7 @@ impl Catalog {
             .as_mut()
             .expect("a taken reader has its connection until it is dropped");
         let transaction = connection.transaction().op(operation)?;
-        body(&Tx::new(&transaction))
+        body(&Tx::new(&transaction, self.renderer))
     }
 
     /// Runs `body` in a transaction that is durable when this returns `Ok`, and leaves no trace otherwise.
@@ -117,7 +122,7 @@ impl Catalog {
         operation: &'static str,
         body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let (value, changed) = run(&mut self.writer.lock(), operation, body)?;
+        let (value, changed) = run(&mut self.writer.lock(), self.renderer, operation, body)?;
         self.ledger.follow(self, &changed);
         Ok(value)
     }
@@ -131,7 +136,7 @@ impl Catalog {
     ) -> Result<T, CatalogError> {
         let mut writer = self.writer.lock();
         pragma(&writer, "synchronous", "NORMAL")?;
-        let result = run(&mut writer, operation, body);
+        let result = run(&mut writer, self.renderer, operation, body);
         // Must not be skipped: durable transactions rely on it.
         pragma(&writer, "synchronous", "FULL")?;
         drop(writer);
@@ -176,13 +181,14 @@ impl Drop for TakenReader<'_> {
 
 fn run<T>(
     writer: &mut Connection,
+    renderer: Option<Renderer>,
     operation: &'static str,
     body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
 ) -> Result<(T, BTreeSet<AccountId>), CatalogError> {
     let transaction: Transaction<'_> = writer
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .op(operation)?;
-    let tx = Tx::new(&transaction);
+    let tx = Tx::new(&transaction, renderer);
     let value = body(&tx)?;
     let changed = tx.changed_accounts.into_inner();
     transaction.commit().op(operation)?;
@@ -194,14 +200,21 @@ pub(crate) struct Tx<'a> {
     connection: &'a Connection,
     /// Accounts whose jobs this transaction changed: their index follows once it is committed.
     changed_accounts: RefCell<BTreeSet<AccountId>>,
+    renderer: Option<Renderer>,
 }
 
 impl<'a> Tx<'a> {
-    fn new(connection: &'a Connection) -> Self {
+    fn new(connection: &'a Connection, renderer: Option<Renderer>) -> Self {
         Self {
             connection,
             changed_accounts: RefCell::default(),
+            renderer,
         }
+    }
+
+    /// What makes the JSON of jobs.
+    pub(crate) const fn renderer(&self) -> Option<Renderer> {
+        self.renderer
     }
 
     /// To be called with every entry of the change log.

@@ -75,6 +75,10 @@ impl DataDir {
         self.root.join("catalog.sqlite")
     }
 
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.root.join("ledger")
+    }
+
     pub(crate) fn master_key(&self) -> PathBuf {
         self.root.join("master.key")
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, CatalogOptions};
+use catalog::{Catalog, CatalogOptions, jobs};
 use model::{AccountId, ClientId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -14,6 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
@@ -59,6 +60,8 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     let now = options.clock.now();
     let catalog_options = CatalogOptions {
         max_page_count: options.max_catalog_pages,
+        ledger_dir: Some(dir.ledger()),
+        renderer: Some(JOB_RENDERER),
         ..CatalogOptions::default()
     };
     let catalog = Catalog::open(&dir.catalog(), catalog_options)?;
@@ -105,6 +108,12 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         runtime.spawn(tick_for_ever(service.clone(), ticker.clone(), interval));
     }
     let main = runtime.spawn(serve(listener, service.clone()));
+    let loading = service.clone();
+    runtime.spawn_blocking(move || {
+        if let Err(error) = jobs::load_index(&loading.catalog) {
+            tracing::warn!(%error, "the job ledger's index was not loaded; the first query does it");
+        }
+    });
     tracing::info!(%addr, data_dir = %dir.root().display(), "the server listens");
     Ok(ServerHandle {
         addr,
@@ -258,6 +267,9 @@ impl ServerHandle {
             tracing::warn!("requests under way were cut off");
         }
         runtime.shutdown_timeout(Duration::from_secs(1));
+        if let Err(error) = jobs::save_index(&self.service.catalog) {
+            tracing::warn!(%error, "the job ledger's index was not saved; the next start reads all jobs");
+        }
     }
 }
 

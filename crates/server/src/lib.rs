@@ -31,6 +31,7 @@ mod service;
 mod ticker;
 mod wire;
 
+pub use actions::backup_jobs::JOB_RENDERER;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServerError;

@@ -14,6 +14,10 @@ const MAX_DUE: u32 = 200;
 const SILENCE_SECONDS: i64 = 3_600;
 /// How often silent clients are looked for.
 const SILENCE_CHECK_SECONDS: i64 = 60;
+/// How often the job ledger's index is saved, if it changed.
+const LEDGER_SAVE_SECONDS: i64 = 600;
+/// How often the job ledger's index is compared with the database.
+const LEDGER_CHECK_SECONDS: i64 = 86_400;
 
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,17 +32,44 @@ pub struct TickReport {
     pub silent_clients: usize,
 }
 
-/// What a step remembers of the former ones.
+/// What a step remembers of the former ones: when each of these was last done.
+#[derive(Debug, Default)]
+struct Done {
+    silence_check: Option<Timestamp>,
+    ledger_save: Option<Timestamp>,
+    ledger_check: Option<Timestamp>,
+}
+
+/// Whether something that is done every `seconds` is due, and if so, that it is done now. The first time is
+/// at once, or as long after the start.
+fn is_due(last: &mut Option<Timestamp>, now: Timestamp, seconds: i64, first: FirstTime) -> bool {
+    let is_due = match last {
+        Some(last) => now.0 >= last.0 + seconds || now < *last,
+        None => first == FirstTime::AtOnce,
+    };
+    if is_due || last.is_none() {
+        *last = Some(now);
+    }
+    is_due
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FirstTime {
+    AtOnce,
+    AfterAWhile,
+}
+
+/// The steps.
 #[derive(Debug, Default)]
 pub(crate) struct Ticker {
     // Steps may be asked for by the timer and by a test at once; they run one after the other.
-    last_silence_check: Mutex<Option<Timestamp>>,
+    done: Mutex<Done>,
 }
 
 impl Ticker {
     /// One step at the clock's present time.
     pub(crate) fn tick(&self, service: &Service) -> Result<TickReport, CatalogError> {
-        let mut last_check = self.last_silence_check.lock();
+        let mut done = self.done.lock();
         let now = service.now();
         let mut report = TickReport::default();
         for item in work::expire_leases(&service.catalog, now)? {
@@ -46,11 +77,33 @@ impl Ticker {
             report.expired_leases += 1;
         }
         start_due_plans(service, now, &mut report)?;
-        if last_check.is_none_or(|last| now.0 >= last.0 + SILENCE_CHECK_SECONDS || now < last) {
+        if is_due(
+            &mut done.silence_check,
+            now,
+            SILENCE_CHECK_SECONDS,
+            FirstTime::AtOnce,
+        ) {
             let heard_before = now.plus_seconds(-SILENCE_SECONDS);
             report.silent_clients =
                 clients::deactivate_silent(&service.catalog, heard_before, now)?;
-            *last_check = Some(now);
+        }
+        if is_due(
+            &mut done.ledger_save,
+            now,
+            LEDGER_SAVE_SECONDS,
+            FirstTime::AfterAWhile,
+        ) {
+            jobs::save_index(&service.catalog)?;
+        }
+        if is_due(
+            &mut done.ledger_check,
+            now,
+            LEDGER_CHECK_SECONDS,
+            FirstTime::AfterAWhile,
+        ) {
+            for wrong in jobs::check_index(&service.catalog)? {
+                tracing::error!(?wrong, "the job ledger's index was wrong and is built anew");
+            }
         }
         if report.expired_leases > 0 || report.started_jobs > 0 {
             service.ring();

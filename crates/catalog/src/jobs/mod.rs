@@ -1,9 +1,11 @@
 //! Backup jobs: created with their work, ended with their snapshot, each in one transaction. Questions over the whole
 //! history are in [`query`](self::query()).
 //!
-//! Modules in reading order: `store` (rows), `parts` (numbering and change log), `ledger` (the index beside the
+//! Modules in reading order: `store` (rows), `body` (their JSON), `import` (history from elsewhere), `parts` (numbering and change log), `ledger` (the index beside the
 //! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`.
 
+mod body;
+mod import;
 mod index_rows;
 mod ledger;
 #[cfg(test)]
@@ -15,9 +17,11 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use body::Renderer;
+pub use import::{ImportReport, ImportedJob, import_all};
 pub use ledger::Difference;
 pub(crate) use ledger::Ledger;
-pub use query::query;
+pub use query::{ExportedJob, bodies, export, query};
 pub(crate) use query::{add_filter, add_test};
 pub use saved_index::{check_index, load_index, save_index};
 pub(crate) use store::{delete_matching, note_changed};
@@ -202,26 +206,19 @@ fn insert_for_plan(
     Ok(job)
 }
 
-/// Writes a job that has ended, as it is and without work: history that comes from elsewhere. Its vault, plan and client
-/// need not exist. `AlreadyExists` when the account has a job with this id.
+/// Writes one job that has ended; see [`import_all`]. `AlreadyExists` when the account has a job with this id.
 pub fn import(catalog: &Catalog, job: &Job) -> Result<(), CatalogError> {
-    catalog.write("import a job", |tx| {
-        if !job.status.is_final() {
-            return Err(CatalogError::Transition {
-                entity: Entity::Job,
-                id: job.job_id.to_string(),
-                from: job.status,
-                to: JobStatus::Complete,
-            });
-        }
-        if store::find(tx, &job.account_id, &job.job_id)?.is_some() {
-            return Err(CatalogError::AlreadyExists {
-                entity: Entity::Job,
-                id: job.job_id.to_string(),
-            });
-        }
-        store::insert(tx, job)
-    })
+    let imported = ImportedJob {
+        job: job.clone(),
+        body: None,
+    };
+    match import_all(catalog, &job.account_id, &[imported])?.known {
+        0 => Ok(()),
+        _ => Err(CatalogError::AlreadyExists {
+            entity: Entity::Job,
+            id: job.job_id.to_string(),
+        }),
+    }
 }
 
 /// The job. `NotFound` when it is another account's.
@@ -379,6 +376,7 @@ fn of_work(tx: &Tx<'_>, work: &Work) -> Result<Job, CatalogError> {
 /// What follows when a job has ended, however it did.
 pub(crate) fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
     let job = of_work(tx, work)?;
+    store::keep_body(tx, &job)?;
     match &job.plan_id {
         Some(plan_id) => plans::set_latest_finish(tx, plan_id, &job.job_id),
         None => Ok(()),

@@ -25,8 +25,41 @@ pub fn query(
     })
 }
 
+/// The page of the account's jobs that match as JSON objects, and the exact count. A catalog without a
+/// [`Renderer`](super::Renderer) has none.
+pub fn bodies(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    query: &JobQuery,
+) -> Result<Page<Vec<u8>>, CatalogError> {
+    rows(catalog, account_id, query, store::read_body)
+}
+
+/// A job for another service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportedJob {
+    /// The region, which the JSON does not have.
+    pub region_id: String,
+    /// The JSON object, as [`bodies`] gives it.
+    pub body: Vec<u8>,
+}
+
+/// As [`bodies`], each with what its JSON leaves out.
+pub fn export(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    query: &JobQuery,
+) -> Result<Page<ExportedJob>, CatalogError> {
+    rows(catalog, account_id, query, |tx, row_id| {
+        let sql = "SELECT region_id FROM jobs WHERE row_id = ?";
+        let region_id = first(tx, "read a job's region", sql, [row_id], |row| row.get(0))?;
+        let found = region_id.zip(store::read_body(tx, row_id)?);
+        Ok(found.map(|(region_id, body)| ExportedJob { region_id, body }))
+    })
+}
+
 /// As [`query`], with each row as `read` gives it.
-pub(super) fn rows<T>(
+fn rows<T>(
     catalog: &Catalog,
     account_id: &AccountId,
     query: &JobQuery,

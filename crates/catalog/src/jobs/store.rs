@@ -3,6 +3,7 @@
 use model::{AccountId, Filter, JobId, Timestamp};
 use rusqlite::{Row, params};
 
+use super::body::{self, Renderer};
 use super::parts;
 use crate::conditions::{change, first};
 use crate::db::{Catalog, Tx, entropy, micros};
@@ -158,21 +159,67 @@ pub(super) fn insert_as(
     Ok(())
 }
 
+/// The row of a job.
+pub(super) fn row_id(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    job_id: &str,
+) -> Result<Option<i64>, CatalogError> {
+    let sql = "SELECT row_id FROM jobs WHERE account_id = ? AND job_id = ?";
+    first(
+        tx,
+        "find a job",
+        sql,
+        [account_id.as_str(), job_id],
+        |row| row.get(0),
+    )
+}
+
+/// The packed JSON of a job, when the catalog was given something that makes it.
+pub(super) fn packed_body(renderer: Option<Renderer>, job: &Job) -> Option<Vec<u8>> {
+    renderer.and_then(|renderer| body::pack(renderer.version, &(renderer.render)(job)))
+}
+
+/// Keeps the JSON of a job that has ended.
+pub(super) fn keep_body(tx: &Tx<'_>, job: &Job) -> Result<(), CatalogError> {
+    let Some(packed) = packed_body(tx.renderer(), job) else {
+        return Ok(());
+    };
+    let sql = "UPDATE jobs SET body = ? WHERE account_id = ? AND job_id = ?";
+    let values = params![packed, job.account_id.as_str(), job.job_id.as_str()];
+    change(tx, "keep a job's body", sql, values)?;
+    Ok(())
+}
+
+/// The JSON of the job in a row, kept or made.
+pub(super) fn read_body(tx: &Tx<'_>, row_id: i64) -> Result<Option<Vec<u8>>, CatalogError> {
+    let operation = "read a job's body";
+    let renderer = tx.renderer();
+    let sql = "SELECT body FROM jobs WHERE row_id = ?";
+    let kept = first(tx, operation, sql, [row_id], |row| {
+        let packed = row
+            .get_ref(0)?
+            .as_blob_or_null()
+            .map_err(rusqlite::Error::from)?;
+        Ok(packed.and_then(|packed| body::unpack(renderer, packed)))
+    })?;
+    if let Some(Some(kept)) = kept {
+        return Ok(Some(kept));
+    }
+    let sql = "SELECT * FROM jobs WHERE row_id = ?";
+    let job = first(tx, operation, sql, [row_id], read)?;
+    Ok(job
+        .zip(renderer)
+        .map(|(job, renderer)| (renderer.render)(&job)))
+}
+
 /// Notes in the ledger that a job's state changed.
 pub(crate) fn note_changed(
     tx: &Tx<'_>,
     account_id: &AccountId,
     job_id: &str,
 ) -> Result<(), CatalogError> {
-    let sql = "SELECT row_id FROM jobs WHERE account_id = ? AND job_id = ?";
-    let row_id = first(
-        tx,
-        "find a job",
-        sql,
-        [account_id.as_str(), job_id],
-        |row| row.get(0),
-    )?;
-    match row_id {
+    match row_id(tx, account_id, job_id)? {
         Some(row_id) => parts::note_changed(tx, account_id, row_id),
         None => Err(CatalogError::not_found(Entity::Job, job_id)),
     }

@@ -7,6 +7,7 @@ pub(crate) mod backup_jobs;
 pub(crate) mod backup_plans;
 pub(crate) mod browse;
 pub(crate) mod clients;
+pub(crate) mod job_history;
 pub(crate) mod lists;
 pub(crate) mod plan_fields;
 pub(crate) mod regions;
@@ -61,7 +62,7 @@ impl Call<'_> {
     }
 }
 
-/// The actions that are served. The last one is an extension of this server: it is not in the contract.
+/// The actions that are served. The last ones are extensions of this server: they are not in the contract.
 pub(crate) const SERVED: &[(&str, Handler)] = &[
     ("BrowseFiles", browse::browse_files),
     ("CancelBackupJob", backup_jobs::cancel_backup_job),
@@ -89,7 +90,9 @@ pub(crate) const SERVED: &[(&str, Handler)] = &[
     ),
     ("UpdateBackupPlan", backup_plans::update_backup_plan),
     ("UpdateVault", vaults::update_vault),
+    ("ExportBackupJobs", job_history::export_backup_jobs),
     ("ExportVaultKey", vault_keys::export_vault_key),
+    ("ImportBackupJobs", job_history::import_backup_jobs),
 ];
 
 /// Answers a request to `/`.
@@ -155,12 +158,15 @@ mod tests {
     use api::contract::contract;
 
     #[test]
-    fn all_but_the_extension_are_actions_of_the_contract() {
+    fn all_but_the_extensions_are_actions_of_the_contract() {
         let foreign: Vec<&str> = SERVED
             .iter()
             .map(|(name, _)| *name)
             .filter(|name| contract().action(name).is_none())
             .collect();
-        assert_eq!(foreign, ["ExportVaultKey"]);
+        assert_eq!(
+            foreign,
+            ["ExportBackupJobs", "ExportVaultKey", "ImportBackupJobs"]
+        );
     }
 }
