@@ -11,13 +11,16 @@ from harness.waiting import wait_for
 
 
 @contextlib.contextmanager
-def agent(service, folder, name, hidden=None):
-    """`strongroom agent` as on another host: with a machine id and a host name of its own, and an empty folder `hidden`."""
+def agent(service, folder, name, hidden=None, twin=False):
+    """`strongroom agent` as on another host: with a machine id and a host name of its own, and an empty folder `hidden`;
+    a twin has the machine id of this host."""
     state = folder / name
     state.mkdir(exist_ok=True)
     machine_id = state / "machine-id"
     machine_id.write_text((name.encode().hex() * 32)[:32] + "\n")
     script = 'mount --bind "$1" /etc/machine-id && hostname "$2" && shift 2 && exec "$@"'
+    if twin:
+        machine_id = "/etc/machine-id"
     if hidden:
         script = f'mount -t tmpfs none "{hidden}" && {script}'
     credentials = service.credentials()
@@ -97,6 +100,17 @@ def test_tasks_on_vaults_are_for_the_agent_beside_the_server(fresh, folder):
             assert (vaults_dir / vault_id / "config").is_file()
         fresh.call("DeleteVault", VaultId=vault_id)
         wait_for("the data to be gone", lambda: not (vaults_dir / vault_id / "config").exists())
+
+
+def test_a_copied_machine_is_told_apart(fresh, folder):
+    """A second agent with the identity of a running one is refused, and the first one goes on undisturbed."""
+    fresh.start()
+    vault_id = fresh.vault(StorageUrl=str(folder / "vault"))
+    with agent(fresh, folder, "twin", twin=True) as process:
+        assert process.wait(timeout=30) == 22
+        assert "ClientIsRunning" in (folder / "twin/log.txt").read_text()
+    fresh.backup(vault_id, [Trees.small(folder / "source")])
+    assert "registering again" not in fresh.log()
 
 
 def test_an_agent_that_falls_silent(fresh, folder):

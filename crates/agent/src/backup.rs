@@ -21,9 +21,10 @@ pub(crate) fn run(engine: &Engine, spec: &BackupSpec, work: &Arc<Work>) -> End {
     let listener = Listener {
         work: Arc::clone(work),
         wire,
+        carried_bytes: spec.carried_bytes,
     };
     match runner::backup(&request, &listener, &work.stop_token) {
-        Ok(report) => done(work, &report),
+        Ok(report) => done(work, &report, spec.carried_bytes),
         Err(error) => failed(work, &error),
     }
 }
@@ -60,7 +61,13 @@ fn request(engine: &Engine, spec: &BackupSpec, work: &Work) -> Result<BackupRequ
     Ok(request)
 }
 
-fn done(work: &Work, report: &BackupReport) -> End {
+fn done(work: &Work, report: &BackupReport, carried_bytes: u64) -> End {
+    let mut progress = wire(&report.progress);
+    progress.actual_bytes = match report.found_epoch {
+        // The snapshot is an earlier lease's, and so are the bytes.
+        Some(_) => progress.actual_bytes.max(carried_bytes),
+        None => progress.actual_bytes.saturating_add(carried_bytes),
+    };
     let (outcome, message) = match report.outcome {
         runner::Outcome::Complete => (Outcome::Complete, String::new()),
         runner::Outcome::Partial => (
@@ -71,7 +78,7 @@ fn done(work: &Work, report: &BackupReport) -> End {
     End {
         outcome: Some(outcome),
         message,
-        progress: Some(wire(&report.progress)),
+        progress: Some(progress),
         snapshot: Some(snapshot(report)),
         error_epoch: report.found_epoch.filter(|epoch| *epoch != work.epoch),
     }

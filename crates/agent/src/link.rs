@@ -120,6 +120,11 @@ pub(crate) fn is_key_refused(error: &ClientError) -> bool {
     })
 }
 
+/// True if another agent with this one's identity is running.
+pub(crate) fn is_twin_refused(error: &ClientError) -> bool {
+    error.code() == Some("ClientIsRunning")
+}
+
 /// True if the server finds the time or the nonce of a message wrong, as after this host has slept: the same message
 /// signed anew passes once the clocks agree.
 pub(crate) fn is_clock_refused(error: &ClientError) -> bool {

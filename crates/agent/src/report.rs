@@ -64,11 +64,15 @@ pub(crate) struct Listener {
     pub(crate) work: Arc<Work>,
     /// How the counters of this kind of run are told.
     pub(crate) wire: fn(&runner::Progress) -> Progress,
+    /// Bytes that earlier leases of the work added.
+    pub(crate) carried_bytes: u64,
 }
 
 impl Observer for Listener {
     fn progress(&self, progress: &runner::Progress) {
-        self.work.set_progress((self.wire)(progress));
+        let mut told = (self.wire)(progress);
+        told.actual_bytes = told.actual_bytes.saturating_add(self.carried_bytes);
+        self.work.set_progress(told);
     }
 
     fn item_error(&self, error: &ItemError) {

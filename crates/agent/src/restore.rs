@@ -23,6 +23,7 @@ pub(crate) fn run(engine: &Engine, spec: &RestoreSpec, work: &Arc<Work>) -> End 
     let listener = Listener {
         work: Arc::clone(work),
         wire: wire_of_restore,
+        carried_bytes: 0,
     };
     match runner::restore(&request, &listener, &work.stop_token) {
         Ok(report) => {

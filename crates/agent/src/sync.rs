@@ -14,7 +14,7 @@ use api::agent_protocol::{
 use crate::Shared;
 use crate::backoff::{Backoff, jitter};
 use crate::execute::spawn;
-use crate::link::is_key_refused;
+use crate::link::{is_key_refused, is_twin_refused};
 use crate::outbox;
 use crate::work::StopReason;
 
@@ -37,7 +37,12 @@ pub(crate) fn run(shared: &Arc<Shared>) {
                 pause_while_busy(shared);
             }
             Err(error) => {
-                if is_key_refused(&error) {
+                if is_twin_refused(&error) {
+                    tracing::error!("{error}; this agent does nothing until that one has stopped");
+                    for work in shared.works.all() {
+                        work.stop(StopReason::Lost);
+                    }
+                } else if is_key_refused(&error) {
                     tracing::warn!(
                         "the server refuses this agent's key ({error}); registering again"
                     );

@@ -191,6 +191,9 @@ pub struct BackupSpec {
     pub instance_id: String,
     /// True if an earlier lease of this job may have left data or even a snapshot in the vault.
     pub resumed: bool,
+    /// Bytes that earlier leases of this job added to the vault; counters go on from there.
+    #[serde(default)]
+    pub carried_bytes: u64,
     /// Absolute folders of the account's other vaults. Where one is a repository on this host, it is left out.
     #[serde(default)]
     pub vault_folders: Vec<String>,

@@ -145,6 +145,8 @@ codes! {
     PlanConflict = "PlanNameAlreadyExists", 409, "A backup plan with this name exists already for this source type in this vault.";
     /// A job of the plan runs.
     PlanBusy = "PlanHasRunningJobs", 409, "The backup plan has running jobs.";
+    /// Two agents claim to be one host.
+    ClientConflict = "ClientIsRunning", 409, "Another agent with the identity of this host is running. A copied machine needs a machine id (/etc/machine-id) and a state folder of its own.";
     /// No such backup job.
     JobNotExist = "JobNotExist", 404, "The specified backup job does not exist.";
     /// No such restore job.

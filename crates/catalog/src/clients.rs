@@ -1,5 +1,7 @@
 //! Clients: agents on hosts, and the instance ids of those hosts.
 
+use std::time::Duration;
+
 use model::{AccountId, ClientId, ClientStatus, InstanceId, Timestamp};
 use rusqlite::{Row, params};
 
@@ -98,8 +100,12 @@ fn by(
     )
 }
 
+/// An agent that was heard of in this time is alive: longer than the longest time between two of its messages.
+pub const LIVE_TIME: Duration = Duration::from_secs(60);
+
 /// Registers an agent: the client it was before (by its id, else by its machine), or a new one with a new instance id.
-/// Its new key replaces the former one.
+/// Its new key replaces the former one, so it is refused while an agent with that one is alive
+/// ([`CatalogError::ClientLive`]): two agents with one identity would take work from each other for ever.
 pub fn register(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -113,6 +119,15 @@ pub fn register(
             Some(client_id) => by(tx, account_id, "client_id", client_id.as_str())?,
             None => None,
         };
+        if let Some(client) = known.as_ref().or(same_machine.as_ref())
+            && client.last_heart_beat_time > client.created_time
+            && now < client.last_heart_beat_time.plus(LIVE_TIME)
+        {
+            return Err(CatalogError::ClientLive {
+                client_id: client.client_id.to_string(),
+                hostname: client.hostname.clone(),
+            });
+        }
         let client_id = match (known, same_machine) {
             (Some(known), None) => {
                 // The host got a new machine id, but kept the agent's state.

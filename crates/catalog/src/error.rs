@@ -97,6 +97,14 @@ pub enum CatalogError {
         /// The name.
         name: String,
     },
+    /// Another agent registered as this client a moment ago and is alive.
+    #[error("client {client_id} ({hostname}) is running")]
+    ClientLive {
+        /// The client.
+        client_id: String,
+        /// Its name as the running agent gave it.
+        hostname: String,
+    },
     /// The account has as many vaults as it may have.
     #[error("an account may have at most {max} vaults")]
     TooManyVaults {

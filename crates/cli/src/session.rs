@@ -257,6 +257,18 @@ fn advice(code: &str, http_status: u16) -> (Exit, &'static str) {
     if code.starts_with("Throttling") || http_status == 429 {
         return (Exit::Throttled, "try again in a moment");
     }
+    if code.starts_with("InvalidAction") {
+        return (
+            Exit::NotFound,
+            "write the action as the Cloud Backup API does, as DescribeVaults or DescribeBackupJobs2",
+        );
+    }
+    if code.starts_with("InvalidParameter") || code.starts_with("MissingParameter") {
+        return (
+            Exit::Usage,
+            "correct the value that the message names; --help shows what is valid",
+        );
+    }
     if code.ends_with("NotExist") || http_status == 404 {
         return (
             Exit::NotFound,
@@ -345,7 +357,7 @@ mod tests {
             ("InvalidAction.NotFound", 404, Exit::NotFound),
             ("Throttling.User", 400, Exit::Throttled),
             ("CannotDeleteReplicationSourceVault", 400, Exit::Conflict),
-            ("InvalidParameter.PageSize", 400, Exit::Failed),
+            ("InvalidParameter.PageSize", 400, Exit::Usage),
             ("InternalError", 500, Exit::Failed),
         ] {
             let failure = api_failure("Do", &refused(code, http_status));

@@ -25,6 +25,16 @@ pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
         CatalogError::PlanNameTaken { .. } => ApiError::new(Code::PlanConflict, sentence(&text)),
         CatalogError::TooManyVaults { .. } => ApiError::new(Code::VaultQuota, sentence(&text)),
         CatalogError::VaultState { .. } => ApiError::new(Code::VaultNotReady, sentence(&text)),
+        CatalogError::ClientLive {
+            client_id,
+            hostname,
+        } => ApiError::new(
+            Code::ClientConflict,
+            format!(
+                "{} It is {client_id} ({hostname}).",
+                Code::ClientConflict.message()
+            ),
+        ),
         CatalogError::PlanBusy { .. } => ApiError::new(Code::PlanBusy, sentence(&text)),
         CatalogError::SnapshotInUse { .. } => ApiError::new(Code::SnapshotBusy, sentence(&text)),
         CatalogError::PlanIncomplete { .. } | CatalogError::Worm { .. } => {

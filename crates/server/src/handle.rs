@@ -55,6 +55,8 @@ struct Running {
 /// See [`ServerError`]: the data directory is in use or unusable, the address is taken, the catalog cannot be opened.
 pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     check_region(&options.region)?;
+    // Before anything is made: a port that is taken must leave no half of a data directory.
+    let (listener, addr) = listen(&options.listen)?;
     let dir = DataDir::open(&options.data_dir)?;
     let lock = dir.lock()?;
     let now = options.clock.now();
@@ -67,7 +69,6 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     let catalog = Catalog::open(&dir.catalog(), catalog_options)?;
     let identity = bootstrap::run(&dir, &catalog, now)?;
     let nonces = Nonces::open(&dir.nonces(), now, NonceLimits::default())?;
-    let (listener, addr) = listen(&options.listen)?;
     bootstrap::write_credentials(&dir, &identity, &format!("http://{addr}"), &options.region)?;
     let Identity {
         account_id,
@@ -93,6 +94,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         stopping,
         vault_places: Mutex::new(()),
         local_client: Mutex::new(None),
+        runs: Mutex::default(),
         repositories: Repositories::default(),
         _lock: lock,
     });

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::actions::repositories::Repositories;
+use crate::agents::Runs;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
 use crate::nonces::Nonces;
@@ -36,6 +37,8 @@ pub(crate) struct Service {
     pub(crate) vault_places: Mutex<()>,
     /// The agent that was started with this server, on this host.
     pub(crate) local_client: Mutex<Option<ClientId>>,
+    /// Which process of each client is the present one.
+    pub(crate) runs: Mutex<Runs>,
     pub(crate) repositories: Repositories,
     /// Dropped last: the data directory is free when nothing can touch it any more.
     pub(crate) _lock: DirLock,

@@ -68,6 +68,7 @@ impl Desk {
             client_id: "c-1".into(),
             instance_id: "i-1".into(),
             resumed: false,
+            carried_bytes: 0,
             vault_folders: Vec::new(),
         }
     }
@@ -176,8 +177,10 @@ fn a_resumed_job_reports_the_snapshot_that_it_made_before() {
         WorkKind::Backup(desk.backup(&["source", "missing"])),
     );
     assert_eq!(first.outcome, Some(Outcome::PartialComplete));
+    let added = first.progress.as_ref().unwrap().actual_bytes;
     let spec = BackupSpec {
         resumed: true,
+        carried_bytes: added,
         ..desk.backup(&["source", "missing"])
     };
     let (again, rows) = desk.run("job-1", 2, WorkKind::Backup(spec));
@@ -185,6 +188,7 @@ fn a_resumed_job_reports_the_snapshot_that_it_made_before() {
         (again.outcome, again.error_epoch, rows),
         (Some(Outcome::PartialComplete), Some(1), 0)
     );
+    assert_eq!(again.progress.unwrap().actual_bytes, added);
     assert_eq!(
         again.snapshot.unwrap().snapshot_hash,
         first.snapshot.unwrap().snapshot_hash

@@ -171,6 +171,9 @@ pub(crate) enum PlanCommand {
         /// Follow the job to its end
         #[arg(long)]
         wait: bool,
+        /// Print the job as JSON, with the names of the API: its id, or with --wait all of it once it has ended
+        #[arg(long)]
+        json: bool,
     },
     /// Delete a plan and its jobs; its snapshots stay
     Delete {
@@ -255,8 +258,8 @@ Examples:
   strongroom restore s-000… --target / --include /etc/nginx --conflict keep-newer
   strongroom restore 3f2a91 --target /tmp/r --exclude '*.iso'
 
-The agent of this host does the work: `strongroom serve` (or `strongroom agent`) must be running. The paths of the
-snapshot are made below the target; `--target /` restores to the original place.";
+The agent of this host does the work: `strongroom serve` (or `strongroom agent`) must be running. The paths of the snapshot \
+are made below the target; `--target /` restores to the original place.";
 
 /// `strongroom restore`
 #[derive(Debug, Args)]
@@ -279,6 +282,9 @@ pub(crate) struct RestoreArgs {
     /// Instance id (i-…) of the host that restores [default: this host]
     #[arg(long, value_name = "INSTANCE")]
     pub(crate) instance: Option<String>,
+    /// Print the restore job as JSON once it has ended, with the names of the API
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// What to do with a file that is there already.

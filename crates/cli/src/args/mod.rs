@@ -25,22 +25,27 @@ pub(crate) use serve::{AgentArgs, ServeArgs};
 
 const AFTER_HELP: &str = "\
 Examples:
-  strongroom serve --protect ~/Documents      start the service, back the folder up now and every day
-  strongroom jobs                             list the backup jobs
-  strongroom restore latest --target /tmp/r   restore the newest snapshot below /tmp/r
-  strongroom vault export default             how stock restic opens the vault
+  strongroom serve --protect ~/Documents     serve; back up now and every day
+  strongroom jobs                            list the backup jobs
+  strongroom restore latest --target /tmp/r  restore the newest snapshot
+  strongroom vault export default            how stock restic opens the vault
 
 Exit status:
-  0 done; 1 failed; 2 wrong usage; 3 done, but some items could not be read or written; 10 no repository;
-  11 repository is locked; 12 wrong password; 20 access refused; 21 not found; 22 conflict; 23 throttled;
+  0 done; 1 failed; 2 wrong usage
+  3 done, but some items could not be read or written
+  10 no repository; 11 repository is locked; 12 wrong password
+  20 access refused; 21 not found; 22 conflict; 23 throttled
   24 the job failed; 130 interrupted
 
 Environment:
-  ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET[_FILE|_COMMAND], STRONGROOM_ENDPOINT
-      a service on another host, instead of credentials.json in the data directory
-  STRONGROOM_DATA_DIR   the data directory
-  STRONGROOM_LOG        what is logged to standard error, as `info` or `agent=debug` (default `warn`)
-  NO_COLOR              no colours";
+  STRONGROOM_ENDPOINT, ALIBABA_CLOUD_ACCESS_KEY_ID,
+  ALIBABA_CLOUD_ACCESS_KEY_SECRET[_FILE|_COMMAND]
+                       a service on another host, instead of credentials.json
+                       in the data directory
+  STRONGROOM_DATA_DIR  the data directory
+  STRONGROOM_LOG       what is logged to standard error, as `info` or
+                       `agent=debug` (default `warn`)
+  NO_COLOR             no colours";
 
 /// Strongroom: cloud backup that you host yourself.
 #[derive(Debug, Parser)]

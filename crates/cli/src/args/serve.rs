@@ -11,8 +11,8 @@ Examples:
   strongroom serve --protect /etc /home --once      back both up and end; exit status 0, 3 (partial), 1 or 130
   strongroom serve --listen 0.0.0.0:8710            only the service, also for agents on other hosts
 
-The first start makes the data directory with an account, an access key (credentials.json) and a recovery file. Keep a
-copy of the recovery file elsewhere: with it and a vault's storage everything can be restored.
+The first start makes the data directory with an account, an access key (credentials.json) and a recovery file. Keep a copy \
+of the recovery file elsewhere: with it and a vault's storage everything can be restored.
 A running job is not lost by a stop or a crash: the next start goes on with it under the same job id.
 Send SIGUSR1 to print the progress. Ctrl-C or SIGTERM stop cleanly.";
 
@@ -32,6 +32,9 @@ pub(crate) struct ServeArgs {
     /// End after the first job of each path
     #[arg(long, requires = "protect")]
     pub(crate) once: bool,
+    /// Print each first job as a JSON line once it has ended, with the names of the API, and nothing else
+    #[arg(long, requires = "protect")]
+    pub(crate) json: bool,
 }
 
 const AGENT_HELP: &str = "\
@@ -39,8 +42,8 @@ Examples:
   STRONGROOM_ENDPOINT=http://backup:8710 ALIBABA_CLOUD_ACCESS_KEY_ID=… \\
   ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE=/etc/strongroom/secret strongroom agent
 
-The agent dials out to the service, runs the jobs that the service has for this host, and must be able to reach the
-storage of the vaults by the same path.";
+The agent dials out to the service, runs the jobs that the service has for this host, and must be able to reach the storage \
+of the vaults by the same path.";
 
 /// `strongroom agent`
 #[derive(Debug, Args)]

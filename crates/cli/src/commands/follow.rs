@@ -260,11 +260,14 @@ pub(crate) fn summary(screen: &Screen, kind: JobKind, job: &Followed) -> String 
     match kind {
         JobKind::Backup => {
             let read = size(row, "BytesDone");
-            let (files, changed) = (size(row, "FilesTotal"), size(row, "ActualFiles"));
-            line(
-                "files",
-                format!("{} ({} new or changed)", count(files), count(changed)),
-            );
+            let (files, done) = (size(row, "FilesTotal"), size(row, "FilesDone"));
+            let changed = count(size(row, "ActualFiles"));
+            let files = if done < files {
+                format!("{} of {}", count(done), count(files))
+            } else {
+                count(files)
+            };
+            line("files", format!("{files} ({changed} new or changed)"));
             line(
                 "read",
                 format!("{} of {}", bytes(read), bytes(size(row, "BytesTotal"))),
@@ -274,7 +277,12 @@ pub(crate) fn summary(screen: &Screen, kind: JobKind, job: &Followed) -> String 
                 format!("{} to the vault", bytes(size(row, "ActualBytes"))),
             );
             line("duration", duration(time));
-            line("rate", rate(size(row, "BytesTotal"), time));
+            // What was looked at and found unchanged counts, as far as the job came.
+            let progress = u128::try_from(number(row, "Progress"))
+                .unwrap_or(0)
+                .min(10_000);
+            let seen = u128::from(size(row, "BytesTotal")) * progress / 10_000;
+            line("rate", rate(u64::try_from(seen).unwrap_or(0), time));
         }
         JobKind::Restore => {
             line(
@@ -317,19 +325,28 @@ pub(crate) fn exit_of(followed: &[Followed], failed: Exit) -> Exit {
     }
 }
 
-/// Follows one job, prints its summary, and says how it ended.
+/// Prints a job that has ended, for people or for programs.
+pub(crate) fn tell(screen: &Screen, kind: JobKind, job: &Followed, json: bool) {
+    if json {
+        screen.line(&job.row.to_string());
+    } else {
+        screen.line(&summary(screen, kind, job));
+    }
+}
+
+/// Follows one job, prints its summary or its JSON, and says how it ended.
 pub(crate) fn to_the_end(
     context: &Context,
     session: &Session,
     kind: JobKind,
-    id: &str,
-    label: &str,
+    (id, label): (&str, &str),
+    json: bool,
 ) -> Result<Exit, Failure> {
     let screen = &context.screen;
     let interrupts = Interrupts::listen()?;
     let mut jobs = [Followed::new(id, label)];
     let end = follow(screen, session, &interrupts, kind, &mut jobs, &|job| {
-        screen.line(&summary(screen, kind, job))
+        tell(screen, kind, job, json);
     })?;
     if end == End::Interrupted {
         return Err(Failure::with(

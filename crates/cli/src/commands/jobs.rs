@@ -61,7 +61,8 @@ fn job_table(jobs: &[Value]) -> Table {
         Column::Number("SIZE"),
         Column::Number("ADDED"),
         Column::Path("PATHS"),
-    ]);
+    ])
+    .sparing(&["PROGRESS", "DURATION", "ADDED", "SIZE"]);
     for job in jobs {
         let status = text(job, "Status");
         let cells = [

@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, command: PlanCommand) -> Result<Exit, Failu
     match command {
         PlanCommand::Create(args) => create(context, args),
         PlanCommand::List { json } => list(context, json),
-        PlanCommand::Run { plan, wait } => execute(context, &plan, wait),
+        PlanCommand::Run { plan, wait, json } => execute(context, &plan, wait, json),
         PlanCommand::Delete { plan, yes } => delete(context, &plan, yes),
     }
 }
@@ -160,7 +160,8 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
         Column::Text("VAULT"),
         Column::Text("INSTANCE"),
         Column::Path("PATHS"),
-    ]);
+    ])
+    .sparing(&["INSTANCE", "VAULT", "NAME", "STATE"]);
     for plan in &plans {
         let disabled = plan
             .get("Disabled")
@@ -196,21 +197,21 @@ pub(crate) fn start(session: &Session, plan: &Value) -> Result<String, Failure> 
     Ok(text(&reply, "JobId").to_owned())
 }
 
-fn execute(context: &Context, plan: &str, wait: bool) -> Result<Exit, Failure> {
+fn execute(context: &Context, plan: &str, wait: bool, json: bool) -> Result<Exit, Failure> {
     let session = context.session()?;
     let plan = lookup::plan(&session, plan)?;
     let job = start(&session, &plan)?;
     if !wait {
-        context.screen.line(&job);
+        let line = if json {
+            json!({ "JobId": job }).to_string()
+        } else {
+            job
+        };
+        context.screen.line(&line);
         return Ok(Exit::Done);
     }
-    to_the_end(
-        context,
-        &session,
-        JobKind::Backup,
-        &job,
-        &jobs::paths(&plan),
-    )
+    let job = (job.as_str(), &*jobs::paths(&plan));
+    to_the_end(context, &session, JobKind::Backup, job, json)
 }
 
 fn delete(context: &Context, plan: &str, yes: bool) -> Result<Exit, Failure> {

@@ -7,7 +7,8 @@ use super::follow::{JobKind, to_the_end};
 use super::{Context, lookup};
 use crate::args::{ConflictArg, RestoreArgs};
 use crate::exit::{Exit, Failure};
-use crate::session::{Parameters, Session, text};
+use crate::output::{clock, printable};
+use crate::session::{Parameters, Session, number, text};
 
 /// The policy in the words of the model.
 pub(crate) fn policy(conflict: ConflictArg) -> ConflictPolicy {
@@ -47,10 +48,32 @@ pub(crate) fn run(context: &Context, args: &RestoreArgs) -> Result<Exit, Failure
     let reply = session.call("CreateRestoreJob", parameters)?;
     let restore_id = text(&reply, "RestoreId").to_owned();
     context.screen.note(&format!(
-        "restoring {} into {target}",
-        text(&snapshot, "SnapshotId")
+        "restoring {} of {} from {} into {target}",
+        text(&snapshot, "SnapshotId"),
+        printable(&super::jobs::paths(&snapshot)),
+        clock(number(&snapshot, "CreatedTime")),
     ));
-    to_the_end(context, &session, JobKind::Restore, &restore_id, &target)
+    let job = (restore_id.as_str(), target.as_str());
+    let exit = to_the_end(context, &session, JobKind::Restore, job, args.json)?;
+    if exit == Exit::Done && !args.include.is_empty() {
+        warn_if_nothing_matched(context, &session, &restore_id)?;
+    }
+    Ok(exit)
+}
+
+/// A pattern with a slip restores nothing, and a job without anything to do is complete.
+fn warn_if_nothing_matched(
+    context: &Context,
+    session: &Session,
+    restore_id: &str,
+) -> Result<(), Failure> {
+    let ended = lookup::restore_job(session, restore_id)?;
+    if ended.is_some_and(|job| number(&job, "ItemsTotal") == 0) {
+        context.screen.note(
+            "nothing in the snapshot matches --include; look at its names: strongroom ls SNAPSHOT PATH",
+        );
+    }
+    Ok(())
 }
 
 /// The instance that is meant: the one that was typed, or this host.

@@ -49,7 +49,8 @@ pub(crate) fn run(context: &Context, args: &SnapshotsArgs) -> Result<Exit, Failu
         Column::Number("ITEMS"),
         Column::Flexible("VAULT"),
         Column::Path("PATHS"),
-    ]);
+    ])
+    .sparing(&["ITEMS", "STATUS", "VAULT", "SIZE", "HASH"]);
     for (vault, row) in &found {
         let status = text(row, "Status");
         let hash: String = text(row, "SnapshotHash").chars().take(SHORT_HASH).collect();

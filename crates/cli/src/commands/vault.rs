@@ -67,7 +67,8 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
         Column::Number("SNAPSHOTS"),
         Column::Text("CREATED"),
         Column::Flexible("DESCRIPTION"),
-    ]);
+    ])
+    .sparing(&["DESCRIPTION", "SNAPSHOTS", "PROTECTED", "CREATED"]);
     for vault in &vaults {
         let status = text(vault, "Status");
         let cells = [

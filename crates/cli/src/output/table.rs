@@ -1,7 +1,7 @@
 //! Tables that fit the terminal. Pure: from cells to text.
 //!
-//! Columns are as wide as their widest cell. If that is too wide for the terminal, flexible columns give way, the widest
-//! first, and their cells are cut with `…`. Without a terminal nothing is cut, so that scripts get the whole text.
+//! Columns are as wide as their widest cell. If that is too wide for the terminal, columns that can be spared are left
+//! out, then flexible ones give way, the widest first, and their cells are cut with `…`. Without a terminal nothing is cut, so that scripts get the whole text.
 
 use unicode_width::UnicodeWidthChar;
 
@@ -36,6 +36,8 @@ impl Column {
 
 /// Narrower than this no column gets.
 const MIN_WIDTH: usize = 6;
+/// Columns that can be spared go before a flexible one gets narrower than this.
+const READABLE_WIDTH: usize = 20;
 const GAP: &str = "  ";
 
 /// A heading and rows.
@@ -43,6 +45,7 @@ const GAP: &str = "  ";
 pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<(String, Paint)>>,
+    spared: Vec<&'static str>,
 }
 
 impl Table {
@@ -51,7 +54,14 @@ impl Table {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
+            spared: Vec::new(),
         }
+    }
+
+    /// Names the columns that are left out when the terminal is too narrow for all, the first one first.
+    pub(crate) fn sparing(mut self, titles: &[&'static str]) -> Self {
+        self.spared = titles.to_vec();
+        self
     }
 
     /// Adds a row of plain cells.
@@ -74,7 +84,14 @@ impl Table {
     }
 
     fn render_with(&self, limit: Option<usize>, paint: impl Fn(Paint, &str) -> String) -> String {
-        let widths = self.widths(limit);
+        let mut widths = self.widths();
+        let shown = self.shown(&widths, limit);
+        for (width, shown) in widths.iter_mut().zip(&shown) {
+            if !shown {
+                *width = 0;
+            }
+        }
+        let widths = self.narrowed(widths, &shown, limit);
         let heading: Vec<(String, Paint)> = self
             .columns
             .iter()
@@ -84,7 +101,12 @@ impl Table {
         for row in std::iter::once(&heading).chain(&self.rows) {
             let mut line = String::new();
             let mut padding = String::new();
-            for ((column, width), (cell, colour)) in self.columns.iter().zip(&widths).zip(row) {
+            for (((column, width), shown), (cell, colour)) in
+                self.columns.iter().zip(&widths).zip(&shown).zip(row)
+            {
+                if !shown {
+                    continue;
+                }
                 let cell = cut(cell, *width, *column);
                 let free = " ".repeat(width.saturating_sub(display_width(&cell)));
                 line.push_str(&padding);
@@ -102,7 +124,8 @@ impl Table {
         text
     }
 
-    fn widths(&self, limit: Option<usize>) -> Vec<usize> {
+    /// The widths that show every cell whole.
+    fn widths(&self) -> Vec<usize> {
         let mut widths: Vec<usize> = self
             .columns
             .iter()
@@ -113,8 +136,44 @@ impl Table {
                 *width = (*width).max(display_width(cell));
             }
         }
+        widths
+    }
+
+    /// Which columns there is room for.
+    fn shown(&self, widths: &[usize], limit: Option<usize>) -> Vec<bool> {
+        let mut shown = vec![true; widths.len()];
+        let Some(limit) = limit else { return shown };
+        for title in &self.spared {
+            let needed: usize = self
+                .columns
+                .iter()
+                .zip(widths)
+                .zip(&shown)
+                .filter(|(_, shown)| **shown)
+                .map(|((column, width), _)| {
+                    let least = if column.gives_way() {
+                        READABLE_WIDTH
+                    } else {
+                        usize::MAX
+                    };
+                    GAP.len() + (*width).min(least)
+                })
+                .sum();
+            if needed <= limit + GAP.len() {
+                break;
+            }
+            for (column, shown) in self.columns.iter().zip(&mut shown) {
+                *shown &= column.title() != *title;
+            }
+        }
+        shown
+    }
+
+    /// Takes what is too wide off the widest flexible columns.
+    fn narrowed(&self, mut widths: Vec<usize>, shown: &[bool], limit: Option<usize>) -> Vec<usize> {
         let Some(limit) = limit else { return widths };
-        let gaps = GAP.len() * self.columns.len().saturating_sub(1);
+        let count = shown.iter().filter(|shown| **shown).count();
+        let gaps = GAP.len() * count.saturating_sub(1);
         let mut excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(limit);
         while excess > 0 {
             let widest = (0..widths.len())
@@ -192,6 +251,20 @@ mod tests {
         let text = sample().render_with(Some(30), |_, cell| cell.to_owned());
         assert!(text.lines().all(|line| display_width(line) <= 30), "{text}");
         assert!(text.contains("a-1      12  /home/…report.pdf"), "{text}");
+    }
+
+    #[test]
+    fn columns_that_can_be_spared_go_first() {
+        let mut table = sample();
+        table.spared = vec!["SIZE"];
+        let wide = table.render_with(Some(34), |_, cell| cell.to_owned());
+        assert!(wide.starts_with("ID     SIZE  PATH\n"), "{wide}");
+        let narrow = table.render_with(Some(30), |_, cell| cell.to_owned());
+        assert!(narrow.starts_with("ID    PATH\na-1   /home/"), "{narrow}");
+        assert!(
+            narrow.lines().all(|line| display_width(line) <= 30),
+            "{narrow}"
+        );
     }
 
     #[test]

@@ -138,6 +138,7 @@ fn backup(service: &Service, item: &Work, vault: &Vault) -> Result<BackupSpec, T
             .unwrap_or_default(),
         instance_id: job.instance_id.map(String::from).unwrap_or_default(),
         resumed: item.epoch > 1,
+        carried_bytes: job.progress.actual_bytes.unsigned_abs(),
         vault_folders: other_vault_folders(service, vault)?,
     })
 }

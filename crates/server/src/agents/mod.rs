@@ -6,7 +6,10 @@
 mod assignments;
 mod register;
 mod report;
+mod runs;
 mod sync;
+
+pub(crate) use runs::Runs;
 
 use api::agent_protocol::PREFIX;
 use api::error::{ApiError, Code};

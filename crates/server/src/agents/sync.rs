@@ -9,7 +9,7 @@ use std::time::Duration;
 use api::agent_protocol::{
     AgentRequest, Lease, MAX_WAIT_MS, Progress as WireProgress, SyncReply, SyncRequest,
 };
-use api::error::ApiError;
+use api::error::{ApiError, Code};
 use catalog::work::{HeldWork, LeaseAnswer, LeaseLimit};
 use catalog::{Progress, clients, work};
 use tokio::time::{Instant, timeout_at};
@@ -100,6 +100,14 @@ fn first_exchange(
         ));
     }
     let now = service.now();
+    let is_present =
+        service
+            .runs
+            .lock()
+            .hear(&agent.client, &request.run_id, now, clients::LIVE_TIME);
+    if !is_present {
+        return Err(ApiError::of(Code::ClientConflict));
+    }
     clients::heartbeat(&service.catalog, &agent.account, &agent.client, now)
         .map_err(failure::of_catalog)?;
     let freed = work::release_run(&service.catalog, &agent.client, &request.run_id, now)

@@ -20,7 +20,7 @@ use self::protect::Protected;
 use self::words::GoesOn;
 use super::Context;
 use super::agent::STATE_FOLDER;
-use super::follow::{End, Followed, JobKind, exit_of, follow, summary};
+use super::follow::{End, Followed, JobKind, exit_of, follow, tell};
 use crate::args::ServeArgs;
 use crate::exit::{Exit, Failure, chain};
 use crate::session::{Access, Session};
@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
             return Err(failure);
         }
     };
-    let done = service.work(&paths, args.once);
+    let done = service.work(&paths, args.once, args.json);
     if done.is_ok() && !args.once {
         service.idle();
     }
@@ -91,7 +91,7 @@ struct Service<'a> {
 impl Service<'_> {
     /// Protects the paths and follows their first jobs. The exit status is that of the jobs for `--once`; a service
     /// that goes on has done its work whatever became of them.
-    fn work(&self, paths: &[Protected], once: bool) -> Result<Exit, Failure> {
+    fn work(&self, paths: &[Protected], once: bool, json: bool) -> Result<Exit, Failure> {
         if paths.is_empty() {
             words::next_steps(
                 self.context,
@@ -106,7 +106,7 @@ impl Service<'_> {
             return Ok(if once { Exit::Interrupted } else { Exit::Done });
         };
         let jobs = first_jobs::start_all(&session, &vault_id, &self.agent.instance_id(), paths)?;
-        let (end, followed) = self.follow_all(&session, &jobs)?;
+        let (end, followed) = self.follow_all(&session, &jobs, json)?;
         if end == End::Interrupted {
             words::interrupted(self.context, &followed);
             return Ok(if once { Exit::Interrupted } else { Exit::Done });
@@ -116,7 +116,9 @@ impl Service<'_> {
         } else {
             GoesOn::Serving(paths)
         };
-        words::next_steps(self.context, &self.server, &self.data_dir, goes_on);
+        if !json {
+            words::next_steps(self.context, &self.server, &self.data_dir, goes_on);
+        }
         Ok(if once {
             exit_of(&followed, Exit::Failed)
         } else {
@@ -128,6 +130,7 @@ impl Service<'_> {
         &self,
         session: &Session,
         jobs: &[FirstJob],
+        json: bool,
     ) -> Result<(End, Vec<Followed>), Failure> {
         let screen = &self.context.screen;
         for job in jobs {
@@ -144,7 +147,7 @@ impl Service<'_> {
             JobKind::Backup,
             &mut followed,
             &|job| {
-                screen.line(&summary(screen, JobKind::Backup, job));
+                tell(screen, JobKind::Backup, job, json);
             },
         )?;
         Ok((end, followed))
