@@ -32,6 +32,11 @@ const CHEAPEST: Scrypt = Scrypt {
 /// A key that asks for more than this is a trap, not a key.
 const LARGEST_MEMORY_BYTES: u64 = 2 << 30;
 const SALT_BYTES: usize = 64;
+/// Lanes of one derivation (scrypt's `p`) that are computed at once. Each needs the whole memory of the cost, 32 MiB for
+/// the calibrated one, so two: opening a vault must not be what takes the most memory of a run.
+const LANES_AT_ONCE: usize = 2;
+/// A key whose lanes are larger than this has them computed one after the other.
+const LARGEST_PARALLEL_LANE_BYTES: usize = 64 << 20;
 
 /// How dear a guess at the password shall be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +74,17 @@ struct Scrypt {
     log_n: u8,
     r: u32,
     p: u32,
+}
+
+impl Scrypt {
+    fn lanes_at_once(self) -> usize {
+        let lane_bytes = 128 * (self.r as usize) << self.log_n;
+        if lane_bytes > LARGEST_PARALLEL_LANE_BYTES {
+            return 1;
+        }
+        let core_count = std::thread::available_parallelism().map_or(1, usize::from);
+        LANES_AT_ONCE.min(core_count).min(self.p as usize)
+    }
 }
 
 /// The JSON of a key file.
@@ -249,12 +265,18 @@ fn derive(password: &Secret, salt: &[u8], scrypt: Scrypt) -> Result<KeyBytes, Va
     let params = scrypt::Params::new(scrypt.log_n, scrypt.r, scrypt.p)
         .map_err(|error| unusable("(new)", error))?;
     let mut derived = Zeroizing::new([0; KeyBytes::LENGTH_BYTES]);
-    scrypt::scrypt(password.expose(), salt, &params, derived.as_mut_slice())
+    // A pool of its own: the global one would have a thread, and with it the memory of a lane, for each core.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(scrypt.lanes_at_once())
+        .build()
+        .map_err(|error| unusable("(new)", error))?
+        .install(|| scrypt::scrypt(password.expose(), salt, &params, derived.as_mut_slice()))
         .map_err(|error| unusable("(new)", error))?;
     Ok(KeyBytes::from_derived(&derived))
 }
 
-/// As many rounds as fit in [`CALIBRATED_TIME`] on this host.
+/// As many rounds as fit in [`CALIBRATED_TIME`] of one core of this host: what a guess costs is processor time, however
+/// many lanes the one who knows the password computes at once.
 fn calibrate() -> Result<Scrypt, VaultError> {
     let start = Instant::now();
     derive(&Secret::from("calibration"), b"salt", CALIBRATED)?;
