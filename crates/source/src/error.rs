@@ -38,6 +38,8 @@ pub enum Operation {
     Times,
     /// Removing or replacing what is in the way.
     Replace,
+    /// Waiting until what was written is durable.
+    Sync,
 }
 
 impl Operation {
@@ -56,6 +58,7 @@ impl Operation {
             Operation::Mode => "chmod",
             Operation::Times => "utimes",
             Operation::Replace => "replace",
+            Operation::Sync => "sync",
         }
     }
 }

@@ -134,7 +134,7 @@ impl FileTarget {
                 let setting = Setting {
                     is_superuser: self.is_superuser,
                     may_have_xattrs: true,
-                    present_owner: None,
+                    given: None,
                 };
                 metadata::apply_fd(&*fd, &path, metadata, setting)
             }
@@ -192,6 +192,18 @@ impl FileTarget {
         self.make_or_replace(dir, name, in_the_way, || {
             rustix::fs::linkat(&*from, from_name, &*to, name, AtFlags::empty())
         })
+    }
+
+    /// Waits until everything that was written below the root is durable, on every file system that it reaches.
+    ///
+    /// An error means that the system could not write something that it had taken: nothing written since the root was
+    /// opened can be relied on.
+    pub fn sync(&self) -> Result<(), SourceError> {
+        for dir in self.dirs.one_of_each_device() {
+            rustix::fs::syncfs(&*self.dirs.fd(dir)?)
+                .map_err(|errno| SourceError::new(Operation::Sync, &self.dirs.path(dir), errno))?;
+        }
+        Ok(())
     }
 
     fn make_or_replace(

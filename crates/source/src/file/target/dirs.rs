@@ -3,7 +3,7 @@
 //! A restore touches folders in the order of the packs, so any of them may be wanted at any time. The table remembers
 //! name, parent, device and inode of each; a bounded cache holds descriptors.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -189,6 +189,16 @@ impl DirTable {
         };
         names.reverse();
         (fd, names)
+    }
+
+    /// One folder on each file system that was reached.
+    pub(super) fn one_of_each_device(&self) -> Vec<TargetDir> {
+        let mut devices = HashSet::new();
+        (0..)
+            .zip(self.records.read().iter())
+            .filter(|(_, record)| devices.insert(record.id.device))
+            .map(|(number, _)| TargetDir(number))
+            .collect()
     }
 
     pub(super) fn path(&self, dir: TargetDir) -> Vec<u8> {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::dirs::TargetDir;
-use super::metadata::{self, Setting};
+use super::metadata::{self, Given, MODE_BITS, Setting};
 use super::{FileTarget, InTheWay, TargetMetadata};
 use crate::error::{Operation, SourceError};
 use crate::file::stat::{DevIno, FileKind, FileStat};
@@ -36,19 +36,21 @@ pub struct TargetFile {
     /// The name it has while it is written, if that is another one.
     temporary: Option<Box<[u8]>>,
     id: DevIno,
-    /// Owner and group that the system gave it.
-    owner: (u32, u32),
+    /// Owner, group and mode that the system gave it.
+    given: Given,
     // A mutex: threads that write other parts of the file share the descriptor and may close it.
     fd: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 impl FileTarget {
-    /// Makes a file of `size_bytes`, all holes until it is written to.
+    /// Makes a file of `size_bytes`, all holes until it is written to. `mode` is the one that it will get in the end;
+    /// until then nobody has more rights than that gives to everybody.
     pub fn create_file(
         &self,
         dir: TargetDir,
         name: &[u8],
         size_bytes: u64,
+        mode: u32,
         in_the_way: InTheWay,
     ) -> Result<TargetFile, SourceError> {
         self.check_name(dir, name)?;
@@ -56,8 +58,8 @@ impl FileTarget {
         let parent = self.dirs.fd(dir)?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create =
-            |name: &[u8]| rustix::fs::openat(&*parent, name, flags, Mode::RUSR | Mode::WUSR);
+        let mode = Mode::from_raw_mode(first_mode(mode) as _);
+        let create = |name: &[u8]| rustix::fs::openat(&*parent, name, flags, mode);
         let mut temporary = None;
         let fd = match create(name) {
             Err(Errno::EXIST) if in_the_way == InTheWay::Replace => {
@@ -87,7 +89,11 @@ impl FileTarget {
             name: name.into(),
             temporary,
             id: stat.id,
-            owner: (stat.uid, stat.gid),
+            given: Given {
+                uid: stat.uid,
+                gid: stat.gid,
+                mode: stat.mode & MODE_BITS,
+            },
             fd: Mutex::new(Some(Arc::new(fd))),
         })
     }
@@ -103,14 +109,45 @@ impl FileTarget {
             .into()
     }
 
-    /// Writes a part of a file; long runs of zeros stay holes.
-    pub fn write_at(&self, file: &TargetFile, offset: u64, data: &[u8]) -> Result<(), SourceError> {
+    /// Writes a part of a file and says how many bytes were written: long runs of zeros stay holes.
+    pub fn write_at(
+        &self,
+        file: &TargetFile,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<usize, SourceError> {
         let fd = self.file_fd(file)?;
-        for (start, end) in data_runs(offset, data) {
+        let write = |start: usize, end: usize| {
             write_all_at(&fd, offset + start as u64, &data[start..end])
-                .map_err(|errno| self.fail(Operation::Write, file.dir, &file.name, errno))?;
+                .map_err(|errno| self.fail(Operation::Write, file.dir, &file.name, errno))
+        };
+        if data.len() < HOLE_MIN_BYTES {
+            write(0, data.len())?;
+            return Ok(data.len());
         }
-        Ok(())
+        let mut written_bytes = 0;
+        for (start, end) in data_runs(offset, data) {
+            write(start, end)?;
+            written_bytes += end - start;
+        }
+        Ok(written_bytes)
+    }
+
+    /// Whether the file system says that a part of a file holds no data at all, and so reads as zeros. `false` when it
+    /// does not know.
+    pub fn is_hole(
+        &self,
+        file: &TargetFile,
+        offset: u64,
+        length_bytes: u64,
+    ) -> Result<bool, SourceError> {
+        let fd = self.file_fd(file)?;
+        match rustix::fs::seek(&*fd, SeekFrom::Data(offset)) {
+            Ok(data_offset) => Ok(data_offset >= offset + length_bytes),
+            // No data from here to the end, which must not come before the end of the part.
+            Err(Errno::NXIO) => Ok(self.size_bytes(file)? >= offset + length_bytes),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Reads a part of a file back; fills the whole buffer or fails.
@@ -169,7 +206,7 @@ impl FileTarget {
         let setting = Setting {
             is_superuser: self.is_superuser,
             may_have_xattrs: self.dirs.hands_down_acl(file.dir),
-            present_owner: Some(file.owner),
+            given: Some(file.given),
         };
         // The path is for messages; building it for each file would cost more than some of the calls.
         let mut errors = metadata::apply_fd(&*fd, b"", metadata, setting);
@@ -241,6 +278,13 @@ impl TargetFile {
     }
 }
 
+/// The mode to make a file with: what its owner needs, and what everybody may do with it in the end. So a file that all
+/// may read gets its final mode at once, whoever owns it by then, and all others stay private until they are whole.
+fn first_mode(mode: u32) -> u32 {
+    let everybody = mode & (mode >> 3) & 0o005;
+    0o600 | (mode & 0o100) | everybody | everybody << 3
+}
+
 fn take_errno(error: &SourceError) -> std::io::Error {
     error.errno().map_or_else(
         || std::io::Error::other(error.source.to_string()),
@@ -266,9 +310,6 @@ fn write_all_at(fd: &OwnedFd, mut offset: u64, mut data: &[u8]) -> Result<(), Er
 /// The parts of `data` to write, as `[start, end)`: all but runs of zero blocks that are long enough for a hole. Blocks
 /// are aligned in the file, not in the data.
 fn data_runs(offset: u64, data: &[u8]) -> Vec<(usize, usize)> {
-    if data.len() < HOLE_MIN_BYTES {
-        return vec![(0, data.len())];
-    }
     let mut runs = Vec::new();
     let mut run_start = 0;
     let mut zero_start = None;
@@ -311,6 +352,26 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use proptest::prelude::{ProptestConfig, any, prop, proptest};
+
+    #[test]
+    fn first_modes_give_nobody_more_than_the_last_one() {
+        let check = |mode: u32, expected: u32| assert_eq!(first_mode(mode), expected, "{mode:o}");
+        check(0o644, 0o644);
+        check(0o755, 0o755);
+        check(0o664, 0o644);
+        check(0o600, 0o600);
+        check(0o640, 0o600);
+        check(0o4755, 0o755);
+        check(0o000, 0o600);
+        check(0o604, 0o600);
+        check(0o666, 0o644);
+        check(0o711, 0o711);
+        for mode in 0..=0o7777 {
+            let first = first_mode(mode);
+            assert_eq!(first & 0o077 & !mode, 0, "{mode:o}");
+            assert_eq!(first & 0o600, 0o600);
+        }
+    }
 
     #[test]
     fn runs_leave_out_long_zeros_only() {

@@ -15,7 +15,7 @@ use crate::file::xattrs::{self, Xattr};
 /// The set-user-id and set-group-id bits.
 const SET_ID_BITS: u32 = 0o6000;
 /// All bits that `chmod` sets.
-const MODE_BITS: u32 = 0o7777;
+pub(super) const MODE_BITS: u32 = 0o7777;
 
 /// The metadata to give to an entry.
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +61,17 @@ pub(super) struct Setting {
     pub(super) is_superuser: bool,
     /// The entry may have attributes that are not wanted, inherited or left from before.
     pub(super) may_have_xattrs: bool,
-    /// The owner and group that the entry has, when that is known.
-    pub(super) present_owner: Option<(u32, u32)>,
+    /// What the system gave the entry when it was made, when that is known.
+    pub(super) given: Option<Given>,
+}
+
+/// What a new entry has before anything is set: calls that would change nothing are left out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Without the type bits.
+    pub(super) mode: u32,
 }
 
 /// Collects what could not be set.
@@ -108,19 +117,29 @@ pub(super) fn apply_fd(
         errors: Vec::new(),
     };
     let (uid, gid) = metadata.owner();
-    let given = if setting.present_owner == Some((metadata.uid, metadata.gid)) {
+    let is_owned = setting
+        .given
+        .is_some_and(|given| (given.uid, given.gid) == (metadata.uid, metadata.gid));
+    let result = if is_owned {
         Ok(())
     } else {
         rustix::fs::fchown(fd, uid, gid)
     };
-    let mode = outcome.note_owner(given, metadata.mode, setting.is_superuser);
-    if setting.may_have_xattrs || !metadata.xattrs.is_empty() {
+    let mode = outcome.note_owner(result, metadata.mode, setting.is_superuser);
+    let takes_xattrs = setting.may_have_xattrs || !metadata.xattrs.is_empty();
+    if takes_xattrs {
         outcome.note(
             Operation::Xattr,
             xattrs::apply_fd(fd, metadata.xattrs, setting.may_have_xattrs),
         );
     }
-    outcome.note(Operation::Mode, rustix::fs::fchmod(fd, mode));
+    // A change of owner drops no bit that a new file has, an access list may change some.
+    let has_mode = setting
+        .given
+        .is_some_and(|given| given.mode == mode.as_raw_mode() && !takes_xattrs);
+    if !has_mode {
+        outcome.note(Operation::Mode, rustix::fs::fchmod(fd, mode));
+    }
     outcome.note(
         Operation::Times,
         rustix::fs::futimens(fd, &metadata.timestamps()),

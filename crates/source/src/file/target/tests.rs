@@ -36,7 +36,7 @@ fn a_file_is_made_with_all_that_belongs_to_it() {
         .unwrap()
         .dir;
     let file = target
-        .create_file(dir, b"\xff", 100_000, InTheWay::Refuse)
+        .create_file(dir, b"\xff", 100_000, 0o640, InTheWay::Refuse)
         .unwrap();
     target.write_at(&file, 99_995, b"tail!").unwrap();
     target.write_at(&file, 0, b"head").unwrap();
@@ -92,7 +92,7 @@ fn names_that_lead_elsewhere_are_refused() {
         assert!(target.make_dir(root, name, InTheWay::Replace).is_err());
         assert!(
             target
-                .create_file(root, name, 1, InTheWay::Replace)
+                .create_file(root, name, 1, 0o640, InTheWay::Replace)
                 .is_err()
         );
         assert!(
@@ -130,7 +130,7 @@ fn a_link_in_the_way_is_never_followed() {
             .is_err()
     );
     let file = target
-        .create_file(target.root(), b"f", 3, InTheWay::Replace)
+        .create_file(target.root(), b"f", 3, 0o640, InTheWay::Replace)
         .unwrap();
     target.write_at(&file, 0, b"new").unwrap();
     target.finish_file(&file, &metadata(&[])).unwrap();
@@ -151,11 +151,11 @@ fn replacing_keeps_hard_links_of_the_old_file_and_full_folders() {
     let target = FileTarget::open(temp.path()).unwrap();
     assert!(
         target
-            .create_file(target.root(), b"old", 1, InTheWay::Refuse)
+            .create_file(target.root(), b"old", 1, 0o640, InTheWay::Refuse)
             .is_err()
     );
     let file = target
-        .create_file(target.root(), b"old", 1, InTheWay::Replace)
+        .create_file(target.root(), b"old", 1, 0o640, InTheWay::Replace)
         .unwrap();
     target.write_at(&file, 0, b"n").unwrap();
     assert_eq!(
@@ -174,11 +174,11 @@ fn replacing_keeps_hard_links_of_the_old_file_and_full_folders() {
     );
     assert!(
         target
-            .create_file(target.root(), b"full", 1, InTheWay::Replace)
+            .create_file(target.root(), b"full", 1, 0o640, InTheWay::Replace)
             .is_err()
     );
     let file = target
-        .create_file(target.root(), b"empty", 1, InTheWay::Replace)
+        .create_file(target.root(), b"empty", 1, 0o640, InTheWay::Replace)
         .unwrap();
     target.discard_file(&file).unwrap();
     assert_eq!(target.existing(target.root(), b"empty").unwrap(), None);
@@ -237,7 +237,7 @@ fn many_files_at_once_stay_within_the_limit() {
         .map(|number| {
             let name = number.to_string().into_bytes();
             let file = target
-                .create_file(target.root(), &name, 2, InTheWay::Refuse)
+                .create_file(target.root(), &name, 2, 0o640, InTheWay::Refuse)
                 .unwrap();
             target.write_at(&file, 0, b"a").unwrap();
             target.rest_file(&file);
