@@ -1,12 +1,15 @@
 //! One restore from start to report.
 //!
-//! Order: lock; find the snapshot and read the index; walk its trees, making folders and planning files (`plan`);
-//! write the planned files, each pack read once, in pack order, by several workers (`write`); hard links; the metadata
-//! of folders, deepest first, since making entries changes their times.
+//! Order: lock; find the snapshot and read the index; walk its trees, making folders and planning files (`plan`,
+//! `batch`); beside that (`flow`) write the planned files in pack order by several workers (`write`), and hard links; then
+//! the metadata of folders, deepest first, since making entries changes their times; then wait until all is durable.
 //!
-//! Every blob is compared with its id when it is read, and every file with the ids of its blobs after it was written.
+//! Every blob is compared with its id, in the file, after it was written ([`Verification::Content`]) or in memory before
+//! that ([`Verification::None`]).
 
+mod batch;
 mod conflict;
+mod flow;
 mod metadata;
 mod plan;
 mod write;
@@ -14,6 +17,7 @@ mod write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use model::ConflictPolicy;
@@ -48,6 +52,17 @@ pub enum Verification {
     None,
 }
 
+/// When a restore is over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When everything that was written is on the disk: one `syncfs` for each file system at the end, none before.
+    #[default]
+    Synced,
+    /// When everything is handed to the system, which writes it to the disk in its own time, as `cp` and most backup
+    /// tools do it.
+    LeftToTheSystem,
+}
+
 /// What to restore, and how.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
@@ -65,6 +80,8 @@ pub struct RestoreRequest {
     pub conflict: ConflictPolicy,
     /// Whether written files are compared.
     pub verification: Verification,
+    /// When the restore is over.
+    pub durability: Durability,
     /// How many workers write; one for each core, but at least two, when `None`.
     pub worker_count: Option<NonZeroUsize>,
 }
@@ -81,6 +98,7 @@ impl RestoreRequest {
             excludes: Vec::new(),
             conflict: ConflictPolicy::OverwriteExisting,
             verification: Verification::default(),
+            durability: Durability::default(),
             worker_count: None,
         }
     }
@@ -133,6 +151,8 @@ struct Session<'r> {
     stop: &'r StopToken,
     tally: &'r Tally,
     counts: &'r Counts,
+    /// Set when the run has failed somewhere: everybody ends.
+    is_over: AtomicBool,
 }
 
 /// Restores. Items that fail are told to the observer and make the outcome partial; everything else that fails is the
@@ -173,12 +193,18 @@ pub fn restore(
         stop,
         tally: &tally,
         counts: &counts,
+        is_over: AtomicBool::new(false),
     };
     let reporter = Reporter::default();
     let result = std::thread::scope(|scope| {
         scope.spawn(|| reporter.run(&tally, observer, Vec::new));
         tally.enter(Phase::Running);
-        let result = Planner::new(&session, &snapshot.paths).run(&snapshot.tree);
+        let result = Planner::new(&session, &snapshot.paths)
+            .run(&snapshot.tree)
+            .and_then(|()| match request.durability {
+                Durability::Synced => target.sync().map_err(RunError::Target),
+                Durability::LeftToTheSystem => Ok(()),
+            });
         reporter.finish();
         result
     });

@@ -56,7 +56,7 @@ pub use layout::FileKind;
 pub use lock::{LockGuard, LockKind, UnlockScope};
 pub use node::{Node, NodeKind, Xattr};
 pub use pack::PackedBlob;
-pub use reader::Reader;
+pub use reader::{Comparison, Reader};
 pub use repository::{Repository, key_labels};
 pub use secret::Secret;
 pub use snapshot::{Snapshot, SnapshotSummary};

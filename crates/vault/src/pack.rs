@@ -47,6 +47,25 @@ impl PackedBlob {
             None => u64::from(self.length).saturating_sub(SEAL_OVERHEAD_BYTES as u64),
         }
     }
+
+    /// Compares the hash of the plaintext with the id. `pack` is where it was read, for the error
+    /// ([`VaultError::DamagedBlob`]).
+    pub fn compare(&self, pack: &Id, plaintext: &[u8]) -> Result<(), VaultError> {
+        if Id::hash(plaintext) == self.id {
+            Ok(())
+        } else {
+            Err(self.damaged(pack, "its content does not have this hash".to_owned()))
+        }
+    }
+
+    pub(crate) fn damaged(&self, pack: &Id, reason: String) -> VaultError {
+        VaultError::DamagedBlob {
+            kind: self.kind,
+            id: self.id,
+            pack: *pack,
+            reason,
+        }
+    }
 }
 
 /// The size of what follows the blobs: sealed header and length field.
@@ -126,9 +145,21 @@ pub(crate) fn header_of(
     pack: &Id,
     bytes: &[u8],
 ) -> Result<Vec<PackedBlob>, VaultError> {
-    let size_bytes = bytes.len() as u64;
-    let needed = header_length(pack, bytes, size_bytes)? + LENGTH_FIELD_BYTES;
-    parse_trailer(cipher, pack, &bytes[bytes.len() - needed..], size_bytes)
+    header_of_tail(cipher, pack, bytes, bytes.len() as u64)
+}
+
+/// The header of a pack of this size, by its last bytes.
+pub(crate) fn header_of_tail(
+    cipher: &Cipher,
+    pack: &Id,
+    tail: &[u8],
+    size_bytes: u64,
+) -> Result<Vec<PackedBlob>, VaultError> {
+    let needed = header_length(pack, tail, size_bytes)? + LENGTH_FIELD_BYTES;
+    let start = tail.len().checked_sub(needed).ok_or_else(|| {
+        VaultError::damaged(FileKind::Pack, pack, "its header reaches into its blobs")
+    })?;
+    parse_trailer(cipher, pack, &tail[start..], size_bytes)
 }
 
 /// The length of the sealed header by the last bytes of the pack, checked against the size of the pack.

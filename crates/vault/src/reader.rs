@@ -1,8 +1,13 @@
 //! Brings blobs back, each compared with its id: what was read is what was backed up, or an error.
+//!
+//! Who writes a blob somewhere and compares the result with the id may ask for [`Comparison::ByCaller`], so that each
+//! byte is hashed once. Storages have given wrong bytes once and the right ones later, so a blob that does not open is
+//! read a second time before it counts as damaged.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use storage::ErrorKind;
 
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
@@ -17,6 +22,16 @@ use crate::tree::Tree;
 const LARGEST_GAP_BYTES: u64 = 64 << 10;
 /// One request reads no more than this at once.
 const LARGEST_REQUEST_BYTES: u64 = 16 << 20;
+
+/// Who compares the hash of a blob with its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// The reader, before anybody gets to see the bytes.
+    ByReader,
+    /// The caller, by [`PackedBlob::compare`] or by hashing what became of the bytes. They are authentic (somebody with
+    /// the key sealed just them) and have the length that the index says, no more.
+    ByCaller,
+}
 
 /// Reads blobs through an index. Shared by any number of threads.
 #[derive(Debug)]
@@ -70,15 +85,22 @@ impl Reader {
         let mut scratch = self.scratch.lock().pop().unwrap_or_default();
         let mut first_error = None;
         let mut found = None;
-        for location in self.index.all(kind, id) {
-            match self.read_at(&mut scratch, kind, id, &location) {
-                Ok(()) => {
-                    found = Some(location);
-                    break;
+        // Each place once, then those again that answered with wrong bytes.
+        for is_again in [false, true] {
+            if is_again && !first_error.as_ref().is_some_and(is_worth_a_second_look) {
+                break;
+            }
+            found = self.index.all(kind, id).find(|location| {
+                match self.read_at(&mut scratch, kind, id, location) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        first_error.get_or_insert(error);
+                        false
+                    }
                 }
-                Err(error) => {
-                    first_error.get_or_insert(error);
-                }
+            });
+            if found.is_some() {
+                break;
             }
         }
         let result = match (found, first_error) {
@@ -116,17 +138,23 @@ impl Reader {
     /// Reads several blobs of one pack, near ones with one request, and hands each to `take` in order of offset.
     ///
     /// A blob that is damaged is handed over as an error and the others go on; `take` ends it all by an error of its
-    /// own, which is returned.
+    /// own, which is returned. Nothing is read a second time here: [`Reader::read_blob`] does that, and knows of other
+    /// copies.
     pub fn read_pack<E>(
         &self,
         pack: &Id,
         blobs: &[PackedBlob],
+        comparison: Comparison,
         scratch: &mut BlobScratch,
         mut take: impl FnMut(&PackedBlob, Result<&[u8], VaultError>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut ordered = blobs.to_vec();
-        ordered.sort_unstable_by_key(|blob| blob.offset);
-        let mut rest = ordered.as_slice();
+        let mut sorted = Vec::new();
+        let mut rest = blobs;
+        if !blobs.is_sorted_by_key(|blob| blob.offset) {
+            sorted.extend_from_slice(blobs);
+            sorted.sort_unstable_by_key(|blob| blob.offset);
+            rest = &sorted;
+        }
         while !rest.is_empty() {
             let (run, after) = rest.split_at(run_length(rest));
             rest = after;
@@ -143,10 +171,15 @@ impl Reader {
                     Ok(bytes) => {
                         let from = (u64::from(blob.offset) - start) as usize;
                         let stored = &bytes[from..from + blob.length as usize];
-                        take(
-                            blob,
-                            open_compared(&self.repository, scratch, pack, blob, stored),
-                        )?;
+                        let opened = match comparison {
+                            Comparison::ByReader => {
+                                open_compared(&self.repository, scratch, pack, blob, stored)
+                            }
+                            Comparison::ByCaller => {
+                                open_authentic(&self.repository, scratch, pack, blob, stored)
+                            }
+                        };
+                        take(blob, opened)?;
                     }
                 }
             }
@@ -176,6 +209,14 @@ fn run_end(run: &[PackedBlob]) -> u64 {
         .unwrap_or(0)
 }
 
+/// Whether the same place may give other bytes when it is asked again. What is not there will not be.
+fn is_worth_a_second_look(error: &VaultError) -> bool {
+    match error.storage_kind() {
+        Some(kind) => kind == ErrorKind::Corrupt,
+        None => matches!(error, VaultError::DamagedBlob { .. }),
+    }
+}
+
 /// Opens the stored bytes of a blob and compares their hash with the id.
 pub(crate) fn open_compared<'a>(
     repository: &Repository,
@@ -184,18 +225,20 @@ pub(crate) fn open_compared<'a>(
     blob: &PackedBlob,
     stored: &[u8],
 ) -> Result<&'a [u8], VaultError> {
-    let damaged = |reason: String| VaultError::DamagedBlob {
-        kind: blob.kind,
-        id: blob.id,
-        pack: *pack,
-        reason,
-    };
-    let plaintext = scratch
+    let plaintext = open_authentic(repository, scratch, pack, blob, stored)?;
+    blob.compare(pack, plaintext)?;
+    Ok(plaintext)
+}
+
+/// Opens the stored bytes of a blob: their tag and the length of the plaintext are right.
+fn open_authentic<'a>(
+    repository: &Repository,
+    scratch: &'a mut BlobScratch,
+    pack: &Id,
+    blob: &PackedBlob,
+    stored: &[u8],
+) -> Result<&'a [u8], VaultError> {
+    scratch
         .open(repository.cipher(), stored, blob.uncompressed_length)
-        .map_err(|error| damaged(error.to_string()))?;
-    if Id::hash(plaintext) == blob.id {
-        Ok(plaintext)
-    } else {
-        Err(damaged("its content does not have this hash".to_owned()))
-    }
+        .map_err(|error| blob.damaged(pack, error.to_string()))
 }

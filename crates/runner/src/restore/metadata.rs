@@ -37,6 +37,10 @@ impl NodeMetadata {
         }
     }
 
+    pub(super) fn mode(&self) -> u32 {
+        self.mode
+    }
+
     pub(super) fn as_target(&self) -> TargetMetadata<'_> {
         TargetMetadata {
             mode: self.mode,

@@ -1,12 +1,14 @@
 //! Walks the trees of a snapshot: makes folders and everything that has no content, and plans the files.
 //!
-//! Files are planned in batches of bounded memory; a batch is written before the walk goes on. So a pack is read once
-//! per batch, and once in all unless the snapshot is very large.
+//! Files are planned in batches of bounded memory, which are written while the walk goes on (`flow`). A blob is read
+//! once per batch, which is once in all unless it is in files far apart.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::names::LONGEST_PATH_BYTES;
 use source::SourceError;
@@ -19,15 +21,13 @@ use storage::ErrorKind;
 use vault::{BlobKind, Id, Node, NodeKind, Tree, VaultError};
 
 use super::Session;
+use super::batch::{Batch, BlobUse, PlannedFile, PlannedLink, Primary};
 use super::conflict::{Decision, decide};
+use super::flow::{self, BatchSender, WriterGone};
 use super::metadata::NodeMetadata;
-use super::write::{Batch, BlobUse, PlannedFile, PlannedLink};
 use crate::error::RunError;
 use crate::node::file_time;
 use crate::observe::{ItemError, Phase};
-
-/// A batch is written when what it holds takes about so much memory.
-const BATCH_MEMORY_BYTES: usize = 48 << 20;
 
 /// One folder of the walk.
 struct Level {
@@ -54,24 +54,13 @@ enum DirRole {
     Way,
 }
 
-/// The first of several hard links, which the others are linked to.
-#[derive(Debug)]
-pub(super) struct Primary {
-    pub(super) dir: TargetDir,
-    pub(super) name: Box<[u8]>,
-    pub(super) is_restored: bool,
-    size: u64,
-    blob_count: usize,
-    first_blob: Option<Id>,
-}
-
 pub(super) struct Planner<'s> {
     session: &'s Session<'s>,
     levels: Vec<Level>,
     path: Vec<u8>,
     finished_dirs: Vec<(TargetDir, NodeMetadata)>,
-    primaries: Vec<Primary>,
-    primary_numbers: HashMap<(u64, u64), usize>,
+    /// By inode and device.
+    primaries: HashMap<(u64, u64), Arc<Primary>>,
     batch: Batch,
     /// The folders above the paths of the snapshot.
     ways: HashSet<Vec<u8>>,
@@ -91,13 +80,33 @@ impl<'s> Planner<'s> {
             levels: Vec::new(),
             path: Vec::new(),
             finished_dirs: Vec::new(),
-            primaries: Vec::new(),
-            primary_numbers: HashMap::new(),
+            primaries: HashMap::new(),
             batch: Batch::default(),
         }
     }
 
+    /// Walks, and writes beside it. Folders get their metadata when all is written.
     pub(super) fn run(mut self, root_tree: &Id) -> Result<(), RunError> {
+        let session = self.session;
+        let (walked, written) = std::thread::scope(|scope| {
+            let (sender, receiver) = flow::meeting();
+            let writer = scope.spawn(move || flow::write_all(session, &receiver));
+            let walked = self.walk(root_tree, sender);
+            if walked.is_err() {
+                session.is_over.store(true, Ordering::Relaxed);
+            }
+            (walked, writer.join().unwrap_or(Err(RunError::Worker)))
+        });
+        // The writer has the reason when the walk ended because of it.
+        match walked? {
+            Walked::ToTheEnd => written?,
+            Walked::UntilTheWriterWasGone => return written.and(Err(RunError::Worker)),
+        }
+        self.finish_dirs();
+        Ok(())
+    }
+
+    fn walk(&mut self, root_tree: &Id, sender: BatchSender) -> Result<Walked, RunError> {
         let tree = self.session.reader.read_tree(root_tree)?;
         let root = self.session.target.root();
         let is_taken = self.session.filter.choose_path(b"/", true) == Choice::Take;
@@ -120,13 +129,14 @@ impl<'s> Planner<'s> {
             if let Some(how) = self.session.stop.requested() {
                 return Err(RunError::Stopped(how));
             }
-            if self.batch.held_bytes() > BATCH_MEMORY_BYTES {
-                self.write_batch()?;
+            if let Err(WriterGone) = sender.offer(&mut self.batch) {
+                return Ok(Walked::UntilTheWriterWasGone);
             }
         }
-        self.write_batch()?;
-        self.finish_dirs();
-        Ok(())
+        match sender.finish(std::mem::take(&mut self.batch)) {
+            Ok(()) => Ok(Walked::ToTheEnd),
+            Err(WriterGone) => Ok(Walked::UntilTheWriterWasGone),
+        }
     }
 
     fn enter(&mut self, tree: Tree, state: LevelState, is_taken: bool) {
@@ -372,7 +382,7 @@ impl<'s> Planner<'s> {
         self.session.tally.bytes_total.add(node.size);
         let primary = match self.link(dir, &node, in_the_way) {
             Linked::ToAnother => return Ok(()),
-            Linked::First(number) => Some(number),
+            Linked::First(primary) => Some(primary),
             Linked::Alone => None,
         };
         let metadata = NodeMetadata::of(&mut node);
@@ -430,8 +440,7 @@ impl<'s> Planner<'s> {
             return Linked::Alone;
         }
         let key = (node.inode, node.device_id);
-        if let Some(number) = self.primary_numbers.get(&key) {
-            let primary = &self.primaries[*number];
+        if let Some(primary) = self.primaries.get(&key) {
             let is_same = primary.size == node.size
                 && primary.blob_count == node.content.len()
                 && primary.first_blob == node.content.first().copied();
@@ -441,28 +450,23 @@ impl<'s> Planner<'s> {
                     dir,
                     name,
                     in_the_way,
-                    primary: *number,
+                    primary: Arc::clone(primary),
                     size: node.size,
                 };
                 self.batch.links.push(link);
                 return Linked::ToAnother;
             }
         }
-        self.primaries.push(Primary {
+        let primary = Arc::new(Primary {
             dir,
             name: node.name.clone().into(),
-            is_restored: false,
             size: node.size,
             blob_count: node.content.len(),
             first_blob: node.content.first().copied(),
+            is_restored: AtomicBool::new(false),
         });
-        self.primary_numbers.insert(key, self.primaries.len() - 1);
-        Linked::First(self.primaries.len() - 1)
-    }
-
-    fn write_batch(&mut self) -> Result<(), RunError> {
-        let batch = std::mem::take(&mut self.batch);
-        self.session.write(batch, &mut self.primaries)
+        self.primaries.insert(key, Arc::clone(&primary));
+        Linked::First(primary)
     }
 
     /// Deepest first: a folder that nobody may enter any more is done after what lies in it.
@@ -487,9 +491,15 @@ impl<'s> Planner<'s> {
     }
 }
 
+/// How far a walk came.
+enum Walked {
+    ToTheEnd,
+    UntilTheWriterWasGone,
+}
+
 enum Linked {
     Alone,
-    First(usize),
+    First(Arc<Primary>),
     ToAnother,
 }
 

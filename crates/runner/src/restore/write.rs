@@ -1,147 +1,21 @@
 //! Writes a batch of planned files: packs in turn, each by one worker, each blob to every place that wants it.
+//!
+//! Each byte is hashed once. Where written files are compared, what is hashed is not the blob in memory but what the file
+//! holds after it was written, read back; a hole is compared by asking the file system whether it is one.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use source::file::target::{InTheWay, TargetDir, TargetFile};
-use vault::{BlobKind, BlobScratch, Id, PackedBlob, VaultError};
+use source::SourceError;
+use source::file::target::TargetFile;
+use vault::{BlobKind, BlobScratch, Comparison, Id, PackedBlob, VaultError};
 
-use super::metadata::NodeMetadata;
-use super::plan::{Primary, words_of};
+use super::batch::{Batch, BlobUse, PlannedFile, PlannedLink, runs};
+use super::plan::words_of;
 use super::{Session, Verification};
 use crate::error::RunError;
-
-/// A file to be written.
-#[derive(Debug)]
-pub(super) struct PlannedFile {
-    dir: TargetDir,
-    name: Box<[u8]>,
-    size: u64,
-    metadata: NodeMetadata,
-    in_the_way: InTheWay,
-    primary: Option<usize>,
-    pub(super) content: Vec<Id>,
-    // Blobs that are not written yet.
-    pending_count: AtomicUsize,
-    has_failed: AtomicBool,
-    // A mutex: the first worker that has a blob for the file makes it.
-    file: Mutex<Option<Arc<TargetFile>>>,
-}
-
-impl PlannedFile {
-    pub(super) fn new(
-        dir: TargetDir,
-        name: Box<[u8]>,
-        size: u64,
-        metadata: NodeMetadata,
-        in_the_way: InTheWay,
-        primary: Option<usize>,
-        content: Vec<Id>,
-    ) -> PlannedFile {
-        PlannedFile {
-            dir,
-            name,
-            size,
-            metadata,
-            in_the_way,
-            primary,
-            pending_count: AtomicUsize::new(content.len()),
-            content,
-            has_failed: AtomicBool::new(false),
-            file: Mutex::new(None),
-        }
-    }
-
-    /// Says whether this is the first failure of the file.
-    fn fail(&self) -> bool {
-        !self.has_failed.swap(true, Ordering::Relaxed)
-    }
-}
-
-/// A hard link to be made when the file it belongs to is whole.
-#[derive(Debug)]
-pub(super) struct PlannedLink {
-    pub(super) dir: TargetDir,
-    pub(super) name: Box<[u8]>,
-    pub(super) in_the_way: InTheWay,
-    pub(super) primary: usize,
-    pub(super) size: u64,
-}
-
-/// One place that wants a blob.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BlobUse {
-    pub(super) pack: u32,
-    pub(super) blob_offset: u32,
-    pub(super) file: u32,
-    /// The number of the blob in the file.
-    pub(super) content: u32,
-    /// Where it goes in the file.
-    pub(super) offset: u64,
-}
-
-/// Files that are written together.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    pub(super) files: Vec<PlannedFile>,
-    pub(super) uses: Vec<BlobUse>,
-    pub(super) links: Vec<PlannedLink>,
-    packs: Vec<Id>,
-    pack_numbers: HashMap<Id, u32>,
-}
-
-impl Batch {
-    pub(super) fn pack_number(&mut self, pack: &Id) -> u32 {
-        *self.pack_numbers.entry(*pack).or_insert_with(|| {
-            self.packs.push(*pack);
-            (self.packs.len() - 1) as u32
-        })
-    }
-
-    /// About how much memory the plan takes: the records, names, ids and attributes of files, and the uses.
-    pub(super) fn held_bytes(&self) -> usize {
-        let blob_bytes = size_of::<BlobUse>() + size_of::<Id>();
-        self.files.len() * (size_of::<PlannedFile>() + 64)
-            + self.uses.len() * blob_bytes
-            + self.links.len() * 64
-    }
-
-    /// The uses of each pack, after sorting.
-    fn groups(&mut self) -> Vec<Range<usize>> {
-        self.uses
-            .sort_unstable_by_key(|place| (place.pack, place.blob_offset));
-        let mut groups = Vec::new();
-        let mut start = 0;
-        for end in 1..=self.uses.len() {
-            if end == self.uses.len() || self.uses[end].pack != self.uses[start].pack {
-                groups.push(start..end);
-                start = end;
-            }
-        }
-        groups
-    }
-}
-
-/// How much of a pack one request brings: enough that a request costs little, little enough that workers need little
-/// memory.
-const RUN_BYTES: u64 = 4 << 20;
-
-/// Cuts the blobs of a pack, sorted by offset, into runs of about `RUN_BYTES`.
-fn runs(blobs: &[PackedBlob]) -> impl Iterator<Item = &[PackedBlob]> {
-    blobs.chunk_by({
-        let mut start = blobs.first().map_or(0, |blob| u64::from(blob.offset));
-        move |_, next| {
-            let fits = u64::from(next.offset) + u64::from(next.length) - start <= RUN_BYTES;
-            if !fits {
-                start = u64::from(next.offset);
-            }
-            fits
-        }
-    })
-}
 
 /// A batch being written.
 struct Writing<'w> {
@@ -149,27 +23,38 @@ struct Writing<'w> {
     batch: &'w Batch,
     groups: &'w [Range<usize>],
     next_group: AtomicUsize,
-    restored: Mutex<Vec<usize>>,
     end: Mutex<Option<RunError>>,
-    is_over: AtomicBool,
+}
+
+/// A blob in memory on its way to the places that want it.
+struct Opened<'a> {
+    pack: &'a Id,
+    blob: &'a PackedBlob,
+    content: &'a [u8],
+    /// Its hash was compared with its id already.
+    is_compared: bool,
+}
+
+/// What became of a blob at one place.
+enum Placed {
+    /// It is there.
+    Right,
+    /// It is not what was backed up, and never was: the copy in the vault is at fault.
+    WrongBlob(VaultError),
+    /// The file does not hold what was written to it.
+    WrongFile,
 }
 
 impl Session<'_> {
     /// Writes the files of a batch, then its hard links.
-    pub(super) fn write(
-        &self,
-        mut batch: Batch,
-        primaries: &mut [Primary],
-    ) -> Result<(), RunError> {
+    pub(super) fn write(&self, mut batch: Batch) -> Result<(), RunError> {
         let groups = batch.groups();
         let writing = Writing {
             session: self,
             batch: &batch,
             groups: &groups,
             next_group: AtomicUsize::new(0),
-            restored: Mutex::new(Vec::new()),
             end: Mutex::new(None),
-            is_over: AtomicBool::new(false),
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..self.worker_count)
@@ -184,15 +69,11 @@ impl Session<'_> {
                 }
             }
         });
-        let Writing { restored, end, .. } = writing;
-        if let Some(error) = end.into_inner() {
+        if let Some(error) = writing.end.into_inner() {
             self.discard_unfinished(&batch);
             return Err(error);
         }
-        for number in restored.into_inner() {
-            primaries[number].is_restored = true;
-        }
-        self.make_links(&batch.links, primaries)
+        self.make_links(&batch.links)
     }
 
     /// What is not whole when the run ends is removed, so that nobody takes it for whole.
@@ -205,12 +86,12 @@ impl Session<'_> {
         }
     }
 
-    fn make_links(&self, links: &[PlannedLink], primaries: &[Primary]) -> Result<(), RunError> {
+    fn make_links(&self, links: &[PlannedLink]) -> Result<(), RunError> {
         for link in links {
             self.tally.files_done.add(1);
             self.tally.bytes_done.add(link.size);
-            let primary = &primaries[link.primary];
-            if !primary.is_restored {
+            let primary = &link.primary;
+            if !primary.is_restored.load(Ordering::Acquire) {
                 let path = self.target.path_of(link.dir, &link.name);
                 self.tally.items_done.add(1);
                 self.words(
@@ -242,7 +123,7 @@ impl Writing<'_> {
     fn work(&self, number: usize) {
         let mut scratch = BlobScratch::new();
         let mut buffer = Vec::new();
-        let result = self.write_empty_files(number, &mut buffer).and_then(|()| {
+        let result = self.write_empty_files(number).and_then(|()| {
             while let Some(group) = self.next() {
                 self.write_group(group, &mut scratch, &mut buffer)?;
             }
@@ -254,7 +135,7 @@ impl Writing<'_> {
     }
 
     fn next(&self) -> Option<Range<usize>> {
-        if self.is_over.load(Ordering::Relaxed) {
+        if self.is_over() {
             return None;
         }
         self.groups
@@ -264,11 +145,15 @@ impl Writing<'_> {
 
     fn abort(&self, error: RunError) {
         self.end.lock().get_or_insert(error);
-        self.is_over.store(true, Ordering::Relaxed);
+        self.session.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.session.is_over.load(Ordering::Relaxed)
     }
 
     /// Files without content have no pack that would bring them up; each worker takes its share.
-    fn write_empty_files(&self, number: usize, buffer: &mut Vec<u8>) -> Result<(), RunError> {
+    fn write_empty_files(&self, number: usize) -> Result<(), RunError> {
         let share = self
             .batch
             .files
@@ -276,11 +161,11 @@ impl Writing<'_> {
             .skip(number)
             .step_by(self.session.worker_count);
         for file in share.filter(|file| file.content.is_empty()) {
-            if self.is_over.load(Ordering::Relaxed) {
+            if self.is_over() {
                 break;
             }
             match self.made(file) {
-                Ok(made) => self.finish(file, &made, buffer)?,
+                Ok(made) => self.finish(file, &made)?,
                 Err(error) => {
                     file.fail();
                     self.session.tally.files_done.add(1);
@@ -313,22 +198,31 @@ impl Writing<'_> {
             }
             blobs.extend(self.packed_blob(place));
         }
+        let comparison = match self.session.verification {
+            Verification::Content => Comparison::ByCaller,
+            Verification::None => Comparison::ByReader,
+        };
         for run in runs(&blobs) {
             self.session
                 .reader
-                .read_pack(&pack, run, scratch, |blob, content| {
+                .read_pack(&pack, run, comparison, scratch, |blob, content| {
                     let start = uses.partition_point(|place| place.blob_offset < blob.offset);
-                    let places = uses[start..]
-                        .iter()
-                        .take_while(|place| place.blob_offset == blob.offset);
+                    let places = &uses[start..];
+                    let end = places.partition_point(|place| place.blob_offset == blob.offset);
+                    let places = &places[..end];
                     match content {
-                        Ok(content) => self.write_blob(places, content, buffer),
-                        Err(error) => self.write_other_copy(places, &blob.id, error, buffer),
+                        Ok(content) => {
+                            let opened = Opened {
+                                pack: &pack,
+                                blob,
+                                content,
+                                is_compared: comparison == Comparison::ByReader,
+                            };
+                            self.write_blob(places, opened, buffer)
+                        }
+                        Err(error) => self.write_other_copy(places, blob, error, buffer),
                     }?;
-                    match (
-                        self.session.stop.requested(),
-                        self.is_over.load(Ordering::Relaxed),
-                    ) {
+                    match (self.session.stop.requested(), self.is_over()) {
                         (Some(how), _) => Err(RunError::Stopped(how)),
                         // Another worker has ended the run; the first reason counts.
                         (None, true) => Err(RunError::Worker),
@@ -351,52 +245,70 @@ impl Writing<'_> {
         })
     }
 
-    /// A blob that could not be read may be in another pack too.
-    fn write_other_copy<'u>(
+    /// A blob that could not be read may be right when it is read again, or be in another pack too.
+    fn write_other_copy(
         &self,
-        places: impl Iterator<Item = &'u BlobUse>,
-        id: &Id,
+        places: &[BlobUse],
+        blob: &PackedBlob,
         error: VaultError,
         buffer: &mut Vec<u8>,
     ) -> Result<(), RunError> {
-        if self
-            .session
-            .reader
-            .index()
-            .all(BlobKind::Data, id)
-            .nth(1)
-            .is_some()
-            && let Ok(content) = self.session.reader.read_blob(BlobKind::Data, id)
-        {
-            return self.write_blob(places, &content, buffer);
-        }
-        let message = words_of(error)?;
+        let message = match self.session.reader.read_blob(BlobKind::Data, &blob.id) {
+            Ok(content) => {
+                let opened = Opened {
+                    pack: &blob.id,
+                    blob,
+                    content: &content,
+                    is_compared: true,
+                };
+                return self.write_blob(places, opened, buffer);
+            }
+            // The first error counts, unless the storage is gone by now.
+            Err(again) => words_of(again).and_then(|_| words_of(error))?,
+        };
         for place in places {
-            let file = &self.batch.files[place.file as usize];
+            let file = self.file(place);
             if file.fail() {
                 self.session.words(self.path(file), "read", message.clone());
             }
-            self.settle(file, buffer)?;
+            self.settle(file)?;
         }
         Ok(())
     }
 
-    fn write_blob<'u>(
+    fn write_blob(
         &self,
-        places: impl Iterator<Item = &'u BlobUse>,
-        content: &[u8],
+        places: &[BlobUse],
+        mut opened: Opened<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<(), RunError> {
+        // With several places it is cheaper to hash the blob, and to compare each of them with it.
+        if places.len() > 1 && !opened.is_compared {
+            if let Err(error) = opened.blob.compare(opened.pack, opened.content) {
+                return self.write_other_copy(places, opened.blob, error, buffer);
+            }
+            opened.is_compared = true;
+        }
         for place in places {
-            let file = &self.batch.files[place.file as usize];
+            let file = self.file(place);
             if !file.has_failed.load(Ordering::Relaxed) {
-                let written = self.made(file).and_then(|made| {
-                    self.session.target.write_at(&made, place.offset, content)?;
-                    self.session.target.rest_file(&made);
-                    Ok(())
-                });
-                match written {
-                    Ok(()) => self.session.tally.bytes_done.add(content.len() as u64),
+                match self.write_place(file, place, &opened, buffer) {
+                    Ok(Placed::Right) => {
+                        let length = opened.content.len() as u64;
+                        self.session.tally.bytes_done.add(length);
+                    }
+                    Ok(Placed::WrongBlob(error)) => {
+                        return self.write_other_copy(places, opened.blob, error, buffer);
+                    }
+                    Ok(Placed::WrongFile) => {
+                        if file.fail() {
+                            let message = format!(
+                                "the content at byte {} is not that of the snapshot",
+                                place.offset
+                            );
+                            self.session.words(self.path(file), "verify", message);
+                        }
+                    }
                     Err(error) if error.is_full() => return Err(RunError::Target(error)),
                     Err(error) => {
                         if file.fail() {
@@ -405,13 +317,58 @@ impl Writing<'_> {
                     }
                 }
             }
-            self.settle(file, buffer)?;
+            self.settle(file)?;
         }
         Ok(())
     }
 
+    /// Writes a blob to one place, and compares what is there then.
+    fn write_place(
+        &self,
+        file: &PlannedFile,
+        place: &BlobUse,
+        opened: &Opened<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Placed, SourceError> {
+        let target = self.session.target;
+        let content = opened.content;
+        let made = self.made(file)?;
+        let written_bytes = target.write_at(&made, place.offset, content)?;
+        let placed = if self.session.verification == Verification::None {
+            Placed::Right
+        } else if opened.is_compared
+            && written_bytes == 0
+            && target.is_hole(&made, place.offset, content.len() as u64)?
+        {
+            // Zeros that were not written, since the whole place is a hole.
+            Placed::Right
+        } else {
+            buffer.resize(content.len(), 0);
+            target.read_back(&made, place.offset, buffer)?;
+            if opened.is_compared {
+                match buffer == content {
+                    true => Placed::Right,
+                    false => Placed::WrongFile,
+                }
+            } else if Id::hash(buffer) == opened.blob.id {
+                Placed::Right
+            } else {
+                match opened.blob.compare(opened.pack, content) {
+                    Ok(()) => Placed::WrongFile,
+                    Err(error) => Placed::WrongBlob(error),
+                }
+            }
+        };
+        target.rest_file(&made);
+        Ok(placed)
+    }
+
+    fn file(&self, place: &BlobUse) -> &PlannedFile {
+        &self.batch.files[place.file as usize]
+    }
+
     /// The file, made by who comes first.
-    fn made(&self, file: &PlannedFile) -> Result<Arc<TargetFile>, source::SourceError> {
+    fn made(&self, file: &PlannedFile) -> Result<Arc<TargetFile>, SourceError> {
         let mut slot = file.file.lock();
         if let Some(made) = slot.as_ref() {
             return Ok(Arc::clone(made));
@@ -420,6 +377,7 @@ impl Writing<'_> {
             file.dir,
             &file.name,
             file.size,
+            file.metadata.mode(),
             file.in_the_way,
         )?);
         *slot = Some(Arc::clone(&made));
@@ -427,28 +385,21 @@ impl Writing<'_> {
     }
 
     /// One blob less to wait for; the last one finishes the file.
-    fn settle(&self, file: &PlannedFile, buffer: &mut Vec<u8>) -> Result<(), RunError> {
+    fn settle(&self, file: &PlannedFile) -> Result<(), RunError> {
         if file.pending_count.fetch_sub(1, Ordering::AcqRel) > 1 {
             return Ok(());
         }
         let made = file.file.lock().clone();
         match made {
-            Some(made) if !file.has_failed.load(Ordering::Relaxed) => {
-                self.finish(file, &made, buffer)
-            }
+            Some(made) if !file.has_failed.load(Ordering::Relaxed) => self.finish(file, &made),
             made => self.give_up(file, made.as_deref()),
         }
     }
 
-    /// Compares, sets the metadata, counts.
-    fn finish(
-        &self,
-        file: &PlannedFile,
-        made: &TargetFile,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), RunError> {
+    /// Compares the size, sets the metadata, counts.
+    fn finish(&self, file: &PlannedFile, made: &TargetFile) -> Result<(), RunError> {
         if self.session.verification == Verification::Content
-            && let Err(message) = self.compare(file, made, buffer)
+            && let Err(message) = self.compare_size(file, made)
         {
             self.session.words(self.path(file), "verify", message);
             return self.give_up(file, Some(made));
@@ -467,7 +418,9 @@ impl Writing<'_> {
                 self.session.tally.actual_files.add(1);
                 self.session.tally.actual_bytes.add(file.size);
                 self.session.item_done(true);
-                self.restored.lock().extend(file.primary);
+                if let Some(primary) = &file.primary {
+                    primary.is_restored.store(true, Ordering::Release);
+                }
                 Ok(())
             }
             Err(error) if error.is_full() => Err(RunError::Target(error)),
@@ -478,36 +431,15 @@ impl Writing<'_> {
         }
     }
 
-    /// Size and hash of what is in the file now against what the snapshot says.
-    fn compare(
-        &self,
-        file: &PlannedFile,
-        made: &TargetFile,
-        buffer: &mut Vec<u8>,
-    ) -> Result<(), String> {
-        let target = self.session.target;
-        let words = |error: source::SourceError| error.source.to_string();
-        let size = target.size_bytes(made).map_err(words)?;
-        if size != file.size {
-            return Err(format!(
+    fn compare_size(&self, file: &PlannedFile, made: &TargetFile) -> Result<(), String> {
+        let size = self.session.target.size_bytes(made);
+        match size.map_err(|error| error.source.to_string())? {
+            size if size == file.size => Ok(()),
+            size => Err(format!(
                 "the file has {size} bytes where the snapshot says {}",
                 file.size
-            ));
+            )),
         }
-        let mut offset = 0;
-        for id in &file.content {
-            let location = self.session.reader.index().get(BlobKind::Data, id);
-            let length = location.map_or(0, |location| location.plaintext_length());
-            buffer.resize(usize::try_from(length).unwrap_or(0), 0);
-            target.read_back(made, offset, buffer).map_err(words)?;
-            if Id::hash(buffer) != *id {
-                return Err(format!(
-                    "the content at byte {offset} is not that of the snapshot"
-                ));
-            }
-            offset += length;
-        }
-        Ok(())
     }
 
     /// Removes a file that cannot be whole. Its reason is told already.

@@ -12,7 +12,7 @@ use crate::blob::{BlobKind, BlobScratch};
 use crate::id::Id;
 use crate::layout::FileKind;
 use crate::node::{Node, NodeKind};
-use crate::reader::Reader;
+use crate::reader::{Comparison, Reader};
 use crate::testing::{create, open, snapshot_of};
 use crate::tree::Tree;
 use crate::writer::{Writer, WriterOptions};
@@ -500,22 +500,37 @@ fn reading_a_pack_gives_every_blob_that_can_be_read() {
         let (pack, blobs) = by_pack.get(number);
         let mut seen = Vec::new();
         reader
-            .read_pack(&pack, &blobs, &mut scratch, |blob, bytes| {
-                assert_eq!(Id::hash(bytes.unwrap()), blob.id);
-                seen.push(*blob);
-                Ok::<_, ()>(())
-            })
+            .read_pack(
+                &pack,
+                &blobs,
+                Comparison::ByReader,
+                &mut scratch,
+                |blob, bytes| {
+                    assert_eq!(Id::hash(bytes.unwrap()), blob.id);
+                    seen.push(*blob);
+                    Ok::<_, ()>(())
+                },
+            )
             .unwrap();
         assert_eq!(seen, blobs);
-        let stopped = reader.read_pack(&pack, &blobs, &mut scratch, |_, _| Err("stop"));
+        let stopped =
+            reader.read_pack(&pack, &blobs, Comparison::ByReader, &mut scratch, |_, _| {
+                Err("stop")
+            });
         assert_eq!(stopped, Err("stop"));
         memory.delete(&FileKind::Pack.name(&pack)).unwrap();
         let mut errors = 0;
         reader
-            .read_pack(&pack, &blobs, &mut scratch, |_, bytes| {
-                errors += usize::from(bytes.is_err());
-                Ok::<_, ()>(())
-            })
+            .read_pack(
+                &pack,
+                &blobs,
+                Comparison::ByReader,
+                &mut scratch,
+                |_, bytes| {
+                    errors += usize::from(bytes.is_err());
+                    Ok::<_, ()>(())
+                },
+            )
             .unwrap();
         assert_eq!(errors, blobs.len());
     }

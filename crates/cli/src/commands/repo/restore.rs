@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use runner::{Outcome, Progress, RestoreReport, RestoreRequest, Target, Verification};
+use runner::{Durability, Outcome, Progress, RestoreReport, RestoreRequest, Target, Verification};
 use serde_json::{Value, json};
 
 use super::Repo;
@@ -26,6 +26,8 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoRestoreArgs) -> Result<Exit, Failu
     request.includes.clone_from(&args.include);
     request.excludes.clone_from(&args.exclude);
     request.conflict = policy(args.conflict);
+    // As restic does it; a job of the service waits until all is durable.
+    request.durability = Durability::LeftToTheSystem;
     request.worker_count = repo.settings.read_concurrency.and_then(NonZeroUsize::new);
     if args.no_verify {
         request.verification = Verification::None;
