@@ -3,12 +3,19 @@
 //! The structure is always looked at: every snapshot and index file is read, every pack that an index names must be
 //! there with the size that follows from its blobs, every tree that a snapshot reaches is read and compared with its
 //! id, and every blob that a tree names must be in an index as the right kind. Reading data adds every byte of every
-//! pack: its hash, its header against the index, and each blob against its id.
+//! pack: its hash, its header against the index, and each blob against its id. When anything is lost, every snapshot is
+//! walked by its paths to say which files that touches.
+//!
+//! Memory: the index (48 bytes for each blob), 4 bytes more for each blob in the order of the packs, about 100 for each
+//! pack and 40 for each tree, and for each thread one window of a pack with the largest blob three times. Nothing grows
+//! with the number of snapshots but their own few hundred bytes.
 //!
 //! Nothing is changed. A finding is a row of the report; an error of the call means that the repository could not be
 //! looked at.
 
 mod data;
+mod lost;
+mod touched;
 mod trees;
 
 use std::collections::{HashMap, HashSet};
@@ -24,6 +31,8 @@ use crate::index::{ByPack, Index};
 use crate::layout::FileKind;
 use crate::pack::{PackedBlob, pack_bytes};
 use crate::repository::Repository;
+
+use lost::Lost;
 
 /// How much of the packs is read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,7 +59,7 @@ pub enum ReadData {
 pub struct CheckOptions {
     /// How much of the packs is read.
     pub read_data: ReadData,
-    /// Threads that read trees and packs. Each holds one pack in memory.
+    /// Threads that read trees and packs. Each holds a few MiB of a pack in memory.
     pub thread_count: usize,
 }
 
@@ -202,6 +211,58 @@ pub enum CheckHint {
         /// Its name.
         name: String,
     },
+    /// Blobs that several packs hold: an interrupted backup, or two at once. A prune frees the space.
+    DuplicateBlobs {
+        /// Copies beyond the first of each blob.
+        copy_count: u64,
+        /// Stored bytes of those.
+        size_bytes: u64,
+    },
+    /// A pack that is larger than any that restic writes.
+    OversizedPack {
+        /// The pack.
+        pack: Id,
+        /// Its size.
+        size_bytes: u64,
+    },
+}
+
+/// Packs of restic have at most 128 MiB when their last blob, of at most 8 MiB, begins; a header follows.
+const OVERSIZED_PACK_BYTES: u64 = (128 + 8 + 16) << 20;
+
+/// How much of something damage touches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// One file, or another entry that is no folder.
+    File,
+    /// A folder with everything below it, whose list cannot be read.
+    Folder,
+}
+
+/// Something that can no longer be restored as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The snapshot that holds it.
+    pub snapshot: Id,
+    /// Its path in the snapshot, from `/`; any bytes.
+    pub path: Vec<u8>,
+    /// How much of it.
+    pub extent: Extent,
+}
+
+impl fmt::Display for Touched {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = String::from_utf8_lossy(&self.path);
+        let below = match self.extent {
+            Extent::File => "",
+            Extent::Folder => " and everything below it",
+        };
+        write!(
+            formatter,
+            "snapshot {}: {path}{below}",
+            self.snapshot.short()
+        )
+    }
 }
 
 impl fmt::Display for CheckHint {
@@ -213,6 +274,19 @@ impl fmt::Display for CheckHint {
                 "pack {pack} was read wrong once and right when read again: the storage or its network is unsteady"
             ),
             Self::StrangeFile { name } => write!(formatter, "{name:?} is not a pack"),
+            Self::DuplicateBlobs {
+                copy_count,
+                size_bytes,
+            } => write!(
+                formatter,
+                "{copy_count} blobs are stored more than once, {size_bytes} bytes that a prune would free"
+            ),
+            Self::OversizedPack { pack, size_bytes } => {
+                write!(
+                    formatter,
+                    "pack {pack} has {size_bytes} bytes, more than any that restic writes"
+                )
+            }
         }
     }
 }
@@ -224,6 +298,10 @@ pub struct CheckReport {
     pub errors: Vec<CheckError>,
     /// What is worth knowing.
     pub hints: Vec<CheckHint>,
+    /// What the damage touches, newest snapshot first: the first 10,000 files and folders.
+    pub touched: Vec<Touched>,
+    /// How many files and folders the damage touches, over all snapshots.
+    pub touched_count: u64,
     /// Snapshots looked at.
     pub snapshot_count: usize,
     /// Packs that indexes name.
@@ -257,6 +335,7 @@ struct Checker<'a> {
     on_progress: OnProgress<'a>,
     // A plain mutex: held to push a finding.
     report: Mutex<CheckReport>,
+    lost: Lost,
 }
 
 /// Checks a repository. The caller holds a lock.
@@ -281,13 +360,17 @@ pub fn check(
         options,
         on_progress,
         report: Mutex::new(report),
+        lost: Lost::default(),
     };
     let by_pack = checker.index.by_pack();
     let sizes = checker.pack_sizes(&listed);
+    drop(listed);
     checker.check_packs(&by_pack, &sizes)?;
+    checker.find_duplicates();
     checker.check_trees()?;
     checker.check_data(&by_pack, &sizes);
-    drop(by_pack);
+    drop((by_pack, sizes));
+    checker.find_touched()?;
     let mut report = checker.report.into_inner();
     report.errors.sort_by_cached_key(ToString::to_string);
     Ok(report)
@@ -365,6 +448,7 @@ impl Checker<'_> {
 
     fn check_pack(&self, pack: Id, blobs: &[PackedBlob], found: Option<u64>) {
         let Some(found) = found else {
+            self.lost.add_pack(pack);
             return self.error(CheckError::PackMissing {
                 pack,
                 blob_count: blobs.len(),
@@ -385,12 +469,38 @@ impl Checker<'_> {
             }
             end += u64::from(blob.length);
         }
+        if found > OVERSIZED_PACK_BYTES {
+            self.hint(CheckHint::OversizedPack {
+                pack,
+                size_bytes: found,
+            });
+        }
         let expected = pack_bytes(blobs);
         if expected != found {
+            self.lost.add_short_pack(pack, found);
             self.error(CheckError::PackSize {
                 pack,
                 expected,
                 found,
+            });
+        }
+    }
+
+    /// Counts blobs that are stored more than once.
+    fn find_duplicates(&self) {
+        let (mut copy_count, mut size_bytes) = (0, 0);
+        let mut last = None;
+        for (kind, id, place) in self.index.iter() {
+            if last == Some((kind, id)) {
+                copy_count += 1;
+                size_bytes += u64::from(place.length);
+            }
+            last = Some((kind, id));
+        }
+        if copy_count > 0 {
+            self.hint(CheckHint::DuplicateBlobs {
+                copy_count,
+                size_bytes,
             });
         }
     }

@@ -43,8 +43,8 @@ mod writer;
 
 pub use blob::{BlobKind, BlobScratch};
 pub use check::{
-    CheckError, CheckHint, CheckOptions, CheckPhase, CheckProgress, CheckReport, OnProgress,
-    ReadData, check,
+    CheckError, CheckHint, CheckOptions, CheckPhase, CheckProgress, CheckReport, Extent,
+    OnProgress, ReadData, Touched, check,
 };
 pub use chunker::{ChunkSizes, Chunker, ChunkerKind, Scan};
 pub use config::Config;

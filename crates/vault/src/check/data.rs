@@ -1,9 +1,14 @@
 //! Reads packs whole: hash, header against index, and every blob.
+//!
+//! A pack goes through memory in windows of a few MiB, cut between blobs, so a thread needs no more than that and its
+//! scratch buffers however large packs are, and each byte is hashed, decrypted and decompressed while the processor's
+//! cache still holds it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
 use super::{CheckError, CheckHint, CheckPhase, Checker, ReadData};
 use crate::blob::BlobScratch;
@@ -11,8 +16,29 @@ use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::ByPack;
 use crate::layout::FileKind;
-use crate::pack::{PackedBlob, header_of};
+use crate::pack::{PackedBlob, header_of_tail};
 use crate::reader::open_compared;
+
+/// How much of a pack is in memory at once, unless one blob is larger.
+const WINDOW_BYTES: u64 = 4 << 20;
+
+/// One reading of a pack.
+struct Scan {
+    /// Of all its bytes.
+    hash: Id,
+    /// What is wrong with single blobs, and which they are.
+    blobs: Vec<(PackedBlob, String)>,
+    /// What is wrong with the header.
+    header: Option<String>,
+}
+
+/// A part of a pack that is read with one request.
+struct Window<'a> {
+    start: u64,
+    end: u64,
+    /// The blobs in it, one after the other; none where the index knows of no blob.
+    blobs: &'a [PackedBlob],
+}
 
 impl Checker<'_> {
     /// Reads the packs that the options ask for. Missing ones were found before.
@@ -30,8 +56,9 @@ impl Checker<'_> {
                     let mut scratch = BlobScratch::new();
                     while let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let (pack, blobs) = by_pack.get(number);
-                        let bytes = self.read_pack(&mut scratch, pack, &blobs);
-                        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                        let size = size_of(number).unwrap_or(0);
+                        self.read_pack(&mut scratch, pack, &blobs, size);
+                        let done = done.fetch_add(size, Ordering::Relaxed) + size;
                         self.progress(CheckPhase::Data, done, total);
                     }
                 });
@@ -69,82 +96,168 @@ impl Checker<'_> {
         }
     }
 
-    /// Reads one pack and says how many bytes it has.
-    fn read_pack(&self, scratch: &mut BlobScratch, pack: Id, blobs: &[PackedBlob]) -> u64 {
-        let bytes = match self.fetch(&pack) {
-            Ok(bytes) => bytes,
+    /// Reads one pack. When anything is wrong with its bytes they are asked for a second time before they are called
+    /// damaged: stores have given wrong bytes once and the right ones later.
+    fn read_pack(
+        &self,
+        scratch: &mut BlobScratch,
+        pack: Id,
+        blobs: &[PackedBlob],
+        size_bytes: u64,
+    ) {
+        let first = self.scan(scratch, &pack, blobs, size_bytes);
+        let is_whole = first.as_ref().is_ok_and(|scan| scan.hash == pack);
+        let scan = match is_whole {
+            true => first,
+            false => self.scan(scratch, &pack, blobs, size_bytes),
+        };
+        let scan = match scan {
+            Ok(scan) => scan,
             Err(error) => {
-                self.error(CheckError::Pack {
-                    pack,
-                    reason: error.to_string(),
-                });
-                return 0;
+                self.lost.add_pack(pack);
+                let reason = error.to_string();
+                return self.error(CheckError::Pack { pack, reason });
             }
         };
         {
             let mut report = self.report.lock();
             report.packs_read += 1;
-            report.bytes_read += bytes.len() as u64;
+            report.bytes_read += size_bytes;
         }
-        self.check_header(pack, blobs, &bytes);
-        for blob in blobs {
-            let start = blob.offset as usize;
-            let read = match bytes.get(start..start + blob.length as usize) {
-                Some(stored) => {
-                    open_compared(self.repository, scratch, &pack, blob, stored).map(|_| ())
-                }
-                None => Err(VaultError::DamagedBlob {
-                    kind: blob.kind,
-                    id: blob.id,
-                    pack,
-                    reason: "it lies beyond the end of the pack".to_owned(),
-                }),
-            };
-            if let Err(VaultError::DamagedBlob {
-                kind,
-                id,
-                pack,
-                reason,
-            }) = read
-            {
-                self.error(CheckError::Blob {
-                    kind,
-                    id,
-                    pack,
-                    reason,
-                });
-            }
-        }
-        bytes.len() as u64
-    }
-
-    /// The bytes of a pack. When their hash is wrong they are asked for a second time, before anything is called
-    /// damaged: stores have given wrong bytes once and the right ones later.
-    fn fetch(&self, pack: &Id) -> Result<Vec<u8>, VaultError> {
-        let name = FileKind::Pack.name(pack);
-        let bytes = self.repository.storage().get(&name)?;
-        if Id::hash(&bytes) == *pack {
-            return Ok(bytes);
-        }
-        let again = self.repository.storage().get(&name)?;
-        if Id::hash(&again) == *pack {
-            self.hint(CheckHint::UnsteadyRead { pack: *pack });
-        } else {
+        if scan.hash != pack {
             self.error(CheckError::Pack {
-                pack: *pack,
+                pack,
                 reason: "its content does not have this hash".to_owned(),
             });
+        } else if !is_whole {
+            self.hint(CheckHint::UnsteadyRead { pack });
         }
-        Ok(again)
+        if let Some(reason) = scan.header {
+            self.error(CheckError::Pack { pack, reason });
+        }
+        for (blob, reason) in scan.blobs {
+            self.lost.add_copy(pack, blob.id);
+            self.error(CheckError::Blob {
+                kind: blob.kind,
+                id: blob.id,
+                pack,
+                reason,
+            });
+        }
     }
 
-    fn check_header(&self, pack: Id, blobs: &[PackedBlob], bytes: &[u8]) {
-        let reason = match header_of(self.repository.cipher(), &pack, bytes) {
-            Ok(header) if header == blobs => return,
-            Ok(_) => "its header and the index do not agree".to_owned(),
-            Err(VaultError::Damaged { reason, .. }) => reason,
-            Err(error) => error.to_string(),
-        };
-        self.error(CheckError::Pack { pack, reason });
+    /// Reads a pack from its first byte to its last.
+    fn scan(
+        &self,
+        scratch: &mut BlobScratch,
+        pack: &Id,
+        blobs: &[PackedBlob],
+        size_bytes: u64,
+    ) -> Result<Scan, VaultError> {
+        let mut hasher = Sha256::new();
+        let mut findings = Vec::new();
+        let mut header = None;
+        let (tiled, stray) = tiled(blobs, size_bytes);
+        for window in windows(tiled, size_bytes) {
+            let bytes = self.fetch(pack, window.start, window.end)?;
+            hasher.update(&bytes);
+            for blob in window.blobs {
+                let from = (u64::from(blob.offset) - window.start) as usize;
+                let stored = &bytes[from..from + blob.length as usize];
+                self.open_blob(scratch, pack, blob, stored, &mut findings);
+            }
+            if window.end == size_bytes {
+                header = self.header_finding(pack, blobs, &bytes, size_bytes);
+            }
+        }
+        for blob in stray {
+            let end = u64::from(blob.offset) + u64::from(blob.length);
+            if end > size_bytes {
+                findings.push((*blob, "it lies beyond the end of the pack".to_owned()));
+            } else {
+                let stored = self.fetch(pack, u64::from(blob.offset), end)?;
+                self.open_blob(scratch, pack, blob, &stored, &mut findings);
+            }
+        }
+        Ok(Scan {
+            hash: Id::new(hasher.finalize().into()),
+            blobs: findings,
+            header,
+        })
     }
+
+    fn fetch(&self, pack: &Id, start: u64, end: u64) -> Result<Vec<u8>, VaultError> {
+        let name = FileKind::Pack.name(pack);
+        let storage = self.repository.storage();
+        Ok(storage.get_range(&name, start, (end - start) as usize)?)
+    }
+
+    fn open_blob(
+        &self,
+        scratch: &mut BlobScratch,
+        pack: &Id,
+        blob: &PackedBlob,
+        stored: &[u8],
+        findings: &mut Vec<(PackedBlob, String)>,
+    ) {
+        match open_compared(self.repository, scratch, pack, blob, stored) {
+            Ok(_) => {}
+            Err(VaultError::DamagedBlob { reason, .. }) => findings.push((*blob, reason)),
+            Err(error) => findings.push((*blob, error.to_string())),
+        }
+    }
+
+    /// `tail` begins at the end of the last blob, as far as the index knows.
+    fn header_finding(
+        &self,
+        pack: &Id,
+        blobs: &[PackedBlob],
+        tail: &[u8],
+        size_bytes: u64,
+    ) -> Option<String> {
+        match header_of_tail(self.repository.cipher(), pack, tail, size_bytes) {
+            Ok(header) if header == blobs => None,
+            Ok(_) => Some("its header and the index do not agree".to_owned()),
+            Err(VaultError::Damaged { reason, .. }) => Some(reason),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+}
+
+/// The blobs, sorted by offset, that lie one after the other from the beginning of the pack within its size; and those
+/// after the first that does not, which only an index that is wrong has.
+fn tiled(blobs: &[PackedBlob], size_bytes: u64) -> (&[PackedBlob], &[PackedBlob]) {
+    let mut end = 0;
+    let count = blobs
+        .iter()
+        .take_while(|blob| {
+            let fits = u64::from(blob.offset) == end && end + u64::from(blob.length) <= size_bytes;
+            end += u64::from(blob.length);
+            fits
+        })
+        .count();
+    blobs.split_at(count)
+}
+
+/// Cuts a pack into windows between blobs. The last one begins where the last blob ends.
+fn windows(blobs: &[PackedBlob], size_bytes: u64) -> Vec<Window<'_>> {
+    let end_of = |blob: &PackedBlob| u64::from(blob.offset) + u64::from(blob.length);
+    let mut windows = Vec::new();
+    let (mut rest, mut start) = (blobs, 0);
+    while !rest.is_empty() {
+        let fitting = rest
+            .iter()
+            .take_while(|blob| end_of(blob) - start <= WINDOW_BYTES)
+            .count();
+        let (blobs, after) = rest.split_at(fitting.max(1));
+        let end = blobs.last().map_or(start, end_of);
+        windows.push(Window { start, end, blobs });
+        (rest, start) = (after, end);
+    }
+    windows.push(Window {
+        start,
+        end: size_bytes,
+        blobs: &[],
+    });
+    windows
 }

@@ -406,10 +406,11 @@ fn t38_wrong_bytes_once_are_a_hint_and_wrong_bytes_always_damage() {
             read_data: ReadData::All,
             thread_count: 1,
         };
-        let gets_before = gets_without_packs(&memory);
-        faulty.at_nth(Operation::Get, gets_before, Fault::Flip);
+        let reads_before = reads_without_packs(&memory);
+        // The blobs of the first pack, and then when it is read again: one window each, and one with the header.
+        faulty.at_nth(Operation::GetRange, reads_before, Fault::Flip);
         if is_lasting {
-            faulty.at_nth(Operation::Get, gets_before + 1, Fault::Flip);
+            faulty.at_nth(Operation::GetRange, reads_before + 2, Fault::Flip);
         }
         check(&repository, &options, &|_| {}).unwrap()
     };
@@ -419,15 +420,15 @@ fn t38_wrong_bytes_once_are_a_hint_and_wrong_bytes_always_damage() {
     assert!(!checked(true).is_ok());
 }
 
-/// How many whole files are read for opening and for a check of the structure.
-fn gets_without_packs(memory: &Memory) -> u64 {
+/// How many parts of files are read for opening and for a check of the structure.
+fn reads_without_packs(memory: &Memory) -> u64 {
     let record = Arc::new(storage::Record::new(Arc::new(memory.clone())));
     let repository = open(Arc::clone(&record) as Arc<dyn Storage>).unwrap();
     check(&repository, &CheckOptions::default(), &|_| {}).unwrap();
     record
         .take()
         .iter()
-        .filter(|call| call.operation == Operation::Get)
+        .filter(|call| call.operation == Operation::GetRange)
         .count() as u64
 }
 

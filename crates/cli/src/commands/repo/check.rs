@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use serde_json::json;
-use vault::{CheckOptions, CheckPhase, CheckProgress, CheckReport, LockKind, ReadData};
+use vault::{CheckOptions, CheckPhase, CheckProgress, CheckReport, Extent, LockKind, ReadData};
 
 use super::{Repo, vault_failure};
 use crate::args::RepoCheckArgs;
@@ -94,6 +94,18 @@ fn print(repo: &Repo<'_>, report: &CheckReport, start: Instant) {
             crate::output::printable(&crate::exit::chain(error))
         ));
     }
+    for touched in &report.touched {
+        repo.screen.note(&format!(
+            "touched: {}",
+            crate::output::printable(&touched.to_string())
+        ));
+    }
+    if report.touched_count > report.touched.len() as u64 {
+        repo.screen.note(&format!(
+            "touched: {} more files and folders, in older snapshots",
+            count(report.touched_count - report.touched.len() as u64)
+        ));
+    }
     repo.say(&format!(
         "checked {} snapshots, {} packs, {} blobs, {} trees in {}",
         count(report.snapshot_count as u64),
@@ -120,9 +132,18 @@ fn print_json(repo: &Repo<'_>, report: &CheckReport) {
             &json!({"message_type": "error", "message": crate::exit::chain(error)}).to_string(),
         );
     }
+    for touched in &report.touched {
+        repo.screen.json(&json!({
+            "message_type": "touched",
+            "snapshot": touched.snapshot.to_hex(),
+            "path": String::from_utf8_lossy(&touched.path),
+            "with_everything_below": touched.extent == Extent::Folder,
+        }));
+    }
     repo.screen.json(&json!({
         "message_type": "summary",
         "num_errors": report.errors.len(),
+        "touched": report.touched_count,
         "hints": report.hints.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "snapshots": report.snapshot_count,
         "packs": report.pack_count,
