@@ -7,6 +7,8 @@ mod support;
 
 #[path = "suite/conflicts.rs"]
 mod conflicts;
+#[path = "suite/damage.rs"]
+mod damage;
 #[path = "suite/faults.rs"]
 mod faults;
 #[path = "suite/hostile.rs"]
@@ -29,3 +31,5 @@ mod sparse;
 mod stops;
 #[path = "suite/unchanged.rs"]
 mod unchanged;
+#[path = "suite/unsteady.rs"]
+mod unsteady;

@@ -1,6 +1,6 @@
 //! Looks for damage: what a repository says about itself against what is there.
 //!
-//! The structure is always looked at: every snapshot and index file is read, every pack that an index names must be
+//! The structure is always looked at: every key, snapshot and index file is read, every pack that an index names must be
 //! there with the size that follows from its blobs, every tree that a snapshot reaches is read and compared with its
 //! id, and every blob that a tree names must be in an index as the right kind. Reading data adds every byte of every
 //! pack: its hash, its header against the index, and each blob against its id. When anything is lost, every snapshot is
@@ -107,6 +107,14 @@ pub enum CheckError {
         id: Id,
         /// Why.
         error: VaultError,
+    },
+    /// A key file that is not what its name says: its password may open nothing any more.
+    #[error("key {id} is damaged: {reason}")]
+    Key {
+        /// The key.
+        id: Id,
+        /// What is wrong.
+        reason: String,
     },
     /// An index file that cannot be read; the blobs it names may look missing.
     #[error("index {id} cannot be read: {error}")]
@@ -362,6 +370,7 @@ pub fn check(
         report: Mutex::new(report),
         lost: Lost::default(),
     };
+    checker.check_keys()?;
     let by_pack = checker.index.by_pack();
     let sizes = checker.pack_sizes(&listed);
     drop(listed);
@@ -383,6 +392,26 @@ impl Checker<'_> {
 
     fn hint(&self, hint: CheckHint) {
         self.report.lock().hints.push(hint);
+    }
+
+    /// Reads every key, also those of other passwords.
+    fn check_keys(&self) -> Result<(), VaultError> {
+        for id in self.repository.list(FileKind::Key)? {
+            let read = || self.repository.storage().get(&FileKind::Key.name(&id));
+            let mut found = read();
+            if !matches!(&found, Ok(bytes) if Id::hash(bytes) == id) {
+                found = read();
+            }
+            let reason = match found {
+                Ok(bytes) if Id::hash(&bytes) == id => continue,
+                Ok(_) => "its content does not have this hash".to_owned(),
+                // Removed since it was listed.
+                Err(error) if error.kind == storage::ErrorKind::NotFound => continue,
+                Err(error) => error.to_string(),
+            };
+            self.error(CheckError::Key { id, reason });
+        }
+        Ok(())
     }
 
     /// Sizes of the packs on the storage; what is no pack becomes a hint.

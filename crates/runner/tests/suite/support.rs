@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use runner::{
-    BackupReport, BackupRequest, ItemError, Observer, Outcome, Progress, RestoreReport,
+    BackupReport, BackupRequest, Durability, ItemError, Observer, Outcome, Progress, RestoreReport,
     RestoreRequest, RunError, StopToken, Target, backup, restore,
 };
 use storage::{LocalFolder, Memory, Storage};
@@ -93,11 +93,12 @@ pub(crate) fn run_restore(request: &RestoreRequest) -> (Result<RestoreReport, Ru
 }
 
 pub(crate) fn restore_request(repository: &Repository, target: &Path) -> RestoreRequest {
-    RestoreRequest::new(
-        repository.clone(),
-        "latest",
-        Target::Folder(target.to_owned()),
-    )
+    let target = Target::Folder(target.to_owned());
+    RestoreRequest {
+        // A sync waits for whatever else this host is writing.
+        durability: Durability::LeftToTheSystem,
+        ..RestoreRequest::new(repository.clone(), "latest", target)
+    }
 }
 
 /// A restore of the newest snapshot that has to be complete.
