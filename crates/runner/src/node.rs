@@ -1,8 +1,9 @@
 //! The border between a source's entry and a restic node, and the question whether an entry is unchanged.
 
+use source::SourceError;
 use source::file::names::OwnerNames;
 use source::file::stat::{FileKind, FileStat, FileTime};
-use source::file::xattrs::Xattr as FileXattr;
+use source::file::xattrs::ReadXattrs;
 use vault::{Node, NodeKind, Time, Xattr};
 
 /// File systems keep times in steps of up to two seconds (FAT), so times this close to each other may mean the same
@@ -33,14 +34,28 @@ pub(crate) fn file_time(time: Time) -> FileTime {
     }
 }
 
-pub(crate) fn node_xattrs(xattrs: Vec<FileXattr>) -> Vec<Xattr> {
-    xattrs
+/// Gives a node the attributes that could be read. What could not be is said in the node, so that no later backup takes
+/// it over as whole, and is returned for the error list.
+pub(crate) fn set_xattrs(node: &mut Node, read: ReadXattrs) -> Option<SourceError> {
+    node.xattrs = read
+        .found
         .into_iter()
         .map(|xattr| Xattr {
             name: xattr.name,
             value: xattr.value,
         })
-        .collect()
+        .collect();
+    if let Some(error) = &read.error {
+        note_error(node, error);
+    }
+    read.error
+}
+
+/// Says in a node what could not be read of it: restic's own field for that.
+pub(crate) fn note_error(node: &mut Node, error: &SourceError) {
+    if node.error.is_empty() {
+        node.error = format!("{}: {}", error.operation, error.source);
+    }
 }
 
 /// A node with everything that `lstat` tells. As restic does by default, the time of the last access is not kept (it
@@ -96,22 +111,42 @@ pub(crate) fn has_same_content(old: &Node, stat: &FileStat) -> bool {
         && (stat.kind != FileKind::File || old.size == stat.size_bytes)
 }
 
-/// Whether the parent's node can be taken as it is, given that the content is the same.
+/// Whether the parent's node can be taken as it is, given that the content is the same. One that says that it is not
+/// whole is never taken.
 pub(crate) fn has_same_metadata(old: &Node, stat: &FileStat, names: &OwnerNames) -> bool {
     let is_dir = stat.kind == FileKind::Dir;
-    old.mode == stat.mode
+    old.error.is_empty()
+        && old.mode == stat.mode
         && old.uid == stat.uid
         && old.gid == stat.gid
-        && *old.user == *names.user(stat.uid)
-        && *old.group == *names.group(stat.gid)
+        && is_name_kept(&old.user, &names.user(stat.uid))
+        && is_name_kept(&old.group, &names.group(stat.gid))
         && (is_dir || old.links == stat.links || old.kind == NodeKind::Fifo)
         && (is_dir || stat.links < 2 || old.device_id == stat.id.device)
 }
 
+/// Whether the name of an owner in the parent's node still holds. A number without a name is one whose name could not
+/// be found this time (names are looked up for a while only): that is no reason to forget the one from before.
+fn is_name_kept(old: &str, now: &str) -> bool {
+    now.is_empty() || old == now
+}
+
+/// Gives a new node the names of its owners from the parent's node where they could not be found this time.
+pub(crate) fn keep_names(node: &mut Node, old: &Node) {
+    if node.user.is_empty() && node.uid == old.uid {
+        node.user.clone_from(&old.user);
+    }
+    if node.group.is_empty() && node.gid == old.gid {
+        node.group.clone_from(&old.group);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use source::file::stat::DevIno;
+    use source::file::xattrs::Xattr as FileXattr;
 
     fn stat() -> FileStat {
         FileStat {
@@ -166,6 +201,48 @@ mod tests {
         assert!(!metadata(|stat| stat.mode = 0o100_600));
         assert!(!metadata(|stat| stat.uid = 1));
         assert!(!metadata(|stat| stat.links = 2));
+    }
+
+    #[test]
+    fn a_node_that_is_not_whole_says_so_and_is_never_taken_over() {
+        let names = OwnerNames::default();
+        let mut node = node_of(b"f", &stat(), &names);
+        let read = ReadXattrs {
+            found: vec![FileXattr {
+                name: b"user.a".to_vec(),
+                value: b"1".to_vec(),
+            }],
+            error: Some(SourceError {
+                operation: source::Operation::Xattr,
+                path: "/f".into(),
+                source: std::io::Error::from_raw_os_error(13),
+            }),
+        };
+        assert!(set_xattrs(&mut node, read).is_some());
+        assert_eq!(node.xattrs.len(), 1);
+        assert_eq!(node.error, "xattr: Permission denied (os error 13)");
+        assert!(!has_same_metadata(&node, &stat(), &names));
+        let mut whole = node_of(b"f", &stat(), &names);
+        assert!(set_xattrs(&mut whole, ReadXattrs::default()).is_none());
+        assert!(has_same_metadata(&whole, &stat(), &names));
+    }
+
+    #[test]
+    fn names_that_are_not_found_this_time_are_kept() {
+        let names = OwnerNames::default();
+        let mut old = node_of(b"f", &stat(), &names);
+        old.user = "alice".to_owned();
+        old.group = "staff".to_owned();
+        assert!(has_same_metadata(&old, &stat(), &names));
+        let mut node = node_of(b"f", &stat(), &names);
+        keep_names(&mut node, &old);
+        assert_eq!(node, old);
+        old.uid = 5;
+        let mut other = node_of(b"f", &stat(), &names);
+        keep_names(&mut other, &old);
+        assert_eq!((other.user.as_str(), other.group.as_str()), ("", "staff"));
+        assert!(is_name_kept("alice", "alice") && !is_name_kept("alice", "bob"));
+        assert!(!is_name_kept("", "bob"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use source::SourceError;
 use source::file::dir::Dir;
 use source::file::listing::FileSource;
 use source::file::names::OwnerNames;
+use source::file::xattrs::ReadXattrs;
 use vault::{BlobKind, BlobScratch, Id, Node, Reader, Time, Tree, VaultError, Writer};
 
 use super::chunks::{ChunkTask, ZeroChunks};
@@ -19,6 +20,7 @@ use super::frame::{Above, Finished, FinishedTree, Place, Slot};
 use super::queue::{Queue, QueueLimits, Task};
 use super::walk::DirTask;
 use crate::error::RunError;
+use crate::node::{keep_names, set_xattrs};
 use crate::observe::{ItemError, Observer};
 use crate::progress::{Counter, Tally};
 use crate::stop::StopToken;
@@ -234,6 +236,13 @@ impl<'r> Engine<'r> {
         self.tally.fail(self.observer, &ItemError::from(error));
     }
 
+    /// Gives a node its attributes; what could not be read is told.
+    pub(crate) fn take_xattrs(&self, node: &mut Node, read: ReadXattrs) {
+        if let Some(error) = set_xattrs(node, read) {
+            self.item_failed(&error);
+        }
+    }
+
     /// Saves a blob and counts what it added.
     pub(crate) fn save(
         &self,
@@ -267,11 +276,12 @@ impl<'r> Engine<'r> {
     }
 
     /// Turns a new node into a slot: the parent's own when nothing differs.
-    pub(crate) fn compare(place: &Place, node: Node) -> (Slot, Change) {
-        match (
-            place.old,
-            place.frame.with_old(place.old, |old| *old == node),
-        ) {
+    pub(crate) fn compare(place: &Place, mut node: Node) -> (Slot, Change) {
+        let is_same = place.frame.with_old(place.old, |old| {
+            keep_names(&mut node, old);
+            *old == node
+        });
+        match (place.old, is_same) {
             (Some(old), Some(true)) => (Slot::Same(old), Change::Unmodified),
             (_, Some(false)) => (Slot::New(Box::new(node)), Change::Changed),
             _ => (Slot::New(Box::new(node)), Change::New),

@@ -11,7 +11,7 @@ use vault::{BlobKind, Id, Node};
 use super::engine::{Current, Engine, Worker};
 use super::frame::{Frame, Place, Slot};
 use crate::error::RunError;
-use crate::node::{node_of, node_xattrs};
+use crate::node::{node_of, note_error};
 use crate::observe::ItemError;
 
 /// Small files in one task: enough that the queue costs nothing, few enough that the workers end together.
@@ -124,10 +124,7 @@ impl Engine<'_> {
         let mut node = node_of(name, reader.stat(), &self.names);
         node.size = read_bytes;
         node.content = content;
-        match reader.xattrs() {
-            Ok(found) => node.xattrs = node_xattrs(found),
-            Err(error) => self.item_failed(&error),
-        }
+        self.take_xattrs(&mut node, reader.xattrs());
         match reader.stat_now() {
             Ok(now) => {
                 let before = reader.stat();
@@ -138,7 +135,10 @@ impl Engine<'_> {
                     self.changed_while_read(reader);
                 }
             }
-            Err(error) => self.item_failed(&error),
+            Err(error) => {
+                note_error(&mut node, &error);
+                self.item_failed(&error);
+            }
         }
         node
     }

@@ -14,7 +14,7 @@ use super::engine::{Change, Engine, Worker};
 use super::files::{BATCH_BYTES, BATCH_FILES, FileItem, FilesTask};
 use super::frame::{Above, Frame, OldTree, Place, Slot};
 use crate::error::RunError;
-use crate::node::{has_same_content, has_same_metadata, is_settled, node_of, node_xattrs};
+use crate::node::{has_same_content, has_same_metadata, is_settled, node_of, note_error};
 
 /// A folder to be listed.
 #[derive(Debug)]
@@ -177,10 +177,7 @@ impl Engine<'_> {
             return Ok(None);
         }
         let mut node = node_of(name, dir.stat(), &self.names);
-        match xattrs::read_dir(&dir) {
-            Ok(found) => node.xattrs = node_xattrs(found),
-            Err(error) => self.item_failed(&error),
-        }
+        self.take_xattrs(&mut node, xattrs::read_dir(&dir));
         Ok(Some(node))
     }
 
@@ -269,7 +266,8 @@ impl Engine<'_> {
             }
             Err(error) => {
                 self.item_failed(&error);
-                let node = node_of(&name, &stat, &self.names);
+                let mut node = node_of(&name, &stat, &self.names);
+                note_error(&mut node, &error);
                 self.close_dir(node, place, is_way, worker)
             }
         }
@@ -298,7 +296,7 @@ impl Engine<'_> {
         name: &[u8],
         stat: &FileStat,
         place: &Place,
-        read_xattrs: impl Fn() -> Result<Vec<xattrs::Xattr>, SourceError>,
+        read_xattrs: impl Fn() -> xattrs::ReadXattrs,
     ) -> Node {
         let known = place.frame.with_old(place.old, |old| {
             let is_known = has_same_content(old, stat)
@@ -313,10 +311,7 @@ impl Engine<'_> {
             return node;
         }
         let mut node = node_of(name, stat, &self.names);
-        match read_xattrs() {
-            Ok(found) => node.xattrs = node_xattrs(found),
-            Err(error) => self.item_failed(&error),
-        }
+        self.take_xattrs(&mut node, read_xattrs());
         node
     }
 
@@ -413,10 +408,7 @@ impl Engine<'_> {
                 }
             }
         }
-        match xattrs::read_at(dir, &entry.name) {
-            Ok(found) => node.xattrs = node_xattrs(found),
-            Err(error) => self.item_failed(&error),
-        }
+        self.take_xattrs(&mut node, xattrs::read_at(dir, &entry.name));
         let (slot, change) = Engine::compare(place, node);
         self.item_done(change);
         Ok(Step::Fill(slot))

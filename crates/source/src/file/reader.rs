@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::dir::{Dir, open_quietly};
 use super::stat::{FileKind, FileStat};
-use super::xattrs::{self, Xattr};
+use super::xattrs::{self, ReadXattrs};
 use crate::error::{Operation, SourceError};
 
 /// An open file with the metadata it had when it was opened.
@@ -102,8 +102,8 @@ impl<'d> FileReader<'d> {
     }
 
     /// The extended attributes, sorted by name.
-    pub fn xattrs(&self) -> Result<Vec<Xattr>, SourceError> {
-        xattrs::read_fd(&self.fd).map_err(|errno| self.fail(Operation::Xattr, errno))
+    pub fn xattrs(&self) -> ReadXattrs {
+        xattrs::read_file(&self.fd, || self.dir.path_of(self.name))
     }
 
     fn fail(&self, operation: Operation, errno: Errno) -> SourceError {

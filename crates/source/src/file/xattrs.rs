@@ -25,19 +25,51 @@ pub struct Xattr {
     pub value: Vec<u8>,
 }
 
-/// The attributes of an entry that is not opened, sorted by name.
-pub fn read_at(dir: &Dir, name: &[u8]) -> Result<Vec<Xattr>, SourceError> {
-    let fail = |errno: Errno| SourceError::new(Operation::Xattr, &dir.path_of(name), errno);
-    let fd = dir.fd()?;
-    match read_path(&proc_path(fd.as_raw_fd(), name)) {
-        // Gone, or there is no `/proc` here: the whole path tells which, unless it is too long.
-        Err(Errno::NOENT) => read_path(&dir.path_of(name)).map_err(fail),
-        result => result.map_err(fail),
+/// The attributes of an entry as far as they could be read.
+#[derive(Debug, Default)]
+pub struct ReadXattrs {
+    /// Those that could be read, sorted by name.
+    pub found: Vec<Xattr>,
+    /// The first failure: something is missing from `found`.
+    pub error: Option<SourceError>,
+}
+
+/// The same before it is known of which path it is.
+type Partly = (Vec<Xattr>, Option<Errno>);
+
+impl ReadXattrs {
+    fn new(partly: Partly, path: impl FnOnce() -> Vec<u8>) -> ReadXattrs {
+        let (found, errno) = partly;
+        let error = errno.map(|errno| SourceError::new(Operation::Xattr, &path(), errno));
+        ReadXattrs { found, error }
     }
 }
 
+impl From<SourceError> for ReadXattrs {
+    fn from(error: SourceError) -> ReadXattrs {
+        ReadXattrs {
+            found: Vec::new(),
+            error: Some(error),
+        }
+    }
+}
+
+/// The attributes of an entry that is not opened.
+pub fn read_at(dir: &Dir, name: &[u8]) -> ReadXattrs {
+    let fd = match dir.fd() {
+        Ok(fd) => fd,
+        Err(error) => return error.into(),
+    };
+    let partly = match read_path(&proc_path(fd.as_raw_fd(), name)) {
+        // Gone, or there is no `/proc` here: the whole path tells which, unless it is too long.
+        (_, Some(Errno::NOENT)) => read_path(&dir.path_of(name)),
+        partly => partly,
+    };
+    ReadXattrs::new(partly, || dir.path_of(name))
+}
+
 /// The attributes of what a path names, links not followed.
-fn read_path(path: &[u8]) -> Result<Vec<Xattr>, Errno> {
+fn read_path(path: &[u8]) -> Partly {
     collect(
         |list| rustix::fs::llistxattr(path, list),
         |name, value| rustix::fs::lgetxattr(path, name, value),
@@ -45,32 +77,39 @@ fn read_path(path: &[u8]) -> Result<Vec<Xattr>, Errno> {
 }
 
 /// The attributes of what a path leads to.
-fn read_followed(path: &[u8]) -> Result<Vec<Xattr>, Errno> {
+fn read_followed(path: &[u8]) -> Partly {
     collect(
         |list| rustix::fs::listxattr(path, list),
         |name, value| rustix::fs::getxattr(path, name, value),
     )
 }
 
-/// The attributes of an open folder, sorted by name.
-pub fn read_dir(dir: &Dir) -> Result<Vec<Xattr>, SourceError> {
-    let fail = |errno: Errno| SourceError::new(Operation::Xattr, &dir.path(), errno);
-    let fd = dir.fd()?;
-    match read_fd(&fd) {
+/// The attributes of an open folder.
+pub fn read_dir(dir: &Dir) -> ReadXattrs {
+    let fd = match dir.fd() {
+        Ok(fd) => fd,
+        Err(error) => return error.into(),
+    };
+    let partly = match read_fd(&fd) {
         // A folder that was opened only to pass through; its path in `/proc` leads to just that folder.
-        Err(Errno::BADF) => {
+        (_, Some(Errno::BADF)) => {
             let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
             match read_followed(path.as_bytes()) {
-                Err(Errno::NOENT) => read_followed(&dir.path()).map_err(fail),
-                result => result.map_err(fail),
+                (_, Some(Errno::NOENT)) => read_followed(&dir.path()),
+                partly => partly,
             }
         }
-        result => result.map_err(fail),
-    }
+        partly => partly,
+    };
+    ReadXattrs::new(partly, || dir.path())
 }
 
-/// The attributes of an open file, sorted by name.
-pub(crate) fn read_fd(fd: impl AsFd) -> Result<Vec<Xattr>, Errno> {
+/// The attributes of an open file, whose path is asked for when something fails.
+pub(crate) fn read_file(fd: impl AsFd, path: impl FnOnce() -> Vec<u8>) -> ReadXattrs {
+    ReadXattrs::new(read_fd(fd), path)
+}
+
+fn read_fd(fd: impl AsFd) -> Partly {
     collect(
         |list| rustix::fs::flistxattr(fd.as_fd(), list),
         |name, value| rustix::fs::fgetxattr(fd.as_fd(), name, value),
@@ -142,18 +181,22 @@ fn stale_names(present: &[Vec<u8>], wanted: &[Xattr]) -> Vec<Vec<u8>> {
 fn collect(
     list: impl Fn(&mut [u8]) -> Result<usize, Errno>,
     get: impl Fn(&[u8], &mut [u8]) -> Result<usize, Errno>,
-) -> Result<Vec<Xattr>, Errno> {
-    let mut xattrs = Vec::new();
-    for name in read_names(list)? {
+) -> Partly {
+    let names = match read_names(list) {
+        Ok(names) => names,
+        Err(errno) => return (Vec::new(), Some(errno)),
+    };
+    let (mut found, mut error) = (Vec::new(), None);
+    for name in names {
         match with_growing_buffer(|value| get(&name, value)) {
-            Ok(value) => xattrs.push(Xattr { name, value }),
+            Ok(value) => found.push(Xattr { name, value }),
             // Removed between list and read, or listed without a value: both mean that there is none.
             Err(Errno::NODATA) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => error = error.or(Some(errno)),
         }
     }
-    xattrs.sort_unstable();
-    Ok(xattrs)
+    found.sort_unstable();
+    (found, error)
 }
 
 fn read_names(list: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<Vec<u8>>, Errno> {
@@ -202,9 +245,9 @@ mod tests {
         if apply_fd(&temp, &[big.clone(), small.clone()], false) == Err(Errno::OPNOTSUPP) {
             return;
         }
-        assert_eq!(read_fd(&temp).unwrap(), vec![small.clone(), big]);
+        assert_eq!(read_fd(&temp), (vec![small.clone(), big], None));
         apply_fd(&temp, std::slice::from_ref(&small), true).unwrap();
-        assert_eq!(read_fd(&temp).unwrap(), vec![small]);
+        assert_eq!(read_fd(&temp), (vec![small], None));
     }
 
     #[test]
@@ -219,6 +262,32 @@ mod tests {
             value: b"1".to_vec(),
         };
         assert!(apply_fd(&temp, &[bad, good.clone()], false).is_err());
-        assert_eq!(read_fd(&temp).unwrap(), vec![good]);
+        assert_eq!(read_fd(&temp), (vec![good], None));
+    }
+
+    #[test]
+    fn what_can_be_read_is_kept_beside_the_first_error() {
+        let list = |names: &mut [u8]| {
+            let text = b"user.c\0user.b\0user.gone\0user.a\0user.d\0";
+            names[..text.len()].copy_from_slice(text);
+            Ok(text.len())
+        };
+        let get = |name: &[u8], value: &mut [u8]| match name {
+            b"user.b" => Err(Errno::ACCESS),
+            b"user.d" => Err(Errno::IO),
+            b"user.gone" => Err(Errno::NODATA),
+            _ => {
+                value[0] = name[5];
+                Ok(1)
+            }
+        };
+        let (found, error) = collect(list, get);
+        let names: Vec<&[u8]> = found.iter().map(|xattr| xattr.name.as_slice()).collect();
+        assert_eq!(names, [b"user.a", b"user.c"]);
+        assert_eq!(error, Some(Errno::ACCESS));
+        let unlisted = collect(|_| Err(Errno::IO), |_, _| Ok(0));
+        assert_eq!(unlisted, (Vec::new(), Some(Errno::IO)));
+        let none = collect(|_| Err(Errno::OPNOTSUPP), |_, _| Ok(0));
+        assert_eq!(none, (Vec::new(), None));
     }
 }
