@@ -199,7 +199,7 @@ pub(crate) fn delete(spec: &VaultSpec, stop: &StopToken) -> Result<(), TaskError
 fn lock_alone(repository: &Repository, stop: &StopToken) -> Result<LockGuard, TaskError> {
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
-        repository.unlock(UnlockScope::Stale)?;
+        repository.unlock(UnlockScope::Dead)?;
         match repository.lock(LockKind::Exclusive) {
             Err(VaultError::Locked { .. })
                 if Instant::now() < deadline && stop.requested().is_none() =>

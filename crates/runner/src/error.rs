@@ -69,6 +69,12 @@ impl RunError {
         }
     }
 
+    /// Whether the lock of the vault was lost: the run has to begin again, and finds again what it has stored.
+    #[must_use]
+    pub fn is_lock_lost(&self) -> bool {
+        matches!(self, RunError::Vault(VaultError::LockLost { .. }))
+    }
+
     /// Whether the vault has no space left.
     #[must_use]
     pub fn is_vault_full(&self) -> bool {

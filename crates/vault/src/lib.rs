@@ -53,7 +53,7 @@ pub use id::{Id, IdError};
 pub use index::{BlobLocation, ByPack, Index, IndexBuilder};
 pub use key::{KdfCost, KeyLabel, KeyOptions};
 pub use layout::FileKind;
-pub use lock::{LockGuard, LockKind, UnlockScope};
+pub use lock::{LockGuard, LockKind, UnlockScope, hostname};
 pub use node::{Node, NodeKind, Xattr};
 pub use pack::PackedBlob;
 pub use reader::{Comparison, Reader};

@@ -4,6 +4,14 @@
 //! by writing a new file and then removing the old one. One that is older than 30 minutes, or whose process is known to
 //! be dead on this host, is stale and stops nobody.
 //!
+//! Who is dead is a matter of proof, since a live lock that is removed costs its holder the work. restic goes by the name
+//! of the host and the process id, but hosts share names, and containers share hosts. So our locks say more (`origin`):
+//! only a lock of this machine, and of this process namespace if the machine has not been started anew since, is known
+//! to be dead when its process is gone. What is only likely to be dead goes when somebody asks for it
+//! ([`UnlockScope::Stale`], as with `restic unlock`).
+//!
+//! A lock that was lost stays lost: others may have come in since, so nothing that happens later makes it held again.
+//!
 //! A lock is taken by looking for others, writing it, and looking again. Of two processes that do this at once at least
 //! one sees the other, because a put is visible to every listing that begins after it.
 
@@ -42,7 +50,9 @@ pub enum LockKind {
 /// Which locks [`Repository::unlock`] removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnlockScope {
-    /// Those whose holder is dead or silent.
+    /// Those whose holder has been silent for long, or is known to be dead. Safe without anybody's decision.
+    Dead,
+    /// Also those that look dead by the name of the host and the process id alone, as restic goes by.
     Stale,
     /// All. Only right when it is known that nobody is there.
     All,
@@ -63,9 +73,9 @@ struct LockJson {
     uid: u32,
     #[serde(default, skip_serializing_if = "is_zero")]
     gid: u32,
-    /// Ours, which restic ignores: tells a process from a later one with the same id, as in a restarted container.
+    /// Ours, which restic ignores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    process_start: Option<String>,
+    origin: Option<Origin>,
 }
 
 fn is_zero(value: &u32) -> bool {
@@ -83,35 +93,33 @@ impl LockJson {
             pid,
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
-            process_start: process_start(pid),
+            origin: Origin::of_process(pid),
         }
     }
 
-    /// Whether the holder is gone, as far as that can be known here.
-    fn is_stale(&self, now: Time) -> bool {
+    /// What can be known here about the holder.
+    fn holder(&self, now: Time) -> Holder {
         // A time that cannot be read, or one of the future, says nothing: such a lock stays.
         let age = self
             .time
             .parse::<Time>()
             .map_or(0, |time| now.seconds.saturating_sub(time.seconds));
-        age > STALE_AFTER.as_secs() as i64 || (self.hostname == hostname() && self.is_dead_here())
+        if age > STALE_AFTER.as_secs() as i64 {
+            return Holder::Dead;
+        }
+        if self.hostname != hostname() {
+            return Holder::Alive;
+        }
+        match (&self.origin, Origin::of_process(std::process::id())) {
+            (Some(origin), Some(own)) => origin.holder(&own, self.pid),
+            _ if is_gone(self.pid) => Holder::LooksDead,
+            _ => Holder::Alive,
+        }
     }
 
-    fn is_dead_here(&self) -> bool {
-        let Some(pid) = i32::try_from(self.pid)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-        else {
-            return false;
-        };
-        match rustix::process::test_kill_process(pid) {
-            Err(rustix::io::Errno::SRCH) => true,
-            // Alive: unless it is another process that was given the same number.
-            _ => match (&self.process_start, process_start(self.pid)) {
-                (Some(then), Some(now)) => *then != now,
-                _ => false,
-            },
-        }
+    /// Whether the lock stops nobody.
+    fn is_dead(&self, now: Time) -> bool {
+        self.holder(now) == Holder::Dead
     }
 
     fn conflict(&self) -> VaultError {
@@ -125,22 +133,102 @@ impl LockJson {
     }
 }
 
-fn hostname() -> String {
+/// The name of this host, as locks and snapshots have it.
+#[must_use]
+pub fn hostname() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned()
 }
 
-/// The boot and the tick of it at which a process began: no two processes of a host share it. `None` where `/proc` does
-/// not tell.
+/// What this host knows about the holder of a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// Alive, or out of sight.
+    Alive,
+    /// Dead if the name of the host means this host.
+    LooksDead,
+    /// Dead, or silent for so long that everybody may take it for dead.
+    Dead,
+}
+
+/// Where and when a process began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Origin {
+    /// A hash of the id of the machine, empty where it has none. Hashed because the id itself is not to be told.
+    machine: String,
+    /// Which start of the machine.
+    boot: String,
+    /// The namespace of process ids: that of a container is its own.
+    pid_namespace: String,
+    /// The tick of the boot: tells a process from a later one with the same id.
+    start: String,
+}
+
+impl Origin {
+    /// `None` where `/proc` does not tell.
+    fn of_process(pid: u32) -> Option<Self> {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+        Some(Self {
+            machine: machine(),
+            boot: boot.trim().to_owned(),
+            pid_namespace: namespace.to_string_lossy().into_owned(),
+            start: process_start(pid)?,
+        })
+    }
+
+    /// What can be known about the process with this origin and id by one with the origin `own`.
+    fn holder(&self, own: &Self, pid: u32) -> Holder {
+        if self.boot != own.boot {
+            // Started anew since, or another machine.
+            let is_same_machine = !own.machine.is_empty() && self.machine == own.machine;
+            return if is_same_machine {
+                Holder::Dead
+            } else {
+                Holder::Alive
+            };
+        }
+        if self.pid_namespace != own.pid_namespace {
+            return Holder::Alive;
+        }
+        // A process that lives, but began later, was given the same number.
+        let is_another = process_start(pid).is_some_and(|start| start != self.start);
+        if is_gone(pid) || is_another {
+            Holder::Dead
+        } else {
+            Holder::Alive
+        }
+    }
+}
+
+/// A hash of the id of this machine, which systemd and D-Bus keep; empty without one.
+fn machine() -> String {
+    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+        .unwrap_or_default();
+    match id.trim() {
+        "" => String::new(),
+        id => Id::hash(format!("strongroom lock {id}").as_bytes()).to_hex()[..32].to_owned(),
+    }
+}
+
+/// Whether no process of this number can be seen.
+fn is_gone(pid: u32) -> bool {
+    i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+/// The tick of the boot at which a process began. `None` where `/proc` does not tell.
 fn process_start(pid: u32) -> Option<String> {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name of the process is in parentheses and may hold anything; the start is the 20th field after it.
     let (_, fields) = stat.rsplit_once(')')?;
-    let start = fields.split_whitespace().nth(19)?;
-    Some(format!("{}:{start}", boot.trim()))
+    Some(fields.split_whitespace().nth(19)?.to_owned())
 }
 
 /// A lock that is held. Dropping it removes it.
@@ -163,30 +251,84 @@ struct Held {
 #[derive(Debug)]
 struct HeldState {
     id: Id,
+    /// Former ones that could not be removed when they were replaced.
+    leftovers: Vec<Id>,
     refreshed: Instant,
     refreshed_at: Time,
+    /// Why the last refresh failed.
     failure: Option<String>,
+    /// Why the lock is lost. Never unset.
+    loss: Option<String>,
 }
 
-impl LockGuard {
-    /// Fails when the lock may be taken for dead by others: what it protects must stop.
+impl HeldState {
+    fn new(id: Id, refreshed: Instant, refreshed_at: Time) -> Self {
+        Self {
+            id,
+            leftovers: Vec::new(),
+            refreshed,
+            refreshed_at,
+            failure: None,
+            loss: None,
+        }
+    }
+
+    /// Notes that the lock is lost.
+    fn lose(&mut self, reason: &str) -> VaultError {
+        let reason = self.loss.get_or_insert_with(|| reason.to_owned()).clone();
+        VaultError::LockLost { reason }
+    }
+
+    /// Fails when the lock was lost, or may be taken for dead by others by now.
     ///
     /// Both clocks are asked, so neither a suspended host nor a wall clock that jumps is missed.
-    pub fn ensure_held(&self) -> Result<(), VaultError> {
-        let state = self.shared.state.lock();
+    fn ensure_fresh(&mut self) -> Result<(), VaultError> {
         let limit = STALE_AFTER - SAFETY_MARGIN;
         let wall = Time::now()
             .seconds
-            .saturating_sub(state.refreshed_at.seconds);
-        if state.refreshed.elapsed() < limit && wall < limit.as_secs() as i64 {
+            .saturating_sub(self.refreshed_at.seconds);
+        let is_fresh = self.refreshed.elapsed() < limit && wall < limit.as_secs() as i64;
+        if is_fresh && self.loss.is_none() {
             return Ok(());
         }
-        let reason = state.failure.clone();
-        Err(VaultError::LockLost {
-            reason: reason.unwrap_or_else(|| "it was not refreshed in time".to_owned()),
-        })
+        let reason = self.failure.clone();
+        Err(self.lose(reason.as_deref().unwrap_or("it was not refreshed in time")))
     }
 }
+
+impl LockGuard {
+    /// Fails when the lock was lost, as far as this process knows by itself: what it protects must stop. Costs nothing,
+    /// so it may be asked often.
+    pub fn ensure_fresh(&self) -> Result<(), VaultError> {
+        self.shared.state.lock().ensure_fresh()
+    }
+
+    /// As [`LockGuard::ensure_fresh`], and asks the storage whether the lock is still there. To be called right before
+    /// anything that relies on the lock. An error of the storage says that nobody knows.
+    pub fn ensure_held(&self) -> Result<(), VaultError> {
+        loop {
+            let id = {
+                let mut state = self.shared.state.lock();
+                state.ensure_fresh()?;
+                state.id
+            };
+            match self.shared.ask_for(&id) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    let mut state = self.shared.state.lock();
+                    // A refresh may have replaced it meanwhile.
+                    if state.id == id {
+                        return Err(state.lose(REMOVED));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Why a lock is lost that is not there any more.
+const REMOVED: &str = "somebody removed it";
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
@@ -194,49 +336,72 @@ impl Drop for LockGuard {
         if let Some(refresher) = self.refresher.take() {
             drop(refresher.join());
         }
-        let id = self.shared.state.lock().id;
+        let (id, leftovers) = {
+            let mut state = self.shared.state.lock();
+            (state.id, std::mem::take(&mut state.leftovers))
+        };
         // A lock that stays because the storage is gone becomes stale by itself.
-        drop(
-            self.shared
-                .repository
-                .storage()
-                .delete(&FileKind::Lock.name(&id)),
-        );
+        drop(self.shared.remove(leftovers.into_iter().chain([id])));
     }
 }
 
 impl Held {
-    /// Writes a new lock, then removes the old one.
+    /// Whether the storage has this lock.
+    fn ask_for(&self, id: &Id) -> Result<bool, VaultError> {
+        match self.repository.storage().size(&FileKind::Lock.name(id)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a new lock, then removes the old one. Once the new one is there the refresh has succeeded: an old one that
+    /// cannot be removed is tried again later, and becomes stale by itself.
     fn refresh(&self) -> Result<(), VaultError> {
-        let old = self.state.lock().id;
+        // After a long sleep of the host others may have taken the lock for dead.
+        let old = {
+            let mut state = self.state.lock();
+            state.ensure_fresh()?;
+            state.id
+        };
         // The lock must still be there: when somebody removed it, others may have come in since.
-        if let Err(error) = self.repository.storage().size(&FileKind::Lock.name(&old)) {
-            if error.kind == ErrorKind::NotFound {
-                return Err(VaultError::LockLost {
-                    reason: "somebody removed it".to_owned(),
-                });
-            }
-            return Err(error.into());
+        if !self.ask_for(&old)? {
+            return Err(self.state.lock().lose(REMOVED));
         }
         let (refreshed, refreshed_at) = (Instant::now(), Time::now());
         let id = write(&self.repository, self.kind)?;
-        *self.state.lock() = HeldState {
-            id,
-            refreshed,
-            refreshed_at,
-            failure: None,
+        let olds = {
+            let mut state = self.state.lock();
+            state.id = id;
+            state.refreshed = refreshed;
+            state.refreshed_at = refreshed_at;
+            state.failure = None;
+            let mut olds = std::mem::take(&mut state.leftovers);
+            olds.push(old);
+            olds
         };
-        self.repository
-            .storage()
-            .delete(&FileKind::Lock.name(&old))?;
+        let leftovers = self.remove(olds.into_iter());
+        self.state.lock().leftovers = leftovers;
         Ok(())
     }
 
+    /// Removes locks and gives those back that may be removed later. Where nothing may be deleted, none can.
+    fn remove(&self, ids: impl Iterator<Item = Id>) -> Vec<Id> {
+        let storage = self.repository.storage();
+        ids.filter(|id| match storage.delete(&FileKind::Lock.name(id)) {
+            Ok(()) => false,
+            Err(error) => !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied),
+        })
+        .collect()
+    }
+
+    /// The loop of the refresher. A lock that is lost is not refreshed any more.
     fn keep_fresh(&self, stop: &crossbeam_channel::Receiver<()>) {
         let mut pause = REFRESH_INTERVAL;
         while stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             pause = match self.refresh() {
                 Ok(()) => REFRESH_INTERVAL,
+                Err(VaultError::LockLost { .. }) => return,
                 Err(error) => {
                     self.state.lock().failure = Some(error.to_string());
                     RETRY_INTERVAL
@@ -265,12 +430,7 @@ impl Repository {
         let shared = Arc::new(Held {
             repository: self.clone(),
             kind,
-            state: Mutex::new(HeldState {
-                id,
-                refreshed,
-                refreshed_at,
-                failure: None,
-            }),
+            state: Mutex::new(HeldState::new(id, refreshed, refreshed_at)),
         });
         let (stop, stopped) = bounded(0);
         let held = Arc::clone(&shared);
@@ -299,7 +459,7 @@ impl Repository {
                 continue;
             };
             let conflicts = kind == LockKind::Exclusive || lock.exclusive;
-            if conflicts && !lock.is_stale(now) {
+            if conflicts && !lock.is_dead(now) {
                 return Err(lock.conflict());
             }
         }
@@ -328,11 +488,16 @@ impl Repository {
         let now = Time::now();
         let mut removed = 0;
         for id in self.list(FileKind::Lock)? {
-            let is_stale = match self.read_lock(&id) {
-                Ok(lock) => lock.is_none_or(|lock| lock.is_stale(now)),
-                Err(_) => false,
+            let holder = match self.read_lock(&id) {
+                Ok(lock) => lock.map_or(Holder::Dead, |lock| lock.holder(now)),
+                Err(_) => Holder::Alive,
             };
-            if scope == UnlockScope::Stale && !is_stale {
+            let is_meant = match scope {
+                UnlockScope::Dead => holder == Holder::Dead,
+                UnlockScope::Stale => holder != Holder::Alive,
+                UnlockScope::All => true,
+            };
+            if !is_meant {
                 continue;
             }
             match self.storage().delete(&FileKind::Lock.name(&id)) {

@@ -5,9 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storage::{ErrorKind, Fault, Faulty, Memory, Storage};
+use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Storage};
 
-use super::{HeldState, LockJson, LockKind, STALE_AFTER, UnlockScope, hostname, process_start};
+use super::{
+    HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname,
+    process_start,
+};
 use crate::error::VaultError;
 use crate::layout::FileKind;
 use crate::repository::Repository;
@@ -69,6 +72,9 @@ fn shared_locks_go_together_and_an_exclusive_one_stands_alone() {
     assert_eq!(lock_count(&repository), 0);
 }
 
+/// The largest process id that Linux gives is below this number.
+const NO_PID: u32 = 0x3fff_fff0;
+
 #[test]
 fn dead_and_silent_locks_stop_nobody_and_live_ones_do() {
     let check = |change: &dyn Fn(&mut LockJson), is_stale: bool| {
@@ -76,26 +82,55 @@ fn dead_and_silent_locks_stop_nobody_and_live_ones_do() {
         leave(&repository, change);
         assert_eq!(repository.lock(LockKind::Shared).is_ok(), is_stale);
         assert_eq!(
-            repository.unlock(UnlockScope::Stale).unwrap(),
+            repository.unlock(UnlockScope::Dead).unwrap(),
             usize::from(is_stale)
         );
         let left = usize::from(!is_stale);
         assert_eq!(lock_count(&repository), left);
         assert_eq!(repository.unlock(UnlockScope::All).unwrap(), left);
     };
+    let origin = |lock: &mut LockJson| lock.origin.clone().unwrap();
     check(&|_| {}, false);
-    // The largest process id that Linux gives is below this number.
-    check(&|lock| lock.pid = 0x3fff_fff0, true);
-    // A process of this number lives, but it is another one: the container was restarted.
+    check(&|lock| lock.pid = NO_PID, true);
+    // A process of this number lives, but it is another one.
     check(
-        &|lock| lock.process_start = Some("other:1".to_owned()),
+        &|lock| {
+            lock.origin = Some(Origin {
+                start: "1".to_owned(),
+                ..origin(lock)
+            });
+        },
         true,
     );
-    check(&|lock| lock.process_start = None, false);
+    check(&|lock| lock.origin = None, false);
     check(&|lock| lock.pid = 0, false);
+    // Two hosts or containers of one name: the process of the other one cannot be seen from here.
+    for pid in [std::process::id(), NO_PID] {
+        check(
+            &|lock| {
+                lock.pid = pid;
+                lock.origin = Some(Origin {
+                    machine: "other".to_owned(),
+                    boot: "other".to_owned(),
+                    ..origin(lock)
+                });
+            },
+            false,
+        );
+        check(
+            &|lock| {
+                lock.pid = pid;
+                lock.origin = Some(Origin {
+                    pid_namespace: "pid:[1]".to_owned(),
+                    ..origin(lock)
+                });
+            },
+            false,
+        );
+    }
     let elsewhere = |lock: &mut LockJson| {
         lock.hostname = "elsewhere".to_owned();
-        lock.pid = 0x3fff_fff0;
+        lock.pid = NO_PID;
     };
     check(&elsewhere, false);
     check(
@@ -130,6 +165,45 @@ fn dead_and_silent_locks_stop_nobody_and_live_ones_do() {
 }
 
 #[test]
+fn a_machine_that_was_started_anew_knows_its_dead_and_no_others() {
+    let own = Origin {
+        machine: "m".to_owned(),
+        boot: "2".to_owned(),
+        pid_namespace: "n".to_owned(),
+        start: "7".to_owned(),
+    };
+    let check = |machine: &str, own_machine: &str, expected: Holder| {
+        let before = Origin {
+            machine: machine.to_owned(),
+            boot: "1".to_owned(),
+            ..own.clone()
+        };
+        let own = Origin {
+            machine: own_machine.to_owned(),
+            ..own.clone()
+        };
+        assert_eq!(before.holder(&own, std::process::id()), expected);
+    };
+    check("m", "m", Holder::Dead);
+    check("other", "m", Holder::Alive);
+    check("", "", Holder::Alive);
+}
+
+/// Locks of restic name host and process only. Nobody removes such a lock by itself, but who asks for it may.
+#[test]
+fn what_only_looks_dead_goes_when_somebody_asks() {
+    let repository = repository();
+    leave(&repository, |lock| {
+        lock.origin = None;
+        lock.pid = NO_PID;
+    });
+    assert!(repository.lock(LockKind::Shared).is_err());
+    assert_eq!(repository.unlock(UnlockScope::Dead).unwrap(), 0);
+    assert_eq!(repository.unlock(UnlockScope::Stale).unwrap(), 1);
+    assert!(repository.lock(LockKind::Shared).is_ok());
+}
+
+#[test]
 fn a_lock_that_cannot_be_read_stops_a_change_but_not_an_unlock() {
     let memory = Memory::new();
     let repository = create(Arc::new(memory.clone()));
@@ -154,30 +228,73 @@ fn t07_a_lost_lock_is_noticed() {
     assert_eq!(lock_count(&repository), 1);
     let age = |refreshed: Duration, wall_seconds: i64| {
         let mut state = guard.shared.state.lock();
-        *state = HeldState {
-            id: state.id,
-            refreshed: Instant::now()
-                .checked_sub(refreshed)
-                .unwrap_or_else(Instant::now),
-            refreshed_at: Time::new(Time::now().seconds - wall_seconds, 0),
-            failure: None,
-        };
+        let refreshed = Instant::now().checked_sub(refreshed);
+        *state = HeldState::new(
+            state.id,
+            refreshed.unwrap_or_else(Instant::now),
+            Time::new(Time::now().seconds - wall_seconds, 0),
+        );
     };
-    // The host slept: its steady clock stood still, the wall clock did not.
-    age(Duration::ZERO, STALE_AFTER.as_secs() as i64);
-    assert!(matches!(
-        guard.ensure_held(),
-        Err(VaultError::LockLost { .. })
-    ));
     age(Duration::ZERO, 60);
     assert!(guard.ensure_held().is_ok());
-    // Somebody ran `unlock --remove-all`: the next refresh does not bring the lock back.
-    repository.unlock(UnlockScope::All).unwrap();
-    assert!(matches!(
-        guard.shared.refresh(),
-        Err(VaultError::LockLost { .. })
-    ));
+    // The host slept: its steady clock stood still, the wall clock did not. The refresher may wake up before anybody
+    // asks, and must not make the lock held again.
+    age(Duration::ZERO, STALE_AFTER.as_secs() as i64);
+    assert_lost(guard.shared.refresh());
+    assert_lost(guard.ensure_fresh());
+    guard.shared.state.lock().refreshed_at = Time::now();
+    assert_lost(guard.ensure_fresh());
+    assert_lost(guard.ensure_held());
+    assert_lost(guard.shared.refresh());
+    // The lock itself is still there, and goes with its guard.
+    assert_eq!(lock_count(&repository), 1);
+    drop(guard);
     assert_eq!(lock_count(&repository), 0);
+}
+
+fn assert_lost(result: Result<(), VaultError>) {
+    assert!(
+        matches!(result, Err(VaultError::LockLost { .. })),
+        "{result:?}"
+    );
+}
+
+/// Somebody ran `unlock --remove-all`: who asks is told at once, and no refresh brings the lock back.
+#[test]
+fn t07_a_removed_lock_stays_lost() {
+    let repository = repository();
+    let (asked, refreshed) = (
+        repository.lock(LockKind::Shared).unwrap(),
+        repository.lock(LockKind::Shared).unwrap(),
+    );
+    repository.unlock(UnlockScope::All).unwrap();
+    assert!(asked.ensure_fresh().is_ok(), "nobody has told it yet");
+    assert_lost(asked.ensure_held());
+    assert_lost(asked.ensure_fresh());
+    assert_lost(refreshed.shared.refresh());
+    assert_lost(refreshed.ensure_fresh());
+    assert_lost(refreshed.ensure_held());
+    assert_eq!(lock_count(&repository), 0);
+}
+
+/// Where a lock cannot be removed, its successor is held all the same and is not written again and again.
+#[test]
+fn an_old_lock_that_cannot_be_removed_is_no_failed_refresh() {
+    for kind in [ErrorKind::Denied, ErrorKind::Transient] {
+        let memory = Memory::new();
+        let faulty = Arc::new(Faulty::new(Arc::new(memory)));
+        let repository = create(Arc::clone(&faulty) as Arc<dyn Storage>);
+        let guard = repository.lock(LockKind::Shared).unwrap();
+        faulty.at_nth(Operation::Delete, 0, Fault::Fail(kind));
+        assert!(guard.shared.refresh().is_ok());
+        assert!(guard.ensure_held().is_ok());
+        assert_eq!(lock_count(&repository), 2);
+        assert!(guard.shared.refresh().is_ok());
+        drop(guard);
+        // What was only away for a moment is removed later; what may not be deleted becomes stale.
+        let left = usize::from(kind == ErrorKind::Denied);
+        assert_eq!(lock_count(&repository), left, "{kind:?}");
+    }
 }
 
 #[test]
