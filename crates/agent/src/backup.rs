@@ -118,6 +118,13 @@ pub(crate) fn failed(work: &Work, error: &RunError) -> End {
     if was_stopped && work.stop_reason().is_some() {
         return End::stopped();
     }
+    if error.is_lock_lost() {
+        // Nothing is wrong with the job: it goes on under its id, with a new lock.
+        return End {
+            message: chain(error),
+            ..End::done(Outcome::Released)
+        };
+    }
     if error.is_vault_full() {
         return End::failed(format!("the vault has no space left: {}", chain(error)));
     }

@@ -29,7 +29,7 @@ use vault::{
     Writer, WriterOptions,
 };
 
-use self::engine::{Changes, Engine, EngineParts, Worker};
+use self::engine::{Changes, EndOnDrop, Engine, EngineParts, Worker};
 use self::parent::{Parent, ParentChoice};
 use self::scan::Scan;
 use crate::error::RunError;
@@ -167,7 +167,7 @@ pub fn backup(
         return Ok(found);
     }
     if request.job.is_some() {
-        request.repository.unlock(UnlockScope::Stale)?;
+        request.repository.unlock(UnlockScope::Dead)?;
     }
     let lock = request.repository.lock(LockKind::Shared)?;
     let result = Run {
@@ -222,18 +222,11 @@ impl Setup {
                 .iter()
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
-            hostname: request.hostname.clone().unwrap_or_else(this_host),
+            hostname: request.hostname.clone().unwrap_or_else(vault::hostname),
             username: request.username.clone().unwrap_or_else(this_user),
             start: Time::now(),
         })
     }
-}
-
-fn this_host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 fn this_user() -> String {
@@ -246,6 +239,7 @@ fn find_job(request: &BackupRequest, tally: &Tally) -> Result<Option<BackupRepor
     let Some(job) = &request.job else {
         return Ok(None);
     };
+    request.repository.sync_what_is_there()?;
     // A snapshot that cannot be read is a finding for a check, and no reason to protect nothing.
     let (snapshots, _) = request.repository.snapshots_and_damage()?;
     let found = snapshots
@@ -307,6 +301,7 @@ impl Run<'_> {
             ..
         } = self;
         let repository = &request.repository;
+        repository.sync_what_is_there()?;
         let (snapshots, _) = repository.snapshots_and_damage()?;
         let parent = Parent::choose(
             &request.parent,
@@ -319,7 +314,7 @@ impl Run<'_> {
         let index = Arc::new(repository.load_index_for_backup()?);
         let reader = Reader::new(repository.clone(), Arc::clone(&index));
         let writer = Writer::open(repository.clone(), index, request.writer.clone())?;
-        let adopted_packs = writer.adopt_unindexed_packs()?;
+        let adopted_packs = self.adopt(&writer)?;
         tally.enter(Phase::Running);
         match self.store(&reader, &writer, parent.as_ref()) {
             Ok((tree, changes)) => {
@@ -333,6 +328,18 @@ impl Run<'_> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Takes over what a killed run left, which takes as long as reading it: told as progress, and ended by a stop or by
+    /// the loss of the lock, both of which the next step reports.
+    fn adopt(&self, writer: &Writer) -> Result<usize, RunError> {
+        let reporter = Reporter::default();
+        let is_over = || self.stop.requested().is_some() || self.lock.ensure_fresh().is_err();
+        std::thread::scope(|scope| {
+            let _finished = reporter.finish_on_drop();
+            scope.spawn(|| reporter.run(self.tally, self.observer, Vec::new));
+            Ok(writer.adopt_unindexed_packs(&is_over)?)
+        })
     }
 
     /// Walks, reads and stores everything; the result is the root tree.
@@ -361,9 +368,11 @@ impl Run<'_> {
         let reporter = Reporter::default();
         let engine_ref = &engine;
         std::thread::scope(|scope| {
+            // However this ends, by a panic too, nobody is left waiting.
+            let _finished = (EndOnDrop(engine_ref), reporter.finish_on_drop());
             scope.spawn(|| {
                 reporter.run(self.tally, self.observer, || {
-                    if let Err(error) = self.lock.ensure_held() {
+                    if let Err(error) = self.lock.ensure_fresh() {
                         engine_ref.abort(error.into());
                     }
                     engine_ref.current_paths()
@@ -391,8 +400,6 @@ impl Run<'_> {
                 .collect();
             // A worker that panicked has ended the run by itself.
             workers.into_iter().for_each(|worker| drop(worker.join()));
-            engine_ref.finish();
-            reporter.finish();
         });
         engine.into_result()
     }
@@ -428,6 +435,9 @@ impl Run<'_> {
         self.observer
             .before_commit()
             .map_err(|reason| RunError::Refused { reason })?;
+        // The observer may have taken its time. A lock that was lost meanwhile may have let somebody in who removed
+        // what the snapshot is about to refer to.
+        self.lock.ensure_held()?;
         let summary = self.summary(&writer, changes);
         let errors = self.tally.errors.get();
         let snapshot = Snapshot {

@@ -152,9 +152,19 @@ impl Reporter {
         }
     }
 
-    /// Ends the loop.
-    pub(crate) fn finish(&self) {
-        *self.finished.lock() = true;
-        self.changed.notify_all();
+    /// Ends the loop when what is returned is dropped, by a panic too: a scope waits for all of its threads.
+    #[must_use]
+    pub(crate) fn finish_on_drop(&self) -> FinishOnDrop<'_> {
+        FinishOnDrop(self)
+    }
+}
+
+/// Ends the loop of a [`Reporter`].
+pub(crate) struct FinishOnDrop<'r>(&'r Reporter);
+
+impl Drop for FinishOnDrop<'_> {
+    fn drop(&mut self) {
+        *self.0.finished.lock() = true;
+        self.0.changed.notify_all();
     }
 }

@@ -197,16 +197,15 @@ pub fn restore(
     };
     let reporter = Reporter::default();
     let result = std::thread::scope(|scope| {
+        let _finished = reporter.finish_on_drop();
         scope.spawn(|| reporter.run(&tally, observer, Vec::new));
         tally.enter(Phase::Running);
-        let result = Planner::new(&session, &snapshot.paths)
+        Planner::new(&session, &snapshot.paths)
             .run(&snapshot.tree)
             .and_then(|()| match request.durability {
                 Durability::Synced => target.sync().map_err(RunError::Target),
                 Durability::LeftToTheSystem => Ok(()),
-            });
-        reporter.finish();
-        result
+            })
     });
     drop(lock);
     if let Err(error) = result {

@@ -89,6 +89,8 @@ pub enum Operation {
     List,
     /// `delete`
     Delete,
+    /// `sync_folders`
+    Sync,
 }
 
 impl Operation {
@@ -102,6 +104,7 @@ impl Operation {
             Self::Size => "stat",
             Self::List => "list",
             Self::Delete => "delete",
+            Self::Sync => "sync",
         }
     }
 }

@@ -259,7 +259,13 @@ impl Storage for Faulty {
     }
 
     fn sync_folders(&self, folders: &[String]) -> Result<(), StorageError> {
-        self.inner.sync_folders(folders)
+        let name = folders.join(" ");
+        self.plain(
+            Operation::Sync,
+            &name,
+            || self.inner.sync_folders(folders),
+            |(), _| (),
+        )
     }
 
     fn local_root(&self) -> Option<&Path> {

@@ -259,7 +259,7 @@ impl Storage for LocalFolder {
                     other => other,
                 }
             };
-            sync().map_err(|error| StorageError::io(Operation::Put, folder.as_str(), error))?;
+            sync().map_err(|error| StorageError::io(Operation::Sync, folder.as_str(), error))?;
         }
         Ok(())
     }

@@ -107,7 +107,11 @@ impl Storage for Record {
     }
 
     fn sync_folders(&self, folders: &[String]) -> Result<(), StorageError> {
-        self.inner.sync_folders(folders)
+        for folder in folders {
+            let result = self.inner.sync_folders(std::slice::from_ref(folder));
+            self.note(Operation::Sync, folder, result, |()| 0)?;
+        }
+        Ok(())
     }
 
     fn local_root(&self) -> Option<&Path> {

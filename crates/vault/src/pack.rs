@@ -6,7 +6,6 @@
 
 use std::num::NonZeroU32;
 
-use storage::Storage;
 
 use crate::blob::BlobKind;
 use crate::crypto::{Cipher, SEAL_OVERHEAD_BYTES};
@@ -20,8 +19,6 @@ const PLAIN_ENTRY_BYTES: usize = 37;
 const COMPRESSED_ENTRY_BYTES: usize = 41;
 /// restic refuses longer headers.
 const LARGEST_HEADER_BYTES: usize = 16 << 20;
-/// Read with the first request for a header: enough for about 1,600 blobs, so one request is nearly always enough.
-const HEADER_GUESS_BYTES: u64 = 64 << 10;
 
 /// One blob in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,25 +115,6 @@ pub(crate) fn push_trailer(cipher: &Cipher, blobs: &[PackedBlob], pack: &mut Vec
     cipher.seal(&header, pack);
     let length = (pack.len() - start) as u32;
     pack.extend_from_slice(&length.to_le_bytes());
-}
-
-/// Reads the header of a pack of this size from the storage.
-pub(crate) fn read_header(
-    storage: &dyn Storage,
-    cipher: &Cipher,
-    pack: &Id,
-    size_bytes: u64,
-) -> Result<Vec<PackedBlob>, VaultError> {
-    let name = FileKind::Pack.name(pack);
-    let guess = size_bytes.min(HEADER_GUESS_BYTES);
-    let tail = storage.get_range(&name, size_bytes - guess, guess as usize)?;
-    let header_bytes = header_length(pack, &tail, size_bytes)?;
-    let needed = header_bytes + LENGTH_FIELD_BYTES;
-    if needed <= tail.len() {
-        return parse_trailer(cipher, pack, &tail[tail.len() - needed..], size_bytes);
-    }
-    let trailer = storage.get_range(&name, size_bytes - needed as u64, needed)?;
-    parse_trailer(cipher, pack, &trailer, size_bytes)
 }
 
 /// The header of a whole pack in memory.
@@ -246,13 +224,11 @@ mod tests {
     use std::num::NonZeroU32;
 
     use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
-    use storage::{Memory, Storage};
 
-    use super::{PackedBlob, header_of, pack_bytes, parse_header, push_trailer, read_header};
+    use super::{PackedBlob, header_of, pack_bytes, parse_header, push_trailer};
     use crate::blob::BlobKind;
     use crate::crypto::{Cipher, KeyBytes};
     use crate::id::Id;
-    use crate::layout::FileKind;
 
     fn any_blobs(count: usize) -> impl Strategy<Value = Vec<PackedBlob>> {
         let blob = (
@@ -297,35 +273,13 @@ mod tests {
             let pack = pack_of(&cipher, &blobs);
             let id = Id::hash(&pack);
             prop_assert_eq!(pack_bytes(&blobs), pack.len() as u64);
-            prop_assert_eq!(header_of(&cipher, &id, &pack).unwrap(), blobs.clone());
-            let storage = Memory::new();
-            storage.put(&FileKind::Pack.name(&id), &pack).unwrap();
-            prop_assert_eq!(read_header(&storage, &cipher, &id, pack.len() as u64).unwrap(), blobs);
+            prop_assert_eq!(header_of(&cipher, &id, &pack).unwrap(), blobs);
         }
 
         #[test]
         fn any_header_is_read_or_refused(header in proptest::collection::vec(any::<u8>(), 0..200)) {
             drop(parse_header(&header));
         }
-    }
-
-    #[test]
-    fn a_header_longer_than_the_first_request_is_read() {
-        let cipher = Cipher::new(KeyBytes::generate());
-        let blobs: Vec<PackedBlob> = (0..5000_u32)
-            .map(|index| PackedBlob {
-                kind: BlobKind::Data,
-                id: Id::hash(&index.to_le_bytes()),
-                offset: index * 32,
-                length: 32,
-                uncompressed_length: None,
-            })
-            .collect();
-        let pack = pack_of(&cipher, &blobs);
-        let (id, storage) = (Id::hash(&pack), Memory::new());
-        storage.put(&FileKind::Pack.name(&id), &pack).unwrap();
-        let found = read_header(&storage, &cipher, &id, pack.len() as u64).unwrap();
-        assert_eq!(found, blobs);
     }
 
     #[test]

@@ -13,7 +13,6 @@ use crate::id::Id;
 use crate::index::{Index, IndexBuilder, file};
 use crate::key::{self, KeyLabel, KeyOptions};
 use crate::layout::FileKind;
-use crate::pack::{PackedBlob, read_header};
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::unpacked;
@@ -254,11 +253,11 @@ impl Repository {
         }
     }
 
-    /// The blobs of a pack by its own header, without any index.
-    pub fn read_pack_header(&self, pack: &Id) -> Result<Vec<PackedBlob>, VaultError> {
-        let storage = &**self.storage();
-        let size_bytes = storage.size(&FileKind::Pack.name(pack))?;
-        read_header(storage, self.cipher(), pack, size_bytes)
+    /// Makes the index files and snapshots durable that are there now. Called before a run relies on them: a process that
+    /// was killed may have left them without.
+    pub fn sync_what_is_there(&self) -> Result<(), VaultError> {
+        let folders = [FileKind::Index, FileKind::Snapshot].map(|kind| kind.folder().to_owned());
+        Ok(self.storage().sync_folders(&folders)?)
     }
 
     /// Reads all index files. One that cannot be read is an error of the whole: what it names would look missing.

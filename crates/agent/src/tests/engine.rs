@@ -275,3 +275,41 @@ fn a_deleted_snapshot_is_gone_and_may_be_deleted_again() {
     assert_eq!(gone.outcome, Some(Outcome::Complete));
     assert!(!Path::new(&desk.path("vault")).exists());
 }
+
+/// Somebody removes all locks while the agent waits for the server to take its error rows: no snapshot is written under
+/// a lock that is gone, and the job is given back to go on under its id.
+#[test]
+fn a_lost_lock_gives_the_job_back() {
+    let desk = Desk::new();
+    let kind = WorkKind::Backup(desk.backup(&["source", "missing"]));
+    let work = Arc::new(Work::new("job-1".into(), 1, &kind));
+    let vault = desk.vault();
+    let end = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let rows = loop {
+                // Only what waits before the snapshot counts: the index is there by then.
+                let has_index = std::fs::read_dir(desk.path("vault/index"))
+                    .is_ok_and(|mut entries| entries.next().is_some());
+                match work.page(500) {
+                    Some((_, rows)) if has_index => break rows,
+                    _ => std::thread::yield_now(),
+                }
+            };
+            let removed = crate::vaults::open(&vault, "thishost")
+                .unwrap()
+                .unlock(vault::UnlockScope::All)
+                .unwrap();
+            assert_eq!(removed, 1);
+            work.page_sent(rows.len());
+        });
+        desk.engine.run(kind, &work)
+    });
+    assert_eq!(end.outcome, Some(Outcome::Released), "{}", end.message);
+    assert!(end.message.contains("lock"), "{}", end.message);
+    let (end, _) = desk.run(
+        "job-1",
+        2,
+        WorkKind::Backup(desk.backup(&["source", "missing"])),
+    );
+    assert_eq!(end.outcome, Some(Outcome::PartialComplete));
+}

@@ -350,3 +350,15 @@ impl Drop for CloseOnPanic<'_, '_> {
         }
     }
 }
+
+/// Ends the run when it is dropped, with success or by a panic of the thread that waits for the workers.
+pub(crate) struct EndOnDrop<'e, 'r>(pub(crate) &'e Engine<'r>);
+
+impl Drop for EndOnDrop<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abort(RunError::Worker);
+        }
+        self.0.finish();
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storage::ErrorKind;
 
-use super::Writer;
+use super::{Writer, padding};
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::IndexedPack;
@@ -23,7 +23,12 @@ impl Writer {
     /// Each is read whole and compared with its name, since nothing else vouches for it; one that is damaged is left
     /// where it is and never referred to. A pack that holds nothing new is left too, as are packs that another program
     /// marked for deletion. Taking over a pack of a backup that runs beside this one does no harm: both will name it.
-    pub fn adopt_unindexed_packs(&self) -> Result<usize, VaultError> {
+    ///
+    /// Asked before each pack, `is_over` ends it early; what was taken over by then counts.
+    pub fn adopt_unindexed_packs(
+        &self,
+        is_over: &(dyn Fn() -> bool + Sync),
+    ) -> Result<usize, VaultError> {
         self.core.poison.check()?;
         let repository = &self.core.repository;
         let mut known: HashSet<Id> = self.core.pending.pack_ids().into_iter().collect();
@@ -41,7 +46,9 @@ impl Writer {
             .collect();
         let (next, adopted) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let run = || -> Result<(), VaultError> {
-            while let Some(id) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while !is_over()
+                && let Some(id) = candidates.get(next.fetch_add(1, Ordering::Relaxed))
+            {
                 if self.adopt(id)? {
                     adopted.fetch_add(1, Ordering::Relaxed);
                 }
@@ -77,12 +84,21 @@ impl Writer {
             return Ok(false);
         };
         let mut has_new = false;
-        for blob in &blobs {
+        for blob in padding::without_padding(&blobs, bytes.len()) {
             if !self.core.index.contains(blob.kind, &blob.id) {
                 has_new |= self.core.claims.claim(blob.kind, blob.id);
             }
         }
         if has_new {
+            // Whoever put it may have been killed before its name was durable, and its folder's.
+            let name = FileKind::Pack.name(id);
+            let folders = [
+                FileKind::Pack.folder(),
+                name.rsplit_once('/').map_or("", |(folder, _)| folder),
+            ];
+            repository
+                .storage()
+                .sync_folders(&folders.map(str::to_owned))?;
             let ready = self.core.pending.add(IndexedPack { id: *id, blobs });
             self.core.write_index(ready)?;
         }

@@ -67,6 +67,21 @@ fn padding(kind: BlobKind, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// The blobs of a pack of this size but for its padding. Nothing but its size tells that a pack is padded: a pack that
+/// has such a size by chance loses its last blob here, if that is uncompressed, which costs storing that blob again.
+pub(super) fn without_padding(blobs: &[PackedBlob], pack_bytes: usize) -> &[PackedBlob] {
+    match blobs.split_last() {
+        Some((last, others))
+            if !others.is_empty()
+                && last.uncompressed_length.is_none()
+                && padme(pack_bytes) == pack_bytes =>
+        {
+            others
+        }
+        _ => blobs,
+    }
+}
+
 /// The next size of Padmé: as many low bits are zero as leave log2(log2(size)) + 1 significant ones.
 fn padme(size: usize) -> usize {
     let exponent = size.max(2).ilog2();

@@ -11,6 +11,7 @@ use super::{Writer, WriterOptions};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::id::Id;
 use crate::layout::FileKind;
+use crate::pack::header_of;
 use crate::reader::Reader;
 use crate::repository::Repository;
 use crate::testing::{blob, create, snapshot_of};
@@ -135,7 +136,11 @@ fn packs_keep_their_bounds_and_kinds_apart() {
     for number in 0..by_pack.len() {
         let (pack, blobs) = by_pack.get(number);
         let size = memory.size(&FileKind::Pack.name(&pack)).unwrap() as usize;
-        assert_eq!(repository.read_pack_header(&pack).unwrap(), blobs);
+        let bytes = memory.get(&FileKind::Pack.name(&pack)).unwrap();
+        assert_eq!(
+            header_of(repository.cipher(), &pack, &bytes).unwrap(),
+            blobs
+        );
         assert!(blobs.iter().all(|blob| blob.kind == blobs[0].kind));
         if blobs.iter().any(|blob| blob.length as usize > SMALL_PACKS) {
             assert_eq!(blobs.len(), 1);
@@ -281,8 +286,12 @@ fn packs_of_a_killed_writer_are_taken_over() {
     memory.overwrite("data/aa/strange", b"not a pack".to_vec());
 
     let resumed = writer_of(&repository);
-    assert_eq!(resumed.adopt_unindexed_packs().unwrap(), packs.len() - 1);
-    assert_eq!(resumed.adopt_unindexed_packs().unwrap(), 0);
+    assert_eq!(resumed.adopt_unindexed_packs(&|| true).unwrap(), 0);
+    assert_eq!(
+        resumed.adopt_unindexed_packs(&|| false).unwrap(),
+        packs.len() - 1
+    );
+    assert_eq!(resumed.adopt_unindexed_packs(&|| false).unwrap(), 0);
     let mut stored_again = 0;
     for number in 0..100 {
         let saved = resumed
@@ -303,7 +312,81 @@ fn packs_of_a_killed_writer_are_taken_over() {
         );
     }
     // With everything indexed there is nothing to take over.
-    assert_eq!(writer_of(&repository).adopt_unindexed_packs().unwrap(), 0);
+    assert_eq!(
+        writer_of(&repository)
+            .adopt_unindexed_packs(&|| false)
+            .unwrap(),
+        0
+    );
+}
+
+/// Two killed runs stored the same: the padding of the second one is no reason to take its pack over too.
+#[test]
+fn a_pack_whose_padding_alone_is_new_is_left() {
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    let mut scratch = BlobScratch::new();
+    for _ in 0..2 {
+        let killed = writer_of(&repository);
+        killed
+            .save_blob(BlobKind::Data, &blob(1, 500), &mut scratch)
+            .unwrap();
+        killed.flush().unwrap();
+        for id in repository.list(FileKind::Index).unwrap() {
+            memory.delete(&FileKind::Index.name(&id)).unwrap();
+        }
+    }
+    assert_eq!(repository.list(FileKind::Pack).unwrap().len(), 2);
+    let resumed = writer_of(&repository);
+    assert_eq!(resumed.adopt_unindexed_packs(&|| false).unwrap(), 1);
+    let saved = resumed
+        .save_blob(BlobKind::Data, &blob(1, 500), &mut scratch)
+        .unwrap();
+    assert!(!saved.is_new);
+}
+
+/// A pack may have been put by a process that was killed before the name of the pack was durable: it is made durable
+/// before an index names it.
+#[test]
+fn what_is_taken_over_is_made_durable_first() {
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    let killed = writer_of(&repository);
+    killed
+        .save_blob(BlobKind::Data, &blob(1, 500), &mut BlobScratch::new())
+        .unwrap();
+    killed.flush().unwrap();
+    for id in repository.list(FileKind::Index).unwrap() {
+        memory.delete(&FileKind::Index.name(&id)).unwrap();
+    }
+    let pack = repository.list(FileKind::Pack).unwrap()[0];
+    let record = Arc::new(Record::new(Arc::new(memory)));
+    let repository = repository.with_storage(record.clone());
+    let resumed = writer_of(&repository);
+    let _ = record.take();
+    resumed.adopt_unindexed_packs(&|| false).unwrap();
+    resumed.flush().unwrap();
+    let calls: Vec<(Operation, String)> = record
+        .take()
+        .into_iter()
+        .filter(|call| matches!(call.operation, Operation::Sync | Operation::Put))
+        .map(|call| (call.operation, call.name))
+        .collect();
+    let folder = format!("data/{}", &pack.to_hex()[..2]);
+    assert_eq!(
+        calls[..2],
+        [
+            (Operation::Sync, "data".to_owned()),
+            (Operation::Sync, folder)
+        ]
+    );
+    assert!(
+        calls[2].1.starts_with("index/") && calls.len() == 3,
+        "{calls:?}"
+    );
+    repository.sync_what_is_there().unwrap();
+    let synced: Vec<String> = record.take().into_iter().map(|call| call.name).collect();
+    assert_eq!(synced, ["index", "snapshots"]);
 }
 
 #[test]
@@ -325,7 +408,7 @@ fn packs_marked_for_deletion_are_neither_used_nor_taken_over() {
         .unwrap();
 
     let next = writer_of(&repository);
-    assert_eq!(next.adopt_unindexed_packs().unwrap(), 0);
+    assert_eq!(next.adopt_unindexed_packs(&|| false).unwrap(), 0);
     assert!(
         next.save_blob(BlobKind::Data, &blob(1, 500), &mut scratch)
             .unwrap()

@@ -41,7 +41,7 @@ fn back_up(storage: Arc<dyn Storage>, number: u64) -> Result<Id, VaultError> {
     let lock = repository.lock(vault::LockKind::Shared)?;
     let index = Arc::new(repository.load_index()?);
     let writer = Writer::open(repository.clone(), index, options())?;
-    writer.adopt_unindexed_packs()?;
+    writer.adopt_unindexed_packs(&|| false)?;
     let tree = save(&writer, number)?;
     lock.ensure_held()?;
     writer.commit(&snapshot_of(tree, "/content"))
@@ -357,7 +357,12 @@ fn a_failed_writer_stays_failed() {
             });
         }
     });
-    assert!(writer.adopt_unindexed_packs().unwrap_err().is_full());
+    assert!(
+        writer
+            .adopt_unindexed_packs(&|| false)
+            .unwrap_err()
+            .is_full()
+    );
     assert!(writer.flush().unwrap_err().is_full());
     let tree = repository.snapshots().unwrap()[0].1.tree;
     assert!(
