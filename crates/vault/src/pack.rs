@@ -6,7 +6,6 @@
 
 use std::num::NonZeroU32;
 
-
 use crate::blob::BlobKind;
 use crate::crypto::{Cipher, SEAL_OVERHEAD_BYTES};
 use crate::error::VaultError;

@@ -58,6 +58,10 @@ pub struct WriterOptions {
     pub open_data_packs: usize,
     /// Threads that put packs. More than one hides the time a durable put takes.
     pub upload_threads: usize,
+    /// Larger blobs are refused with [`VaultError::BlobTooLarge`]; at most 1 GiB, which is what any blob may have that is
+    /// read back. It bounds the tree of one folder: restic knows no bound but the 4 GiB of its length fields, and holds
+    /// such a tree in memory several times, as we do.
+    pub largest_blob_bytes: usize,
     /// An index file is written when so many blobs wait for one, as restic does it.
     pub index_blob_count: usize,
 }
@@ -68,6 +72,7 @@ impl Default for WriterOptions {
             pack_size_bytes: 16 << 20,
             open_data_packs: 2,
             upload_threads: 2,
+            largest_blob_bytes: LARGEST_BLOB_BYTES,
             index_blob_count: 50_000,
         }
     }
@@ -145,6 +150,7 @@ struct Core {
     in_flight: InFlight,
     poison: Poison,
     counters: Counters,
+    largest_blob_bytes: usize,
 }
 
 impl Core {
@@ -182,6 +188,7 @@ impl Writer {
             in_flight: InFlight::default(),
             poison: Poison::default(),
             counters: Counters::default(),
+            largest_blob_bytes: options.largest_blob_bytes.min(LARGEST_BLOB_BYTES),
         });
         let mut writer = Self {
             core,
@@ -209,7 +216,7 @@ impl Writer {
         scratch: &mut BlobScratch,
     ) -> Result<SavedBlob, VaultError> {
         self.core.poison.check()?;
-        if plaintext.len() > LARGEST_BLOB_BYTES {
+        if plaintext.len() > self.core.largest_blob_bytes {
             return Err(VaultError::BlobTooLarge {
                 length_bytes: plaintext.len(),
             });

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use source::SourceError;
 use source::file::reader::FileReader;
+use source::{Operation, SourceError};
 use vault::{BlobKind, ChunkSizes, Chunker, Id, Node, Scan};
 
 use super::engine::{Engine, Worker};
@@ -19,6 +19,10 @@ use crate::error::RunError;
 /// How much is read at once: large enough for the disk, small against the memory of a chunk, and what follows the last
 /// cut in it has to be copied.
 const READ_BYTES: usize = 256 << 10;
+/// The most chunks that a file may have. A node lists each one in 67 bytes of JSON and a tree is sealed in one piece of at
+/// most 1 GiB, so twice as many would not fit; and each costs about 200 bytes of memory on the way there. It is a hole of
+/// 32 TiB, or some 8 TiB of data, that a file may hold at least.
+const LARGEST_CHUNK_COUNT: usize = 8 << 20;
 /// Buffers that grew for a long chunk are not kept: most chunks are shorter.
 const KEPT_BUFFER_BYTES: usize = 2 << 20;
 
@@ -58,6 +62,34 @@ struct LargeState {
 pub(crate) struct ZeroChunks {
     // A mutex, so that the first two workers that meet a hole do not both store it.
     known: Mutex<Vec<(ChunkSizes, usize, Id)>>,
+}
+
+impl LargeFile {
+    fn is_full(&self) -> bool {
+        self.state.lock().content.len() >= LARGEST_CHUNK_COUNT
+    }
+
+    /// Adds a chunk that is stored; `false` when there are too many.
+    fn push(&self, id: Id) -> bool {
+        let content = &mut self.state.lock().content;
+        let has_room = content.len() < LARGEST_CHUNK_COUNT;
+        if has_room {
+            content.push(id);
+        }
+        has_room
+    }
+}
+
+/// A file that would take more than its share of memory, such as one that is a hole of an exbibyte. The other files go
+/// on.
+fn too_many_chunks(reader: &FileReader<'_>) -> SourceError {
+    SourceError {
+        operation: Operation::Read,
+        path: reader.path(),
+        source: std::io::Error::other(format!(
+            "the file has more than {LARGEST_CHUNK_COUNT} chunks, which is more than a snapshot can list"
+        )),
+    }
 }
 
 impl Engine<'_> {
@@ -116,7 +148,9 @@ impl Engine<'_> {
             while holes.covers(window.position(), chunker.sizes().longest_bytes as u64) {
                 self.hand_out_chunks(&mut window, file, worker)?;
                 let (length_bytes, id) = self.zero_chunk(chunker, worker)?;
-                file.state.lock().content.push(id);
+                if !file.push(id) {
+                    return Ok(Err(too_many_chunks(reader)));
+                }
                 window.skip(length_bytes);
                 scan = Scan::default();
                 self.count_under_way(file, length_bytes as u64);
@@ -131,6 +165,9 @@ impl Engine<'_> {
             self.hand_out_chunks(&mut window, file, worker)?;
             if window.is_at_end {
                 break;
+            }
+            if file.is_full() {
+                return Ok(Err(too_many_chunks(reader)));
             }
             if let Err(error) = self.read_more(&mut window, reader) {
                 return Ok(Err(error));

@@ -16,11 +16,11 @@ use vault::{BlobKind, BlobScratch, Id, Node, Reader, Time, Tree, VaultError, Wri
 
 use super::chunks::{ChunkTask, ZeroChunks};
 use super::files::FilesTask;
-use super::frame::{Above, Finished, FinishedTree, Place, Slot};
+use super::frame::{Above, Finished, FinishedTree, Place, Slot, path_of};
 use super::queue::{Queue, QueueLimits, Task};
 use super::walk::DirTask;
 use crate::error::RunError;
-use crate::node::{keep_names, set_xattrs};
+use crate::node::{keep_names, note_error, set_xattrs};
 use crate::observe::{ItemError, Observer};
 use crate::progress::{Counter, Tally};
 use crate::stop::StopToken;
@@ -305,11 +305,23 @@ impl<'r> Engine<'r> {
         scratch: &mut BlobScratch,
     ) -> Result<(), RunError> {
         let mut next = finished;
-        while let Some(Finished { above, tree }) = next {
+        while let Some(Finished { mut above, tree }) = next {
             let tree = match tree {
                 FinishedTree::Dropped => None,
                 FinishedTree::Same(id) => Some(id),
-                FinishedTree::New(nodes) => Some(self.save_tree(&Tree { nodes }, scratch)?),
+                FinishedTree::New(nodes) => {
+                    let saved = self.save_tree(&Tree { nodes }, scratch);
+                    match (saved, &mut above) {
+                        (
+                            Err(VaultError::BlobTooLarge { length_bytes }),
+                            Above::Folder { place, node },
+                        ) => {
+                            self.folder_too_large(place, node, length_bytes);
+                            Some(self.save_tree(&Tree::default(), scratch)?)
+                        }
+                        (saved, _) => Some(saved?),
+                    }
+                }
             };
             next = match (above, tree) {
                 (Above::Root, tree) => {
@@ -331,6 +343,20 @@ impl<'r> Engine<'r> {
             };
         }
         Ok(())
+    }
+
+    /// Books a folder of so many entries that its tree is larger than a blob may be. It is kept empty, as one that cannot
+    /// be opened; all else goes on.
+    fn folder_too_large(&self, place: &Place, node: &mut Node, length_bytes: usize) {
+        let error = SourceError {
+            operation: source::Operation::List,
+            path: PathBuf::from(OsString::from_vec(path_of(&node.name, place))),
+            source: std::io::Error::other(format!(
+                "the folder has too many entries: its list would take {length_bytes} bytes"
+            )),
+        };
+        note_error(node, &error);
+        self.item_failed(&error);
     }
 
     fn save_tree(&self, tree: &Tree, scratch: &mut BlobScratch) -> Result<Id, VaultError> {

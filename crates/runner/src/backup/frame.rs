@@ -218,6 +218,28 @@ fn is_same(slots: &[Slot], old_count: usize) -> bool {
     all == old_count && taken.next().is_none()
 }
 
+/// The path of a folder from its name and what it lies in, for messages.
+pub(crate) fn path_of(name: &[u8], place: &Place) -> Vec<u8> {
+    let mut names = vec![name.to_vec()];
+    let mut frame = Arc::clone(&place.frame);
+    loop {
+        let next = match &frame.content.lock().above {
+            Above::Root => break,
+            Above::Folder { place, node } => {
+                names.push(node.name.clone());
+                Arc::clone(&place.frame)
+            }
+        };
+        frame = next;
+    }
+    let mut path = Vec::new();
+    for name in names.iter().rev() {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    path
+}
+
 impl Drop for Frame {
     fn drop(&mut self) {
         // A chain of frames is as long as the tree is deep; dropping it must not recurse.

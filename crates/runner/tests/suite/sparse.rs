@@ -4,9 +4,13 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use runner::Outcome;
 use testkit::compare::{self, CompareOptions};
 
-use crate::support::{back_up, below, bring_back, folder_repository, temp};
+use crate::support::{
+    age, assert_same, back_up, below, bring_back, folder_repository, memory_repository, request,
+    restore_request, run, run_restore, temp,
+};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -105,4 +109,52 @@ fn t27_a_hole_and_written_zeros_give_the_same_chunks() {
     assert!(first.summary.data_blobs > 0);
     let second = back_up(&repository, &hole);
     assert_eq!(second.summary.data_blobs, 0);
+}
+
+/// A file that says to have exbibytes costs an attacker nothing. It must cost us no more than a row of the error list.
+#[test]
+fn a_file_of_more_chunks_than_a_snapshot_can_list_is_one_failed_item() {
+    // Only a file system in memory has files of this size.
+    let temp = tempfile::tempdir_in("/dev/shm").unwrap();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    sparse(&tree.join("huge"), 4 << 60, &[]);
+    std::fs::write(tree.join("small"), "small").unwrap();
+    let repository = memory_repository();
+    let (result, ear) = run(&request(&repository, &tree));
+    assert_eq!(result.unwrap().outcome, Outcome::Partial);
+    assert_eq!(ear.paths(), [tree.join("huge")]);
+    let (result, _) = run_restore(&restore_request(&repository, &temp.path().join("target")));
+    result.unwrap();
+    let restored = below(&temp.path().join("target"), &tree);
+    assert_eq!(
+        std::fs::read_to_string(restored.join("small")).unwrap(),
+        "small"
+    );
+    assert!(!restored.join("huge").exists());
+}
+
+/// A folder whose list of entries is larger than a blob may be is kept empty and told; the rest goes on.
+#[test]
+fn a_folder_of_too_many_entries_is_one_failed_item() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir_all(tree.join("way/crowded")).unwrap();
+    for number in 0..100 {
+        std::fs::write(tree.join(format!("way/crowded/{number}")), "x").unwrap();
+    }
+    std::fs::write(tree.join("way/small"), "small").unwrap();
+    let repository = memory_repository();
+    let mut request = request(&repository, &tree);
+    request.writer.largest_blob_bytes = 10_000;
+    for _ in 0..2 {
+        let (result, ear) = run(&request);
+        assert_eq!(result.unwrap().outcome, Outcome::Partial);
+        assert_eq!(ear.paths(), [tree.join("way/crowded")]);
+        age();
+    }
+    // The next backup that can hold it does.
+    back_up(&repository, &tree);
+    bring_back(&repository, &temp.path().join("target"));
+    assert_same(&tree, &below(&temp.path().join("target"), &tree));
 }
