@@ -302,8 +302,10 @@ impl fmt::Display for CheckHint {
 /// What a check found.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
-    /// Damage. Empty means that all is well as far as it was looked at.
+    /// Damage, the first 10,000 findings. Empty means that all is well as far as it was looked at.
     pub errors: Vec<CheckError>,
+    /// How many findings there were.
+    pub error_count: u64,
     /// What is worth knowing.
     pub hints: Vec<CheckHint>,
     /// What the damage touches, newest snapshot first: the first 10,000 files and folders.
@@ -324,7 +326,18 @@ pub struct CheckReport {
     pub bytes_read: u64,
 }
 
+/// A vault that lost its index has an error for each blob of each file: no more than so many are kept, which is more
+/// than anybody reads.
+const LARGEST_ERROR_LIST: usize = 10_000;
+
 impl CheckReport {
+    fn add(&mut self, error: CheckError) {
+        self.error_count += 1;
+        if self.errors.len() < LARGEST_ERROR_LIST {
+            self.errors.push(error);
+        }
+    }
+
     /// Whether no damage was found.
     #[must_use]
     pub fn is_ok(&self) -> bool {
@@ -358,7 +371,7 @@ pub fn check(
     let listed = repository.storage().list(FileKind::Pack.folder())?;
     let (index, damaged) = repository.load_index_and_damage()?;
     for (id, error) in damaged {
-        report.errors.push(CheckError::Index { id, error });
+        report.add(CheckError::Index { id, error });
     }
     report.pack_count = index.packs().len();
     report.blob_count = index.len();
@@ -387,7 +400,7 @@ pub fn check(
 
 impl Checker<'_> {
     fn error(&self, error: CheckError) {
-        self.report.lock().errors.push(error);
+        self.report.lock().add(error);
     }
 
     fn hint(&self, hint: CheckHint) {

@@ -536,3 +536,16 @@ fn reading_a_pack_gives_every_blob_that_can_be_read() {
         assert_eq!(errors, blobs.len());
     }
 }
+
+#[test]
+fn findings_beyond_the_bound_are_counted_only() {
+    let mut report = super::CheckReport::default();
+    for number in 0..super::LARGEST_ERROR_LIST as u64 + 5 {
+        report.add(super::CheckError::PackMissing {
+            pack: crate::id::Id::hash(&number.to_le_bytes()),
+            blob_count: 1,
+        });
+    }
+    assert_eq!(report.errors.len(), super::LARGEST_ERROR_LIST);
+    assert_eq!(report.error_count, report.errors.len() as u64 + 5);
+}

@@ -36,6 +36,16 @@ struct Walk {
     changed: Condvar,
 }
 
+/// A tree that is being looked at. When that ends by a panic, the other threads must not wait for what it would find.
+struct Busy<'w>(&'w Walk);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.frontier.lock().busy_count -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
 impl Checker<'_> {
     /// Reads all snapshots and all trees below them.
     pub(super) fn check_trees(&self) -> Result<(), VaultError> {
@@ -79,7 +89,9 @@ impl Checker<'_> {
                     walk.changed.wait(&mut frontier);
                 }
             };
+            let busy = Busy(walk);
             let subtrees = self.check_tree(reader, id);
+            std::mem::forget(busy);
             let mut frontier = walk.frontier.lock();
             for subtree in subtrees {
                 frontier.add(subtree);

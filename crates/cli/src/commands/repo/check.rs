@@ -50,7 +50,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCheckArgs) -> Result<Exit, Failure
         return Ok(Exit::Done);
     }
     Err(Failure::new(
-        format!("the repository is damaged: {} errors", report.errors.len()),
+        format!("the repository is damaged: {} errors", report.error_count),
         "copy the repository before anything else; then look at each error above",
     ))
 }
