@@ -103,11 +103,17 @@ pub(crate) struct Engine {
     /// Folders that no backup touches.
     pub(crate) skip: Vec<PathBuf>,
     pub(crate) hostname: String,
+    /// Where restores keep what their next attempt has to know.
+    pub(crate) state_dir: PathBuf,
 }
 
 impl Engine {
-    pub(crate) fn new(skip: Vec<PathBuf>, hostname: String) -> Self {
-        Self { skip, hostname }
+    pub(crate) fn new(skip: Vec<PathBuf>, hostname: String, state_dir: PathBuf) -> Self {
+        Self {
+            skip,
+            hostname,
+            state_dir,
+        }
     }
 }
 

@@ -190,9 +190,10 @@ pub struct AgentHandle {
 /// [`AgentError::is_transient`]) or refuses the key; otherwise see [`AgentError`].
 pub fn start(options: AgentOptions) -> Result<AgentHandle, AgentError> {
     let mut skip = options.skip.clone();
-    skip.push(options.state_dir.clone());
+    let state_dir = options.state_dir.clone();
+    skip.push(state_dir.clone());
     start_with(options, |hostname| {
-        Box::new(execute::Engine::new(skip, hostname))
+        Box::new(execute::Engine::new(skip, hostname, state_dir))
     })
 }
 

@@ -5,27 +5,54 @@ use std::sync::Arc;
 
 use api::agent_protocol::{Outcome, RestoreSpec};
 use model::ConflictPolicy;
-use runner::{RestoreRequest, Target};
+use runner::{RestoreJob, RestoreRequest, Target};
 use vault::Id;
 
 use crate::backup::{failed, partial_message};
 use crate::execute::Engine;
 use crate::report::{End, Listener, chain, wire_of_restore};
 use crate::vaults;
-use crate::work::Work;
+use crate::work::{StopReason, Work};
 
 /// Runs it to the end.
 pub(crate) fn run(engine: &Engine, spec: &RestoreSpec, work: &Arc<Work>) -> End {
-    let request = match request(engine, spec) {
+    let mut request = match request(engine, spec) {
         Ok(request) => request,
         Err(message) => return End::failed(message),
     };
+    let journal = engine.state_dir.join(journal_name(&work.work_id));
+    request.job = Some(RestoreJob {
+        id: work.work_id.clone(),
+        journal: journal.clone(),
+    });
+    let end = restore(&request, work);
+    let goes_on = match end.outcome {
+        Some(outcome) => outcome == Outcome::Released,
+        None => work.stop_reason() == Some(StopReason::Suspended),
+    };
+    if !goes_on {
+        // It is the job's alone, and costs but its few bytes if it stays.
+        let _ = std::fs::remove_file(&journal);
+    }
+    end
+}
+
+/// The file in which the attempts of a job remember the folders that they made.
+fn journal_name(work_id: &str) -> String {
+    let id: String = work_id
+        .chars()
+        .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
+        .collect();
+    format!("restored-{id}.folders")
+}
+
+fn restore(request: &RestoreRequest, work: &Arc<Work>) -> End {
     let listener = Listener {
         work: Arc::clone(work),
         wire: wire_of_restore,
         carried_bytes: 0,
     };
-    match runner::restore(&request, &listener, &work.stop_token) {
+    match runner::restore(request, &listener, &work.stop_token) {
         Ok(report) => {
             let (outcome, message) = match report.outcome {
                 runner::Outcome::Complete => (Outcome::Complete, String::new()),

@@ -51,6 +51,14 @@ pub enum RunError {
     /// The target of a restore cannot be written to at all.
     #[error("the target cannot be written")]
     Target(#[source] SourceError),
+    /// What a restore has to remember for its next attempt cannot be written down.
+    #[error("the journal of the restore, {}, cannot be used", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A worker ended unexpectedly.
     #[error("a worker thread ended unexpectedly")]
     Worker,

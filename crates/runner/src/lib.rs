@@ -25,6 +25,8 @@ pub use backup::{BackupReport, BackupRequest, JobTag, TotalsChoice, backup, fold
 pub use check::{CheckRequest, check};
 pub use error::RunError;
 pub use observe::{ItemError, Observer, Outcome, Phase, Progress, Silent};
-pub use restore::{Durability, RestoreReport, RestoreRequest, Target, Verification, restore};
+pub use restore::{
+    Durability, RestoreJob, RestoreReport, RestoreRequest, Target, Verification, restore,
+};
 pub use source::file::stat::DevIno;
 pub use stop::{Stop, StopToken};

@@ -10,6 +10,7 @@
 mod batch;
 mod conflict;
 mod flow;
+mod journal;
 mod metadata;
 mod plan;
 mod write;
@@ -22,10 +23,11 @@ use std::time::Duration;
 
 use model::ConflictPolicy;
 use source::file::filter::Filter;
-use source::file::target::FileTarget;
+use source::file::target::{FileTarget, StagingScope};
 use storage::ErrorKind;
 use vault::{Id, LockGuard, LockKind, Reader, Repository, Snapshot};
 
+use self::journal::Journal;
 use self::plan::Planner;
 use crate::backup::default_worker_count;
 use crate::error::RunError;
@@ -63,6 +65,17 @@ pub enum Durability {
     LeftToTheSystem,
 }
 
+/// The job that a restore belongs to, when it may take several attempts: one that was killed or suspended is gone on with
+/// by another, which finds what the former ones left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreJob {
+    /// The same for all attempts, and for no other restore.
+    pub id: String,
+    /// A file of this job alone, in which a restore writes down what the next attempt has to know. It is made when it is
+    /// not there; whoever ends the job removes it.
+    pub journal: PathBuf,
+}
+
 /// What to restore, and how.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
@@ -82,6 +95,8 @@ pub struct RestoreRequest {
     pub verification: Verification,
     /// When the restore is over.
     pub durability: Durability,
+    /// The job this belongs to.
+    pub job: Option<RestoreJob>,
     /// How many workers write; one for each core, but at least two, when `None`.
     pub worker_count: Option<NonZeroUsize>,
 }
@@ -99,6 +114,7 @@ impl RestoreRequest {
             conflict: ConflictPolicy::OverwriteExisting,
             verification: Verification::default(),
             durability: Durability::default(),
+            job: None,
             worker_count: None,
         }
     }
@@ -142,6 +158,9 @@ struct Counts {
 /// Everything that planner and workers share.
 struct Session<'r> {
     target: &'r FileTarget,
+    /// Each entry goes where it was.
+    is_original: bool,
+    journal: Option<Journal>,
     reader: &'r Reader,
     filter: &'r Filter,
     conflict: ConflictPolicy,
@@ -178,10 +197,35 @@ pub fn restore(
         Target::Original => PathBuf::from("/"),
         Target::Folder(folder) => folder.clone(),
     };
-    let target = FileTarget::open(&root).map_err(RunError::Target)?;
+    let scope = match request.conflict {
+        // Another attempt writes everything again.
+        ConflictPolicy::OverwriteExisting => StagingScope::Replacing,
+        ConflictPolicy::OverwriteOlder | ConflictPolicy::SkipExisting => StagingScope::Everything,
+    };
+    let id = request
+        .job
+        .as_ref()
+        .map_or_else(|| snapshot_id.to_hex(), |job| job.id.clone());
+    let target = FileTarget::open(&root)
+        .map_err(RunError::Target)?
+        .staged(&id, scope);
+    if request.target != Target::Original {
+        target.ensure_writable().map_err(RunError::Target)?;
+    }
+    let journal = match &request.job {
+        None => None,
+        Some(job) => Some(
+            Journal::open(&job.journal).map_err(|source| RunError::Journal {
+                path: job.journal.clone(),
+                source,
+            })?,
+        ),
+    };
     let counts = Counts::default();
     let session = Session {
         target: &target,
+        is_original: request.target == Target::Original,
+        journal,
         reader: &reader,
         filter: &filter,
         conflict: request.conflict,

@@ -21,6 +21,8 @@ mod live;
 mod peers;
 #[path = "suite/random.rs"]
 mod random;
+#[path = "suite/resumed.rs"]
+mod resumed;
 #[path = "suite/round_trip.rs"]
 mod round_trip;
 #[path = "suite/selection.rs"]

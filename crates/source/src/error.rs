@@ -116,9 +116,10 @@ impl SourceError {
         self.has(&[Errno::NOENT])
     }
 
-    /// Whether the file system that was written to is full or cannot be written at all.
+    /// Whether the file system that was written to is full. One that cannot be written is not meant: it may be mounted
+    /// somewhere below a target that can.
     pub fn is_full(&self) -> bool {
-        self.has(&[Errno::NOSPC, Errno::DQUOT, Errno::ROFS])
+        self.has(&[Errno::NOSPC, Errno::DQUOT])
     }
 
     fn has(&self, errnos: &[Errno]) -> bool {

@@ -26,9 +26,11 @@ impl Desk {
             std::fs::write(folder.path().join("source").join(name), name).unwrap();
         }
         let skip = vec![folder.path().join("source/own data")];
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).unwrap();
         let desk = Self {
             folder,
-            engine: Engine::new(skip, "thishost".into()),
+            engine: Engine::new(skip, "thishost".into(), state),
         };
         assert_eq!(
             desk.run("t-1", 1, WorkKind::CreateVault(desk.vault()))

@@ -99,6 +99,8 @@ pub(super) struct Batch {
     pub(super) files: Vec<PlannedFile>,
     pub(super) uses: Vec<BlobUse>,
     pub(super) links: Vec<PlannedLink>,
+    /// What the attributes of the files take.
+    pub(super) metadata_bytes: usize,
     pub(super) packs: Vec<Id>,
     pack_numbers: HashMap<Id, u32>,
 }
@@ -117,6 +119,7 @@ impl Batch {
         self.files.len() * (size_of::<PlannedFile>() + 64)
             + self.uses.len() * blob_bytes
             + self.links.len() * 64
+            + self.metadata_bytes
     }
 
     /// The uses of each pack, after sorting.

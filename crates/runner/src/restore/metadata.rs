@@ -41,6 +41,12 @@ impl NodeMetadata {
         self.mode
     }
 
+    /// About how much memory the attributes take beside this record.
+    pub(super) fn held_bytes(&self) -> usize {
+        let bytes_of = |xattr: &Xattr| size_of::<Xattr>() + xattr.name.len() + xattr.value.len();
+        self.xattrs.iter().map(bytes_of).sum()
+    }
+
     pub(super) fn as_target(&self) -> TargetMetadata<'_> {
         TargetMetadata {
             mode: self.mode,

@@ -224,12 +224,23 @@ impl<'s> Planner<'s> {
             model::ConflictPolicy::OverwriteExisting => InTheWay::Replace,
             _ => InTheWay::Refuse,
         };
-        match self.session.target.make_dir(parent, &node.name, in_the_way) {
+        let is_ours = match self.is_our_dir(parent, &node.name) {
+            Ok(is_ours) => is_ours?,
+            Err(error) => return self.session.target_failed(error).map(|()| None),
+        };
+        let target = self.session.target;
+        let made = match role {
+            DirRole::Way if self.session.is_original => {
+                target.make_way(parent, &node.name, in_the_way)
+            }
+            _ => target.make_dir(parent, &node.name, in_the_way),
+        };
+        match made {
             Ok(made) => {
                 let modified = file_time(node.mtime);
                 let decision = decide(self.session.conflict, made.existing.as_ref(), modified);
                 let is_kept = role == DirRole::Way && made.existing.is_some();
-                if decision != Decision::Skip && !is_kept {
+                if is_ours || decision != Decision::Skip && !is_kept {
                     self.finished_dirs
                         .push((made.dir, NodeMetadata::of(&mut node)));
                 }
@@ -242,6 +253,32 @@ impl<'s> Planner<'s> {
             }
             Err(error) => self.session.target_failed(error).map(|()| None),
         }
+    }
+
+    /// Whether a former attempt of this job made the folder. One that is about to be made is written down. The outer
+    /// error is that of the target, the inner one ends the run.
+    fn is_our_dir(
+        &self,
+        parent: TargetDir,
+        name: &[u8],
+    ) -> Result<Result<bool, RunError>, SourceError> {
+        let Some(journal) = &self.session.journal else {
+            return Ok(Ok(false));
+        };
+        let path = self.session.target.path_of(parent, name);
+        if journal.knows(&path) {
+            return Ok(Ok(true));
+        }
+        if self.session.target.existing(parent, name)?.is_some() {
+            return Ok(Ok(false));
+        }
+        Ok(journal
+            .add(&path)
+            .map(|()| false)
+            .map_err(|source| RunError::Journal {
+                path: PathBuf::from(OsString::from_vec(path)),
+                source,
+            }))
     }
 
     /// The innermost folder, made if it was not yet, and whether it is new. `None` when it cannot be made: what lies in
@@ -429,6 +466,7 @@ impl<'s> Planner<'s> {
             self.file_failed(&message);
             return Ok(());
         }
+        self.batch.metadata_bytes += file.metadata.held_bytes();
         self.batch.files.push(file);
         Ok(())
     }

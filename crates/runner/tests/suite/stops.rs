@@ -1,11 +1,11 @@
-//! Runs that are asked to stop.
+//! Backups that are asked to stop; restores are in `resumed`.
 
 use std::path::Path;
 
-use runner::{JobTag, Observer, Progress, RunError, Stop, StopToken, backup, restore};
+use runner::{JobTag, Observer, Progress, RunError, Stop, StopToken, backup};
 use vault::Repository;
 
-use crate::support::{bring_back, folder_repository, request, restore_request, temp};
+use crate::support::{bring_back, folder_repository, request, temp};
 
 /// Stops the run when it has done something.
 struct StopAfter {
@@ -84,30 +84,4 @@ fn a_canceled_backup_just_ends() {
     }
     assert_eq!(repository.storage().list("locks").unwrap(), []);
     assert_eq!(repository.snapshots().unwrap().len(), 0);
-}
-
-#[test]
-fn a_stopped_restore_leaves_no_half_written_file() {
-    let temp = temp();
-    let root = temp.path().join("tree");
-    fill(&root);
-    let repository = folder_repository(&temp.path().join("vault"));
-    crate::support::back_up(&repository, &root);
-    let token = StopToken::new();
-    let target = temp.path().join("target");
-    token.stop(Stop::Cancel);
-    let result = restore(
-        &restore_request(&repository, &target),
-        &StopAfter {
-            token: token.clone(),
-            how: Stop::Cancel,
-        },
-        &token,
-    );
-    assert!(matches!(result, Err(RunError::Stopped(Stop::Cancel))));
-    let manifest = testkit::manifest::read(&target).unwrap();
-    for (path, entry) in manifest.iter().filter(|(_, entry)| entry.kind == "file") {
-        assert_eq!(entry.length_bytes, 300_000, "{path:?}");
-    }
-    assert_eq!(repository.storage().list("locks").unwrap(), []);
 }

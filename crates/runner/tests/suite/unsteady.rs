@@ -48,6 +48,7 @@ fn retried(repository: &Repository) -> Repository {
         attempt_count: 3,
         first_pause: Duration::ZERO,
         longest_pause: Duration::ZERO,
+        longest_total: Duration::from_secs(60),
     };
     repository.with_storage(Arc::new(Retry::new(
         Arc::clone(repository.storage()),

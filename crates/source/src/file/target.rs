@@ -14,6 +14,7 @@
 mod dirs;
 pub mod files;
 mod metadata;
+mod staging;
 
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -24,9 +25,11 @@ use rustix::io::Errno;
 pub use dirs::{MadeDir, TargetDir};
 pub use files::TargetFile;
 pub use metadata::TargetMetadata;
+pub use staging::StagingScope;
 
 use self::dirs::DirTable;
 use self::metadata::Setting;
+use self::staging::Staging;
 use super::path::is_plain_name;
 use super::stat::{FileKind, FileStat};
 use crate::error::{Operation, SourceError};
@@ -59,6 +62,7 @@ pub struct FileTarget {
     dirs: DirTable,
     open_files: files::OpenFiles,
     is_superuser: bool,
+    staging: Staging,
 }
 
 impl FileTarget {
@@ -68,7 +72,29 @@ impl FileTarget {
             dirs: DirTable::open(root)?,
             open_files: files::OpenFiles::default(),
             is_superuser: rustix::process::geteuid().is_root(),
+            staging: Staging::new("", StagingScope::Replacing),
         })
+    }
+
+    /// The same, making things under names of their own until they are whole. `id` is that of the restore: attempts of
+    /// one restore have the same, and clear away what former ones left; no two restores that run at once may.
+    #[must_use]
+    pub fn staged(mut self, id: &str, scope: StagingScope) -> FileTarget {
+        self.staging = Staging::new(id, scope);
+        self
+    }
+
+    /// Fails when the file system of the root cannot be written.
+    pub fn ensure_writable(&self) -> Result<(), SourceError> {
+        let root = TargetDir::ROOT;
+        let flags = rustix::fs::fstatvfs(&*self.dirs.fd(root)?).map(|stat| stat.f_flag);
+        match flags {
+            Ok(flags) if flags.contains(rustix::fs::StatVfsMountFlags::RDONLY) => Err(
+                SourceError::new(Operation::Create, &self.dirs.path(root), Errno::ROFS),
+            ),
+            // One that does not tell says so when it is written to.
+            _ => Ok(()),
+        }
     }
 
     /// The root.
@@ -126,6 +152,27 @@ impl FileTarget {
         Ok(MadeDir { dir, existing })
     }
 
+    /// As [`FileTarget::make_dir`], but a symbolic link to a folder is followed, once: the folder that it leads to now is
+    /// the one that is written to. For folders above what was protected, where links are part of the host (`/home`
+    /// often is one) and the path that was asked for goes through them.
+    pub fn make_way(
+        &self,
+        parent: TargetDir,
+        name: &[u8],
+        in_the_way: InTheWay,
+    ) -> Result<MadeDir, SourceError> {
+        match self.existing(parent, name)? {
+            Some(stat) if stat.kind == FileKind::Symlink => {
+                let (dir, stat) = self.dirs.register_followed(parent, name)?;
+                Ok(MadeDir {
+                    dir,
+                    existing: Some(stat),
+                })
+            }
+            _ => self.make_dir(parent, name, in_the_way),
+        }
+    }
+
     /// Sets the metadata of a folder, after everything below it is done. Returns what could not be set.
     pub fn finish_dir(&self, dir: TargetDir, metadata: &TargetMetadata<'_>) -> Vec<SourceError> {
         match self.dirs.fd(dir) {
@@ -154,7 +201,7 @@ impl FileTarget {
         self.check_name(dir, name)?;
         let fd = self.dirs.fd(dir)?;
         let private = Mode::RUSR | Mode::WUSR;
-        let make = || match special {
+        let make = |name: &[u8]| match special {
             Special::Symlink(target) => rustix::fs::symlinkat(target, &*fd, name),
             Special::Fifo => rustix::fs::mknodat(&*fd, name, FileType::Fifo, private, 0),
             Special::BlockDevice(number) => {
@@ -164,18 +211,38 @@ impl FileTarget {
                 rustix::fs::mknodat(&*fd, name, FileType::CharacterDevice, private, number)
             }
         };
-        self.make_or_replace(dir, name, in_the_way, make)?;
+        let staged = if self.staging.is_for_all {
+            if in_the_way == InTheWay::Replace {
+                self.remove_dir_in_the_way(dir, name)?;
+            }
+            let ((), staged) = self.create_staged(dir, name, make)?;
+            Some(staged)
+        } else {
+            self.make_or_replace(dir, name, in_the_way, || make(name))?;
+            None
+        };
         let is_symlink = matches!(special, Special::Symlink(_));
         let path = self.path_of(dir, name);
-        Ok(metadata::apply_at(
+        let errors = metadata::apply_at(
             fd.as_raw_fd(),
             &*fd,
-            name,
+            staged.as_deref().unwrap_or(name),
             &path,
             metadata,
             is_symlink,
-            self.is_superuser,
-        ))
+            Setting {
+                is_superuser: self.is_superuser,
+                may_have_xattrs: self.dirs.hands_down_acl(dir),
+                given: None,
+            },
+        );
+        if let Some(staged) = staged
+            && let Err(error) = self.unstage(dir, &staged, name, in_the_way)
+        {
+            let _ = rustix::fs::unlinkat(&*fd, &*staged, AtFlags::empty());
+            return Err(error);
+        }
+        Ok(errors)
     }
 
     /// Makes a hard link to a file that this target holds.

@@ -145,9 +145,20 @@ pub(crate) fn apply_fd(fd: impl AsFd, wanted: &[Xattr], remove_others: bool) -> 
     })
 }
 
-/// Sets attributes of an entry that cannot be opened.
-pub(crate) fn apply_at(dir: i32, name: &[u8], wanted: &[Xattr]) -> Result<(), Errno> {
+/// As [`apply_fd`] for an entry that cannot be opened.
+pub(crate) fn apply_at(
+    dir: i32,
+    name: &[u8],
+    wanted: &[Xattr],
+    remove_others: bool,
+) -> Result<(), Errno> {
     let path = proc_path(dir, name);
+    if remove_others {
+        let present = read_names(|list| rustix::fs::llistxattr(path.as_slice(), list))?;
+        for stale in stale_names(&present, wanted) {
+            rustix::fs::lremovexattr(path.as_slice(), stale.as_slice())?;
+        }
+    }
     set_all(wanted, |xattr| {
         rustix::fs::lsetxattr(
             path.as_slice(),

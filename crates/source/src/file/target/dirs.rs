@@ -51,6 +51,8 @@ struct DirRecord {
     name: Box<[u8]>,
     id: DevIno,
     hands_down_acl: bool,
+    /// Kept open: the way to it leads through a link, and is not taken again.
+    pinned: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +84,7 @@ impl DirTable {
             name: path.into(),
             id: stat.id,
             hands_down_acl: has_default_acl(&fd),
+            pinned: None,
         };
         Ok(DirTable {
             root: Arc::new(fd),
@@ -108,12 +111,39 @@ impl DirTable {
             name: name.into(),
             id: stat.id,
             hands_down_acl: may_hand_down && has_default_acl(&fd),
+            pinned: None,
         };
-        let mut records = self.records.write();
-        let dir = TargetDir(u32::try_from(records.len()).map_err(|_| fail(Errno::OVERFLOW))?);
-        records.push(record);
-        drop(records);
+        let dir = self.add(record).map_err(fail)?;
         self.remember(dir, Arc::new(fd));
+        Ok(dir)
+    }
+
+    /// Opens the folder that a symbolic link leads to, and keeps it open.
+    pub(super) fn register_followed(
+        &self,
+        parent: TargetDir,
+        name: &[u8],
+    ) -> Result<(TargetDir, FileStat), SourceError> {
+        let fail =
+            |errno: Errno| SourceError::new(Operation::Open, &self.path_of(parent, name), errno);
+        let flags = DIR_FLAGS.difference(OFlags::NOFOLLOW);
+        let fd =
+            rustix::fs::openat(&*self.fd(parent)?, name, flags, Mode::empty()).map_err(fail)?;
+        let stat = FileStat::from(rustix::fs::fstat(&fd).map_err(fail)?);
+        let record = DirRecord {
+            parent,
+            name: name.into(),
+            id: stat.id,
+            hands_down_acl: has_default_acl(&fd),
+            pinned: Some(Arc::new(fd)),
+        };
+        Ok((self.add(record).map_err(fail)?, stat))
+    }
+
+    fn add(&self, record: DirRecord) -> Result<TargetDir, Errno> {
+        let mut records = self.records.write();
+        let dir = TargetDir(u32::try_from(records.len()).map_err(|_| Errno::OVERFLOW)?);
+        records.push(record);
         Ok(dir)
     }
 
@@ -128,6 +158,9 @@ impl DirTable {
             return Ok(Arc::clone(&self.root));
         }
         if let Some(fd) = self.cache.lock().open.get(&dir) {
+            return Ok(Arc::clone(fd));
+        }
+        if let Some(fd) = &self.records.read()[dir.0 as usize].pinned {
             return Ok(Arc::clone(fd));
         }
         let fail = |errno: Errno| SourceError::new(Operation::Open, &self.path(dir), errno);
@@ -184,6 +217,9 @@ impl DirTable {
                 break Arc::clone(fd);
             }
             let record = &records[at.0 as usize];
+            if let Some(fd) = &record.pinned {
+                break Arc::clone(fd);
+            }
             names.push(record.name.clone());
             at = record.parent;
         };

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Mode, OFlags, SeekFrom};
@@ -12,20 +12,19 @@ use super::dirs::TargetDir;
 use super::metadata::{self, Given, MODE_BITS, Setting};
 use super::{FileTarget, InTheWay, TargetMetadata};
 use crate::error::{Operation, SourceError};
-use crate::file::stat::{DevIno, FileKind, FileStat};
+use crate::file::stat::{DevIno, FileStat};
 
 /// How many files may stay open between two writes.
-const OPEN_FILES_MAX: usize = 256;
+pub(super) const OPEN_FILES_MAX: usize = 256;
 /// Holes begin and end at multiples of this; the block size of most file systems.
 const BLOCK_BYTES: usize = 4096;
 /// Shorter runs of zeros are written: a hole of a few blocks saves less than the extra system call costs.
 const HOLE_MIN_BYTES: usize = 32 * 1024;
 
-/// Counts open files of a target, and numbers its temporary names.
+/// Counts open files of a target.
 #[derive(Debug, Default)]
 pub(super) struct OpenFiles {
     open_count: AtomicUsize,
-    next_temporary: AtomicU64,
 }
 
 /// A file that is being written. It keeps its descriptor open between writes unless too many files are open.
@@ -35,6 +34,7 @@ pub struct TargetFile {
     name: Box<[u8]>,
     /// The name it has while it is written, if that is another one.
     temporary: Option<Box<[u8]>>,
+    in_the_way: InTheWay,
     id: DevIno,
     /// Owner, group and mode that the system gave it.
     given: Given,
@@ -60,34 +60,45 @@ impl FileTarget {
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(first_mode(mode) as _);
         let create = |name: &[u8]| rustix::fs::openat(&*parent, name, flags, mode);
-        let mut temporary = None;
-        let fd = match create(name) {
-            Err(Errno::EXIST) if in_the_way == InTheWay::Replace => {
-                match self.existing(dir, name)? {
-                    Some(stat) if stat.kind == FileKind::Dir => {
-                        self.remove(dir, name, Some(stat))?;
-                        create(name)
-                    }
-                    _ => {
-                        let other = self.temporary_name();
-                        let fd = create(&other);
-                        temporary = Some(other);
-                        fd
+        let (fd, temporary) = if self.staging.is_for_all {
+            if in_the_way == InTheWay::Replace {
+                self.remove_dir_in_the_way(dir, name)?;
+            }
+            let (fd, temporary) = self.create_staged(dir, name, create)?;
+            (fd, Some(temporary))
+        } else {
+            match create(name) {
+                Err(Errno::EXIST) if in_the_way == InTheWay::Replace => {
+                    if self.remove_dir_in_the_way(dir, name)? {
+                        (create(name).map_err(fail)?, None)
+                    } else {
+                        let (fd, temporary) = self.create_staged(dir, name, create)?;
+                        (fd, Some(temporary))
                     }
                 }
+                result => (result.map_err(fail)?, None),
             }
-            result => result,
-        }
-        .map_err(fail)?;
-        if size_bytes >= HOLE_MIN_BYTES as u64 {
-            rustix::fs::ftruncate(&fd, size_bytes).map_err(fail)?;
-        }
-        let stat = FileStat::from(rustix::fs::fstat(&fd).map_err(fail)?);
+        };
+        let sized = if size_bytes >= HOLE_MIN_BYTES as u64 {
+            rustix::fs::ftruncate(&fd, size_bytes)
+        } else {
+            Ok(())
+        };
+        let stat = match sized.and_then(|()| rustix::fs::fstat(&fd)) {
+            Ok(stat) => FileStat::from(stat),
+            Err(errno) => {
+                // Nobody shall take an empty file for the one that could not be made.
+                let made = temporary.as_deref().unwrap_or(name);
+                let _ = rustix::fs::unlinkat(&*parent, made, AtFlags::empty());
+                return Err(fail(errno));
+            }
+        };
         self.open_files.open_count.fetch_add(1, Ordering::Relaxed);
         Ok(TargetFile {
             dir,
             name: name.into(),
             temporary,
+            in_the_way,
             id: stat.id,
             given: Given {
                 uid: stat.uid,
@@ -96,17 +107,6 @@ impl FileTarget {
             },
             fd: Mutex::new(Some(Arc::new(fd))),
         })
-    }
-
-    fn temporary_name(&self) -> Box<[u8]> {
-        let number = self
-            .open_files
-            .next_temporary
-            .fetch_add(1, Ordering::Relaxed);
-        let process = rustix::process::getpid().as_raw_nonzero();
-        format!(".strongroom-restore-{process}-{number}")
-            .into_bytes()
-            .into()
     }
 
     /// Writes a part of a file and says how many bytes were written: long runs of zeros stay holes.
@@ -188,6 +188,11 @@ impl FileTarget {
             .map_err(|errno| self.fail(Operation::Stat, file.dir, &file.name, errno))
     }
 
+    #[cfg(test)]
+    pub(super) fn open_file_count(&self) -> usize {
+        self.open_files.open_count.load(Ordering::Relaxed)
+    }
+
     /// Closes a file between two writes if too many are open.
     pub fn rest_file(&self, file: &TargetFile) {
         if self.open_files.open_count.load(Ordering::Relaxed) > OPEN_FILES_MAX {
@@ -218,9 +223,7 @@ impl FileTarget {
             );
         }
         if let Some(temporary) = &file.temporary {
-            let dir = self.dirs.fd(file.dir)?;
-            rustix::fs::renameat(&*dir, &**temporary, &*dir, &*file.name)
-                .map_err(|errno| self.fail(Operation::Replace, file.dir, &file.name, errno))?;
+            self.unstage(file.dir, temporary, &file.name, file.in_the_way)?;
         }
         drop(fd);
         self.close(file);

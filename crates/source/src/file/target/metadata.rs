@@ -155,7 +155,7 @@ pub(super) fn apply_at(
     path: &[u8],
     metadata: &TargetMetadata<'_>,
     is_symlink: bool,
-    is_superuser: bool,
+    setting: Setting,
 ) -> Vec<SourceError> {
     let dir = dir.as_fd();
     let mut outcome = Outcome {
@@ -164,11 +164,13 @@ pub(super) fn apply_at(
     };
     let (uid, gid) = metadata.owner();
     let result = rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW);
-    let mode = outcome.note_owner(result, metadata.mode, is_superuser);
-    if !metadata.xattrs.is_empty() {
+    let mode = outcome.note_owner(result, metadata.mode, setting.is_superuser);
+    // Links inherit no access list, pipes and devices do.
+    let may_inherit = setting.may_have_xattrs && !is_symlink;
+    if may_inherit || !metadata.xattrs.is_empty() {
         outcome.note(
             Operation::Xattr,
-            xattrs::apply_at(dir_number, name, metadata.xattrs),
+            xattrs::apply_at(dir_number, name, metadata.xattrs, may_inherit),
         );
     }
     if !is_symlink {

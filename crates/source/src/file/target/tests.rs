@@ -244,13 +244,54 @@ fn many_files_at_once_stay_within_the_limit() {
             file
         })
         .collect();
+    assert_eq!(target.open_file_count(), super::files::OPEN_FILES_MAX);
     for file in &files {
         target.write_at(file, 1, b"b").unwrap();
         target.rest_file(file);
+        assert!(target.open_file_count() <= super::files::OPEN_FILES_MAX);
     }
     for file in &files {
         assert_eq!(target.size_bytes(file).unwrap(), 2);
         target.finish_file(file, &metadata(&[])).unwrap();
     }
+    assert_eq!(target.open_file_count(), 0);
     assert_eq!(std::fs::read(temp.path().join("1499")).unwrap(), b"ab");
+}
+
+/// What is made in a folder with a default access list inherits it, pipes and devices too, and must not keep it.
+#[test]
+fn pipes_lose_the_access_list_that_they_inherit() {
+    let temp = tempfile::tempdir_in(".").unwrap();
+    // Version 2; owner, user 12345, group, mask, others: tag, rights, id.
+    let entries: [(u16, u16, u32); 5] = [
+        (1, 7, u32::MAX),
+        (2, 7, 12_345),
+        (4, 5, u32::MAX),
+        (16, 7, u32::MAX),
+        (32, 5, u32::MAX),
+    ];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend(tag.to_le_bytes());
+        list.extend(rights.to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    let name = "system.posix_acl_default";
+    rustix::fs::setxattr(temp.path(), name, &list, rustix::fs::XattrFlags::empty()).unwrap();
+    for scope in [StagingScope::Replacing, StagingScope::Everything] {
+        let target = FileTarget::open(temp.path()).unwrap().staged("r", scope);
+        let made = target.make_special(
+            target.root(),
+            b"pipe",
+            Special::Fifo,
+            &metadata(&[]),
+            InTheWay::Replace,
+        );
+        assert!(made.unwrap().is_empty());
+        let mut names = [0u8; 1000];
+        let path = temp.path().join("pipe");
+        let length = rustix::fs::llistxattr(&path, &mut names).unwrap();
+        let names = String::from_utf8_lossy(&names[..length]);
+        assert!(!names.contains("posix_acl_access"), "{names}");
+    }
 }
