@@ -78,7 +78,7 @@ struct Scrypt {
 
 impl Scrypt {
     fn lanes_at_once(self) -> usize {
-        let lane_bytes = 128 * (self.r as usize) << self.log_n;
+        let lane_bytes = (128 * self.r as usize) << self.log_n;
         if lane_bytes > LARGEST_PARALLEL_LANE_BYTES {
             return 1;
         }
