@@ -13,7 +13,7 @@ use crate::error::RunError;
 /// A waiting writer gets a batch of this size: some thousand files, so that starting the workers costs little beside it.
 const SMALL_BATCH_BYTES: usize = 1 << 20;
 /// The walk waits when a batch takes so much memory.
-const FULL_BATCH_BYTES: usize = 12 << 20;
+const FULL_BATCH_BYTES: usize = 6 << 20;
 
 /// The planner's end.
 pub(super) struct BatchSender {
