@@ -18,8 +18,8 @@ pub(crate) use control::{
     VaultCreateArgs,
 };
 pub(crate) use repo::{
-    RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoLsArgs, RepoOptions, RepoRestoreArgs,
-    RepoSnapshotsArgs, RepoUnlockArgs,
+    ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoInitArgs, RepoLsArgs,
+    RepoOptions, RepoRestoreArgs, RepoSnapshotsArgs, RepoUnlockArgs,
 };
 pub(crate) use serve::{AgentArgs, ServeArgs};
 

@@ -74,7 +74,7 @@ pub(crate) struct RepoOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RepoCommand {
     /// Make a new repository
-    Init,
+    Init(RepoInitArgs),
     /// Back up files and folders
     Backup(RepoBackupArgs),
     /// Restore a snapshot below a folder
@@ -87,6 +87,23 @@ pub(crate) enum RepoCommand {
     Ls(RepoLsArgs),
     /// Remove locks of processes that are gone
     Unlock(RepoUnlockArgs),
+}
+
+/// `strongroom repo init`
+#[derive(Debug, Args)]
+pub(crate) struct RepoInitArgs {
+    /// How files are cut into chunks; it cannot be changed later
+    #[arg(long, value_enum, default_value = "gear")]
+    pub(crate) chunker: ChunkerArg,
+}
+
+/// How files are cut into chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ChunkerArg {
+    /// Fast and keyed, small chunks for disk images: for repositories that only strongroom writes to
+    Gear,
+    /// As restic does: for repositories that restic or rustic write to as well
+    Rabin,
 }
 
 /// `strongroom repo backup`

@@ -9,10 +9,10 @@ mod restore;
 mod tell;
 
 use serde_json::json;
-use vault::{KdfCost, KeyOptions, Repository, Secret, UnlockScope, VaultError};
+use vault::{ChunkerKind, KdfCost, KeyOptions, Repository, Secret, UnlockScope, VaultError};
 
 use super::Context;
-use crate::args::{RepoArgs, RepoCommand, RepoOptions, RepoUnlockArgs};
+use crate::args::{ChunkerArg, RepoArgs, RepoCommand, RepoInitArgs, RepoOptions, RepoUnlockArgs};
 use crate::environment::{Ask, Settings, password, repository};
 use crate::exit::{Exit, Failure, chain};
 use crate::output::{MeterStyle, Screen};
@@ -51,7 +51,7 @@ fn prepare<'a>(context: &'a Context, options: &'a RepoOptions) -> Result<Repo<'a
 
 fn dispatch(repo: &Repo<'_>, command: RepoCommand) -> Result<Exit, Failure> {
     match command {
-        RepoCommand::Init => init(repo),
+        RepoCommand::Init(args) => init(repo, &args),
         RepoCommand::Backup(args) => backup::run(repo, &args),
         RepoCommand::Restore(args) => restore::run(repo, &args),
         RepoCommand::Check(args) => check::run(repo, &args),
@@ -104,7 +104,7 @@ fn secret(password: &str) -> Secret {
     Secret::new(password.as_bytes().to_vec())
 }
 
-fn init(repo: &Repo<'_>) -> Result<Exit, Failure> {
+fn init(repo: &Repo<'_>, args: &RepoInitArgs) -> Result<Exit, Failure> {
     let location = repository(repo.options)?;
     let storage = storage::open(&location).map_err(|error| vault_failure(&error.into()))?;
     let password = password(repo.options, Ask::Twice)?;
@@ -113,7 +113,11 @@ fn init(repo: &Repo<'_>) -> Result<Exit, Failure> {
         username: std::env::var("USER").unwrap_or_default(),
         hostname: hostname(),
     };
-    let made = Repository::create(storage, &secret(&password), &options)
+    let chunker = match args.chunker {
+        ChunkerArg::Gear => ChunkerKind::Gear,
+        ChunkerArg::Rabin => ChunkerKind::Rabin,
+    };
+    let made = Repository::create_with(storage, &secret(&password), &options, chunker)
         .map_err(|error| vault_failure(&error))?;
     let id = made.config().id.to_hex();
     if repo.options.json {
