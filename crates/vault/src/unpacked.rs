@@ -18,6 +18,9 @@ const COMPRESSED: u8 = 2;
 /// No honest file of this kind expands to more: it bounds what a forged one can make us allocate.
 const LARGEST_PLAINTEXT_BYTES: u64 = 1 << 30;
 
+/// Memory that is taken because a file says so, before anything of it was seen.
+const LARGEST_HINT_BYTES: u64 = 16 << 20;
+
 /// Seals `json` and stores it under its hash.
 pub(crate) fn save(
     storage: &dyn Storage,
@@ -86,7 +89,12 @@ pub(crate) fn open(
         Some(&COMPRESSED) => {
             let failed = |error: std::io::Error| VaultError::damaged(kind, name, error);
             let decoder = zstd::stream::Decoder::new(&plaintext[1..]).map_err(failed)?;
-            let mut json = Vec::new();
+            // What the frame says of its length is a hint: it saves the buffer from growing to twice what is needed.
+            let hint_bytes = match zstd::zstd_safe::get_frame_content_size(&plaintext[1..]) {
+                Ok(Some(length)) => length.min(LARGEST_HINT_BYTES),
+                _ => 0,
+            };
+            let mut json = Vec::with_capacity(hint_bytes as usize + 1);
             decoder
                 .take(LARGEST_PLAINTEXT_BYTES)
                 .read_to_end(&mut json)
