@@ -1,10 +1,10 @@
 //! Which data blobs are stored, and nothing else: what a backup asks, in a quarter of the memory of the whole index.
 //!
-//! A blob is known by a tag of 128 bits instead of its id and its place. The tag is a keyed function of the id
-//! (AES-CBC-MAC of its two blocks) under a key that is drawn for each index, so that nobody can make files whose tags
-//! are equal, and for any files the chance is that of 128 random bits. Of each tag the first bits say where to look,
-//! some are left out, and 96 are stored: with ten million blobs 20 bits lead the way, and two blobs of two ids are taken
-//! for one with a chance of 2^-116; for ten million new blobs against ten million old ones that is below 2^-69.
+//! A blob is known by a tag instead of its id and its place. The tag is a keyed function of the id (AES-CBC-MAC of its
+//! two blocks) under a key that is drawn for each index, so that nobody can make files whose tags are equal, and for any
+//! files the chance is that of random bits. The first 12 bits of a tag say in which part it is, 96 more are stored: two
+//! ids are taken for one with a chance of 2^-108, and for ten million new blobs against ten million old ones that is
+//! below 2^-61.
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
@@ -13,10 +13,8 @@ use crate::id::Id;
 
 /// What is stored of a tag.
 const STORED_BYTES: usize = 12;
-/// Tags for each starting point, on average.
-const TAGS_PER_START: usize = 8;
-/// Parts that are sorted one after the other, so that only one part is there in both forms.
-const PART_BITS: u32 = 8;
+/// Parts are sorted where they are, so that nothing is ever there twice; a part of ten million tags is 30 KB.
+const PART_BITS: u32 = 12;
 
 /// The secret function from ids to tags.
 #[derive(Clone)]
@@ -50,90 +48,65 @@ impl Tagger {
     }
 }
 
+type Stored = [u8; STORED_BYTES];
+
 /// A set of ids that only grows until it is built.
 #[derive(Debug)]
-pub(super) struct TagsBuilder {
-    tagger: Tagger,
-    parts: Vec<Vec<u128>>,
-}
+pub(super) struct TagsBuilder(Tags);
 
 impl Default for TagsBuilder {
     fn default() -> Self {
-        Self {
+        Self(Tags {
             tagger: Tagger::default(),
             parts: vec![Vec::new(); 1 << PART_BITS],
-        }
+        })
     }
 }
 
 impl TagsBuilder {
     pub(super) fn insert(&mut self, id: &Id) {
-        let tag = self.tagger.tag(id);
-        self.parts[(tag >> (u128::BITS - PART_BITS)) as usize].push(tag);
+        let (part, stored) = split(self.0.tagger.tag(id));
+        let part = &mut self.0.parts[part];
+        if part.len() == part.capacity() {
+            // All parts grow alike, so doubling would leave half of the memory unused just after it.
+            part.reserve_exact(part.len() / 4 + 4);
+        }
+        part.push(stored);
     }
 
-    pub(super) fn build(self) -> Tags {
-        let count: usize = self.parts.iter().map(Vec::len).sum();
-        let start_bits = (count / TAGS_PER_START).max(2).ilog2();
-        let mut starts = vec![0_u32; (1 << start_bits) + 1];
-        let mut stored = Vec::with_capacity(count);
-        for mut part in self.parts {
+    pub(super) fn build(mut self) -> Tags {
+        for part in &mut self.0.parts {
             part.sort_unstable();
             part.dedup();
-            for tag in part {
-                starts[start_of(tag, start_bits) + 1] += 1;
-                stored.push(stored_of(tag, start_bits));
-            }
         }
-        let mut sum = 0;
-        for start in &mut starts {
-            sum += *start;
-            *start = sum;
-        }
-        Tags {
-            tagger: self.tagger,
-            start_bits,
-            starts,
-            stored,
-        }
+        self.0
     }
 }
 
-/// A set of ids: 12 bytes each, and half a byte for the starting points.
+/// A set of ids: 12 to 15 bytes each.
 #[derive(Debug)]
 pub(super) struct Tags {
     tagger: Tagger,
-    start_bits: u32,
-    /// `starts[b]..starts[b + 1]` are the tags that begin with the bits `b`.
-    starts: Vec<u32>,
-    /// The bits after those, sorted within each start.
-    stored: Vec<[u8; STORED_BYTES]>,
+    /// By the first bits of a tag, sorted; those bits are left out.
+    parts: Vec<Vec<Stored>>,
 }
 
 impl Tags {
     pub(super) fn contains(&self, id: &Id) -> bool {
-        let tag = self.tagger.tag(id);
-        let start = start_of(tag, self.start_bits);
-        let range = self.starts[start] as usize..self.starts[start + 1] as usize;
-        self.stored[range]
-            .binary_search(&stored_of(tag, self.start_bits))
-            .is_ok()
+        let (part, stored) = split(self.tagger.tag(id));
+        self.parts[part].binary_search(&stored).is_ok()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.stored.len()
+        self.parts.iter().map(Vec::len).sum()
     }
 }
 
-fn start_of(tag: u128, start_bits: u32) -> usize {
-    (tag >> (u128::BITS - start_bits)) as usize
-}
-
-/// The first 96 bits after those of the start.
-fn stored_of(tag: u128, start_bits: u32) -> [u8; STORED_BYTES] {
+/// The number of the part, and the bits that follow.
+fn split(tag: u128) -> (usize, Stored) {
     let mut stored = [0; STORED_BYTES];
-    stored.copy_from_slice(&(tag << start_bits).to_be_bytes()[..STORED_BYTES]);
-    stored
+    stored.copy_from_slice(&(tag << PART_BITS).to_be_bytes()[..STORED_BYTES]);
+    ((tag >> (u128::BITS - PART_BITS)) as usize, stored)
 }
 
 #[cfg(test)]
