@@ -442,6 +442,7 @@ impl Run<'_> {
         let errors = self.tally.errors.get();
         let snapshot = Snapshot {
             time: self.request.time.unwrap_or(self.setup.start),
+            utc_offset_seconds: 0,
             parent,
             tree,
             paths: self.setup.paths.clone(),

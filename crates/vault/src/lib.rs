@@ -13,7 +13,7 @@
 //!
 //! Modules in reading order, each using only those before it: `id`, `secret`, `time`, `layout`; `crypto`; `blob`;
 //! `error`; `polynomial`, `chunker`; `unpacked`, `key`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
-//! `repository`, `lock`; `reader`; `writer`; `check`.
+//! `repository`, `lock`; `reader`; `writer`; `check`; `forget`, `prune`; `snapshot_json`, `copy`, `repair`, `stats`.
 
 mod blob;
 mod check;
@@ -21,6 +21,7 @@ mod chunker;
 mod config;
 mod crypto;
 mod error;
+pub mod forget;
 mod id;
 mod index;
 mod key;

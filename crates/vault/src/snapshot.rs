@@ -12,6 +12,9 @@ use crate::time::Time;
 pub struct Snapshot {
     /// When the backup was made.
     pub time: Time,
+    /// How many seconds east of UTC the clock was that the time was read from: days and weeks of a retention rule are
+    /// those of that clock.
+    pub utc_offset_seconds: i32,
     /// The snapshot that unchanged files were taken over from.
     pub parent: Option<Id>,
     /// The root tree.
@@ -151,7 +154,7 @@ fn some_if_any(list: &[String]) -> Option<Vec<String>> {
 impl SnapshotJson {
     fn of(snapshot: &Snapshot) -> Self {
         Self {
-            time: snapshot.time.to_string(),
+            time: snapshot.time.to_text_at(snapshot.utc_offset_seconds),
             parent: snapshot.parent,
             tree: snapshot.tree,
             paths: Some(snapshot.paths.clone()),
@@ -168,11 +171,11 @@ impl SnapshotJson {
     }
 
     fn into_snapshot(self) -> Result<Snapshot, String> {
+        let (time, utc_offset_seconds) = Time::parse_with_offset(self.time.as_bytes())
+            .map_err(|_| "its time is wrong".to_owned())?;
         Ok(Snapshot {
-            time: self
-                .time
-                .parse()
-                .map_err(|_| "its time is wrong".to_owned())?,
+            time,
+            utc_offset_seconds,
             parent: self.parent,
             tree: self.tree,
             paths: self.paths.unwrap_or_default(),

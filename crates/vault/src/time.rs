@@ -24,7 +24,7 @@ pub struct TimeError;
 /// moved to the border, as restic does.
 const FIRST_SECOND: i64 = -62_167_219_200;
 const LAST_SECOND: i64 = 253_402_300_799;
-const DAY_SECONDS: i64 = 86_400;
+pub(crate) const DAY_SECONDS: i64 = 86_400;
 
 impl Time {
     /// The time of this host's clock.
@@ -75,6 +75,26 @@ impl Time {
 
     /// Reads the text form, with any offset.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, TimeError> {
+        Self::parse_with_offset(text).map(|(time, _)| time)
+    }
+
+    /// The text form as a clock shows it that is so many seconds east of UTC. Offsets that are no whole minutes, or a
+    /// day or more, have no text form and are written as UTC.
+    pub(crate) fn to_text_at(self, offset_seconds: i32) -> String {
+        let offset = i64::from(offset_seconds);
+        if offset == 0 || offset % 60 != 0 || offset.abs() >= DAY_SECONDS {
+            return self.to_string();
+        }
+        let mut text = Self::new(self.seconds + offset, self.nanoseconds).to_string();
+        text.pop();
+        let sign = if offset < 0 { '-' } else { '+' };
+        let minutes = offset.abs() / 60;
+        text.push_str(&format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60));
+        text
+    }
+
+    /// Reads the text form, and how many seconds east of UTC the clock was that it was read from.
+    pub(crate) fn parse_with_offset(text: &[u8]) -> Result<(Self, i32), TimeError> {
         let (date, rest) = text.split_at_checked(19).ok_or(TimeError)?;
         let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
         if separators
@@ -97,10 +117,12 @@ impl Time {
         let (nanoseconds, zone) = parse_fraction(rest)?;
         let local =
             days_of_civil(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second;
-        Ok(Self {
-            seconds: local - parse_offset(zone)?,
+        let offset = parse_offset(zone)?;
+        let time = Self {
+            seconds: local - offset,
             nanoseconds,
-        })
+        };
+        Ok((time, offset as i32))
     }
 }
 
@@ -182,7 +204,7 @@ fn parse_offset(text: &[u8]) -> Result<i64, TimeError> {
 
 /// Days since 1970-01-01 of a date of the proleptic Gregorian calendar
 /// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn days_of_civil(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days_of_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -192,7 +214,7 @@ fn days_of_civil(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// The inverse of [`days_of_civil`].
-fn civil_of_days(days: i64) -> (i64, u64, u64) {
+pub(crate) fn civil_of_days(days: i64) -> (i64, u64, u64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -257,6 +279,11 @@ mod tests {
         ] {
             assert!(wrong.parse::<Time>().is_err(), "{wrong}");
         }
+        for text in ["2023-11-14T23:13:20.12+01:00", "2023-11-14T16:43:20-05:30"] {
+            let (time, offset) = Time::parse_with_offset(text.as_bytes()).unwrap();
+            assert_eq!(time.to_text_at(offset), text);
+        }
+        assert_eq!(Time::new(0, 0).to_text_at(30), "1970-01-01T00:00:00Z");
         let far = Time::new(i64::MAX, 5);
         assert_eq!(far.to_string(), "9999-12-31T23:59:59.000000005Z");
         assert_eq!(Time::new(i64::MIN, 0).to_string(), "0000-01-01T00:00:00Z");
