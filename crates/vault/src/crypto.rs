@@ -56,6 +56,15 @@ impl KeyBytes {
         key
     }
 
+    /// Whether both are the same key, in a time that does not depend on where they differ.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        let same = self.encrypt.ct_eq(&other.encrypt)
+            & self.mac_k.ct_eq(&other.mac_k)
+            & self.mac_r.ct_eq(&other.mac_r);
+        same.into()
+    }
+
     /// A new random key, its `r` with the bits cleared that Poly1305 leaves out, as restic stores it.
     pub(crate) fn generate() -> Self {
         let mut bytes = [0; Self::LENGTH_BYTES];

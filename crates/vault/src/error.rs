@@ -123,6 +123,12 @@ pub enum VaultError {
         /// Why.
         reason: String,
     },
+    /// Something looks wrong in a way that going on could make worse. Nothing was removed for it.
+    #[error("refused: {reason}")]
+    Refused {
+        /// What looks wrong.
+        reason: String,
+    },
     /// A thread of the writer could not be started or ended early.
     #[error("a thread of the writer failed: {reason}")]
     Thread {

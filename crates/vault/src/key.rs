@@ -167,17 +167,20 @@ fn encode(
     .map_err(unusable)
 }
 
-/// Finds a key that opens with `password`.
+/// Finds a key that opens with `password`, and says which one.
 ///
 /// Keys that are damaged or out of bounds are passed over as long as another one opens.
-pub(crate) fn unlock(storage: &dyn Storage, password: &Secret) -> Result<KeyBytes, VaultError> {
+pub(crate) fn unlock(
+    storage: &dyn Storage,
+    password: &Secret,
+) -> Result<(Id, KeyBytes), VaultError> {
     let mut first_error = None;
     for listed in storage.list(FileKind::Key.folder())? {
         let Some(id) = FileKind::Key.id_of(&listed.name) else {
             continue;
         };
         match open_one(storage, &id, password) {
-            Ok(Some(master)) => return Ok(master),
+            Ok(Some(master)) => return Ok((id, master)),
             Ok(None) => {}
             Err(error) => {
                 first_error.get_or_insert(error);
@@ -185,6 +188,17 @@ pub(crate) fn unlock(storage: &dyn Storage, password: &Secret) -> Result<KeyByte
         }
     }
     Err(first_error.unwrap_or(VaultError::WrongPassword))
+}
+
+/// Whether key `id` opens with `password` and holds this master key. Asked for before another key is removed.
+pub(crate) fn opens(
+    storage: &dyn Storage,
+    id: &Id,
+    password: &Secret,
+    master: &KeyBytes,
+) -> Result<bool, VaultError> {
+    let opened = open_one(storage, id, password)?;
+    Ok(opened.is_some_and(|opened| opened.is_same(master)))
 }
 
 /// Who made each key, without any password. Unreadable keys are left out.
@@ -298,7 +312,7 @@ fn unusable(id: impl ToString, reason: impl ToString) -> VaultError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::{KdfCost, KeyOptions, labels, save, unlock};
+    use super::{KdfCost, KeyOptions, labels, opens, save, unlock};
     use crate::crypto::KeyBytes;
     use crate::error::VaultError;
     use crate::secret::Secret;
@@ -320,7 +334,10 @@ mod tests {
             save(&storage, &master, &Secret::from(name), &options(name)).unwrap();
         }
         for name in ["one", "two"] {
-            let opened = unlock(&storage, &Secret::from(name)).unwrap();
+            let (id, opened) = unlock(&storage, &Secret::from(name)).unwrap();
+            assert!(opens(&storage, &id, &Secret::from(name), &master).unwrap());
+            assert!(!opens(&storage, &id, &Secret::from("x"), &master).unwrap());
+            assert!(!opens(&storage, &id, &Secret::from(name), &KeyBytes::generate()).unwrap());
             assert_eq!(opened.encrypt, master.encrypt);
             assert_eq!(opened.mac_k, master.mac_k);
             assert_eq!(opened.mac_r, master.mac_r);

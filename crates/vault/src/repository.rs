@@ -34,6 +34,8 @@ struct Inner {
     cipher: Cipher,
     config: Config,
     chunkers: Chunkers,
+    /// The key that was opened or made.
+    key: Id,
 }
 
 /// What the key files say about themselves; no password is needed. Unreadable ones are left out.
@@ -76,10 +78,10 @@ impl Repository {
         }
         storage.create_folders(&folders)?;
         let cipher = Cipher::new(KeyBytes::generate());
-        key::save(&*storage, cipher.key_bytes(), password, options)?;
+        let key = key::save(&*storage, cipher.key_bytes(), password, options)?;
         let config = Config::generate(chunker);
         config.save(&*storage, &cipher)?;
-        Ok(Self::assemble(storage, cipher, config))
+        Ok(Self::assemble(storage, cipher, config, key))
     }
 
     /// Opens a repository with one of its passwords.
@@ -89,9 +91,10 @@ impl Repository {
                 location: storage.location(),
             });
         }
-        let cipher = Cipher::new(key::unlock(&*storage, password)?);
+        let (key, master) = key::unlock(&*storage, password)?;
+        let cipher = Cipher::new(master);
         let config = Config::load(&*storage, &cipher)?;
-        Ok(Self::assemble(storage, cipher, config))
+        Ok(Self::assemble(storage, cipher, config, key))
     }
 
     fn exists(storage: &dyn Storage) -> Result<bool, VaultError> {
@@ -102,7 +105,7 @@ impl Repository {
         }
     }
 
-    fn assemble(storage: Arc<dyn Storage>, cipher: Cipher, config: Config) -> Self {
+    fn assemble(storage: Arc<dyn Storage>, cipher: Cipher, config: Config, key: Id) -> Self {
         let chunkers = Chunkers::new(config.chunker, &cipher, config.chunker_polynomial);
         Self {
             inner: Arc::new(Inner {
@@ -110,6 +113,7 @@ impl Repository {
                 cipher,
                 config,
                 chunkers,
+                key,
             }),
         }
     }
@@ -129,8 +133,9 @@ impl Repository {
     /// The same repository through another storage, a wrapper around its own for example.
     #[must_use]
     pub fn with_storage(&self, storage: Arc<dyn Storage>) -> Self {
-        let key = self.inner.cipher.key_bytes().clone();
-        Self::assemble(storage, Cipher::new(key), self.inner.config.clone())
+        let master = self.inner.cipher.key_bytes().clone();
+        let config = self.inner.config.clone();
+        Self::assemble(storage, Cipher::new(master), config, self.inner.key)
     }
 
     /// Cuts files into chunks, but for those that [`Repository::chunker_of`] has another one for. A file that is shorter
@@ -150,14 +155,79 @@ impl Repository {
         &self.inner.cipher
     }
 
-    /// Adds a password.
+    /// Whether this repository cuts files into the same chunks as another one, so that they share blobs.
+    #[must_use]
+    pub fn cuts_like(&self, other: &Self) -> bool {
+        // Ours are keyed by the master key, those of restic by the polynomial.
+        self.cipher()
+            .key_bytes()
+            .is_same(other.cipher().key_bytes())
+            && self.config().chunker_polynomial == other.config().chunker_polynomial
+            && self.config().chunker == other.config().chunker
+    }
+
+    /// The key that opened this repository.
+    #[must_use]
+    pub fn current_key(&self) -> Id {
+        self.inner.key
+    }
+
+    /// Adds a password. The new key is read back and opened before this returns.
     pub fn add_key(&self, password: &Secret, options: &KeyOptions) -> Result<Id, VaultError> {
-        key::save(
-            &**self.storage(),
-            self.cipher().key_bytes(),
-            password,
-            options,
-        )
+        let storage = &**self.storage();
+        let master = self.cipher().key_bytes();
+        let id = key::save(storage, master, password, options)?;
+        if key::opens(storage, &id, password, master)? {
+            Ok(id)
+        } else {
+            Err(VaultError::damaged(
+                FileKind::Key,
+                id,
+                "it does not open with the password it was made with",
+            ))
+        }
+    }
+
+    /// Takes a password away. The key that opened this repository stays, so there is always one that is known.
+    ///
+    /// Whoever copied the key file before can still open it with its password: removing it protects nothing that they
+    /// have seen.
+    pub fn remove_key(&self, id: &Id) -> Result<(), VaultError> {
+        if *id == self.inner.key {
+            return Err(VaultError::Refused {
+                reason: format!("key {id} is the one that opened the repository"),
+            });
+        }
+        Ok(self.storage().delete(&FileKind::Key.name(id))?)
+    }
+
+    /// Replaces the key that opened this repository by one with another password. When this is killed in between, both
+    /// open it. The repository given back has the new one as its own.
+    pub fn rotate_key(&self, password: &Secret, options: &KeyOptions) -> Result<Self, VaultError> {
+        let id = self.add_key(password, options)?;
+        let master = self.inner.cipher.key_bytes().clone();
+        let config = self.inner.config.clone();
+        let rotated = Self::assemble(Arc::clone(self.storage()), Cipher::new(master), config, id);
+        match rotated.remove_key(&self.inner.key) {
+            Err(error) if error.storage_kind() != Some(ErrorKind::NotFound) => Err(error),
+            _ => Ok(rotated),
+        }
+    }
+
+    /// The keys whose name begins like this; one, or an error.
+    pub fn find_key(&self, pattern: &str) -> Result<Id, VaultError> {
+        let wanted = pattern.to_ascii_lowercase();
+        let mut found = self.list(FileKind::Key)?;
+        found.retain(|id| !wanted.is_empty() && id.to_hex().starts_with(&wanted));
+        match found.as_slice() {
+            [id] => Ok(*id),
+            [] => Err(VaultError::Refused {
+                reason: format!("no key begins with {pattern:?}"),
+            }),
+            _ => Err(VaultError::Refused {
+                reason: format!("more than one key begins with {pattern:?}"),
+            }),
+        }
     }
 
     /// The ids of the files of one kind.
