@@ -8,6 +8,7 @@
 //! for each of them ([`tags`]) and whole entries for trees: 10 million blobs take 150 MB.
 
 pub(crate) mod file;
+pub(crate) mod journal;
 mod table;
 pub(crate) mod tags;
 

@@ -30,6 +30,7 @@ mod lock;
 mod node;
 mod pack;
 mod polynomial;
+mod prune;
 mod quote;
 mod reader;
 mod repository;
@@ -57,6 +58,10 @@ pub use layout::FileKind;
 pub use lock::{LockGuard, LockKind, UnlockScope, hostname};
 pub use node::{Node, NodeKind, Xattr};
 pub use pack::PackedBlob;
+pub use prune::{
+    Deletion, Limit, OnPruneProgress, PackTotal, PruneOptions, PrunePhase, PruneProgress,
+    PruneReport, Run, prune,
+};
 pub use reader::{Comparison, Reader};
 pub use repository::{Repository, key_labels};
 pub use secret::Secret;

@@ -25,6 +25,7 @@ use storage::ErrorKind;
 
 use crate::error::VaultError;
 use crate::id::Id;
+use crate::index::journal::LockHolder;
 use crate::layout::FileKind;
 use crate::repository::Repository;
 use crate::time::Time;
@@ -45,6 +46,9 @@ pub enum LockKind {
     Shared,
     /// Removing or rewriting: nobody else may be there.
     Exclusive,
+    /// Shared towards everybody, but only one of this kind: a prune that lets backups go on. For other programs it is
+    /// a shared lock.
+    Maintenance,
 }
 
 /// Which locks [`Repository::unlock`] removes.
@@ -54,6 +58,8 @@ pub enum UnlockScope {
     Dead,
     /// Also those that look dead by the name of the host and the process id alone, as restic goes by.
     Stale,
+    /// Those of this very process, which is about to end.
+    ThisProcess,
     /// All. Only right when it is known that nobody is there.
     All,
 }
@@ -76,10 +82,17 @@ struct LockJson {
     /// Ours, which restic ignores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     origin: Option<Origin>,
+    /// Ours: marks [`LockKind::Maintenance`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    maintenance: bool,
 }
 
 fn is_zero(value: &u32) -> bool {
     *value == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl LockJson {
@@ -94,6 +107,7 @@ impl LockJson {
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
             origin: Origin::of_process(pid),
+            maintenance: kind == LockKind::Maintenance,
         }
     }
 
@@ -107,6 +121,11 @@ impl LockJson {
         if age > STALE_AFTER.as_secs() as i64 {
             return Holder::Dead;
         }
+        self.process()
+    }
+
+    /// What can be known here about the process, whatever the age of the lock.
+    fn process(&self) -> Holder {
         if self.hostname != hostname() {
             return Holder::Alive;
         }
@@ -120,6 +139,12 @@ impl LockJson {
     /// Whether the lock stops nobody.
     fn is_dead(&self, now: Time) -> bool {
         self.holder(now) == Holder::Dead
+    }
+
+    fn is_of_this_process(&self) -> bool {
+        self.pid == std::process::id()
+            && self.hostname == hostname()
+            && self.origin == Origin::of_process(self.pid)
     }
 
     fn conflict(&self) -> VaultError {
@@ -458,12 +483,48 @@ impl Repository {
             let Some(lock) = self.read_lock(&id)? else {
                 continue;
             };
-            let conflicts = kind == LockKind::Exclusive || lock.exclusive;
+            let conflicts = kind == LockKind::Exclusive
+                || lock.exclusive
+                || (kind == LockKind::Maintenance && lock.maintenance);
             if conflicts && !lock.is_dead(now) {
                 return Err(lock.conflict());
             }
         }
         Ok(())
+    }
+
+    /// Who else holds a lock, sorted: everybody whose lock is there and who is not known to be dead, but for the one
+    /// maintenance that there can be, which is the caller.
+    ///
+    /// A lock counts for as long as `believed_for` after it was last refreshed, which should be far longer than what
+    /// makes it dead for others: the clock of its host may be wrong. One that cannot be read is an error.
+    pub(crate) fn lock_holders(
+        &self,
+        now: Time,
+        believed_for: Duration,
+    ) -> Result<Vec<LockHolder>, VaultError> {
+        let mut holders = Vec::new();
+        for id in self.list(FileKind::Lock)? {
+            let Some(lock) = self.read_lock(&id)? else {
+                continue;
+            };
+            let refreshed = lock.time.parse::<Time>().unwrap_or(now);
+            let age = now.seconds.saturating_sub(refreshed.seconds);
+            let is_forgotten = age > believed_for.as_secs() as i64;
+            let is_dead = lock.process() == Holder::Dead;
+            if !lock.maintenance && !is_forgotten && !is_dead {
+                holders.push(LockHolder {
+                    hostname: lock.hostname,
+                    username: lock.username,
+                    pid: lock.pid,
+                    uid: lock.uid,
+                    gid: lock.gid,
+                });
+            }
+        }
+        holders.sort_unstable();
+        holders.dedup();
+        Ok(holders)
     }
 
     /// `None` when the lock went away since it was listed, or is an empty file that a dead writer left.
@@ -488,14 +549,17 @@ impl Repository {
         let now = Time::now();
         let mut removed = 0;
         for id in self.list(FileKind::Lock)? {
-            let holder = match self.read_lock(&id) {
-                Ok(lock) => lock.map_or(Holder::Dead, |lock| lock.holder(now)),
-                Err(_) => Holder::Alive,
-            };
-            let is_meant = match scope {
-                UnlockScope::Dead => holder == Holder::Dead,
-                UnlockScope::Stale => holder != Holder::Alive,
-                UnlockScope::All => true,
+            let lock = self.read_lock(&id);
+            let is_meant = match (scope, &lock) {
+                (UnlockScope::All, _) => true,
+                (_, Err(_)) => false,
+                (UnlockScope::ThisProcess, Ok(lock)) => {
+                    lock.as_ref().is_some_and(LockJson::is_of_this_process)
+                }
+                (UnlockScope::Dead, Ok(lock)) => lock.as_ref().is_none_or(|lock| lock.is_dead(now)),
+                (UnlockScope::Stale, Ok(lock)) => lock
+                    .as_ref()
+                    .is_none_or(|lock| lock.holder(now) != Holder::Alive),
             };
             if !is_meant {
                 continue;

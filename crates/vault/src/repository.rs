@@ -19,6 +19,8 @@ use crate::unpacked;
 
 /// Threads that read index files at once, on hosts with as many cores: each decodes a file, which takes about 15 MB.
 const INDEX_THREADS: usize = 4;
+/// How often the index is read again when files of it went away meanwhile.
+const INDEX_TRIES: usize = 8;
 /// What asks for the newest snapshot.
 const LATEST: &str = "latest";
 
@@ -342,7 +344,7 @@ impl Repository {
     /// As [`Repository::load_index`], but the index knows of data blobs only that they are stored: enough to write a
     /// backup and to read trees, for a quarter of the memory.
     pub fn load_index_for_backup(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.read_index_files(IndexBuilder::for_backup())?;
+        let (index, mut damaged) = self.read_index(IndexBuilder::for_backup)?;
         match damaged.pop() {
             Some((_, error)) => Err(error),
             None => Ok(index),
@@ -350,15 +352,36 @@ impl Repository {
     }
 
     /// Reads all index files that can be read, and says which cannot.
+    ///
+    /// A prune that runs beside this puts new index files before it removes old ones: when a listed one is gone, all is
+    /// listed and read once more.
     pub fn load_index_and_damage(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        self.read_index_files(IndexBuilder::default())
+        self.read_index(IndexBuilder::default)
+    }
+
+    fn read_index(
+        &self,
+        new_builder: fn() -> IndexBuilder,
+    ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
+        for _ in 0..INDEX_TRIES {
+            let ids = self.list(FileKind::Index)?;
+            let (builder, damaged) = self.read_index_files(&ids, new_builder());
+            let is_gone =
+                |(_, error): &(Id, VaultError)| error.storage_kind() == Some(ErrorKind::NotFound);
+            if !damaged.iter().any(is_gone) {
+                return Ok((builder.build(), damaged));
+            }
+        }
+        let ids = self.list(FileKind::Index)?;
+        let (builder, damaged) = self.read_index_files(&ids, new_builder());
+        Ok((builder.build(), damaged))
     }
 
     fn read_index_files(
         &self,
+        ids: &[Id],
         builder: IndexBuilder,
-    ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        let ids = self.list(FileKind::Index)?;
+    ) -> (IndexBuilder, Vec<(Id, VaultError)>) {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         // A mutex around the results: a thread holds it to append what it decoded outside.
         let state = Mutex::new((ids.iter(), builder, Vec::new()));
@@ -382,7 +405,7 @@ impl Repository {
             }
         });
         let (_, builder, damaged) = state.into_inner();
-        Ok((builder.build(), damaged))
+        (builder, damaged)
     }
 }
 
@@ -391,6 +414,6 @@ fn add_file(builder: &mut IndexBuilder, file: file::IndexFile) {
         builder.add_pack(pack.id, pack.blobs);
     }
     for pack in file.marked_packs {
-        builder.add_marked_pack(pack);
+        builder.add_marked_pack(pack.id);
     }
 }

@@ -64,6 +64,9 @@ pub struct WriterOptions {
     pub largest_blob_bytes: usize,
     /// An index file is written when so many blobs wait for one, as restic does it.
     pub index_blob_count: usize,
+    /// Every pack is read back from the storage and compared before an index file names it. For what replaces something
+    /// that will be removed: a storage that keeps other bytes than it was given is found out in time.
+    pub read_back: bool,
 }
 
 impl Default for WriterOptions {
@@ -74,6 +77,7 @@ impl Default for WriterOptions {
             upload_threads: 2,
             largest_blob_bytes: LARGEST_BLOB_BYTES,
             index_blob_count: 50_000,
+            read_back: false,
         }
     }
 }
@@ -148,6 +152,7 @@ struct Core {
     packer: Packer,
     pending: PendingIndex,
     in_flight: InFlight,
+    read_back: bool,
     poison: Poison,
     counters: Counters,
     largest_blob_bytes: usize,
@@ -186,6 +191,7 @@ impl Writer {
             packer,
             pending: PendingIndex::new(options.index_blob_count),
             in_flight: InFlight::default(),
+            read_back: options.read_back,
             poison: Poison::default(),
             counters: Counters::default(),
             largest_blob_bytes: options.largest_blob_bytes.min(LARGEST_BLOB_BYTES),

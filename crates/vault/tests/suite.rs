@@ -6,5 +6,11 @@
 mod faults;
 #[path = "suite/golden.rs"]
 mod golden;
+#[path = "suite/interleavings.rs"]
+mod interleavings;
+#[path = "suite/prunes.rs"]
+mod prunes;
 #[path = "suite/sample.rs"]
 mod sample;
+#[path = "suite/world.rs"]
+mod world;

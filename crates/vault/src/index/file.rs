@@ -9,8 +9,11 @@ use crate::blob::BlobKind;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::layout::FileKind;
-use crate::pack::PackedBlob;
+use crate::pack::{PackedBlob, pack_bytes};
+use crate::time::Time;
 use crate::tree::{push_decimal, push_id};
+
+use super::journal::{JournalJson, PruneJournal};
 
 /// A pack as an index file lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,19 +22,32 @@ pub(crate) struct IndexedPack {
     pub(crate) blobs: Vec<PackedBlob>,
 }
 
+/// A pack that a prune marked for deletion, in the fields that rustic has for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MarkedPack {
+    pub(crate) id: Id,
+    /// When it was marked; `None` when the file does not tell.
+    pub(crate) time: Option<Time>,
+    /// What it held, so that it can be put back without reading it.
+    pub(crate) blobs: Vec<PackedBlob>,
+}
+
 /// What one index file says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct IndexFile {
     pub(crate) packs: Vec<IndexedPack>,
-    pub(crate) marked_packs: Vec<Id>,
+    pub(crate) marked_packs: Vec<MarkedPack>,
+    pub(crate) journal: Option<PruneJournal>,
 }
 
 #[derive(Deserialize)]
 struct FileJson<'a> {
     #[serde(borrow)]
     packs: Option<Vec<PackJson<'a>>>,
+    #[serde(default, borrow)]
+    packs_to_delete: Option<Vec<MarkedJson<'a>>>,
     #[serde(default)]
-    packs_to_delete: Option<Vec<MarkedJson>>,
+    strongroom_prune: Option<JournalJson>,
 }
 
 #[derive(Deserialize)]
@@ -41,10 +57,13 @@ struct PackJson<'a> {
     blobs: Option<Vec<BlobJson<'a>>>,
 }
 
-/// A pack that rustic marked; only its id matters here.
 #[derive(Deserialize)]
-struct MarkedJson {
+struct MarkedJson<'a> {
     id: Id,
+    #[serde(default, borrow)]
+    time: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    blobs: Option<Vec<BlobJson<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -60,27 +79,74 @@ struct BlobJson<'a> {
 
 /// The JSON of an index of these packs.
 pub(crate) fn encode(packs: &[IndexedPack]) -> Vec<u8> {
-    let blob_count: usize = packs.iter().map(|pack| pack.blobs.len()).sum();
-    let mut out = Vec::with_capacity(64 + packs.len() * 100 + blob_count * 160);
-    out.extend_from_slice(b"{\"packs\":[");
-    for (index, pack) in packs.iter().enumerate() {
-        out.extend_from_slice(if index == 0 {
-            b"{\"id\":"
-        } else {
-            b",{\"id\":"
-        });
-        push_id(&pack.id, &mut out);
-        out.extend_from_slice(b",\"blobs\":[");
-        for (index, blob) in pack.blobs.iter().enumerate() {
-            if index > 0 {
-                out.push(b',');
-            }
-            push_blob(blob, &mut out);
-        }
-        out.extend_from_slice(b"]}");
-    }
-    out.extend_from_slice(b"]}");
+    let mut out = Vec::with_capacity(64 + packs.len() * 100 + blob_count(packs) * 160);
+    push_packs(packs, &mut out);
+    out.push(b'}');
     out
+}
+
+/// The JSON of a whole index file. Lists that are empty are left out, but for the one of packs.
+pub(crate) fn encode_file(file: &IndexFile) -> Result<Vec<u8>, VaultError> {
+    let mut out = Vec::new();
+    push_packs(&file.packs, &mut out);
+    for (number, pack) in file.marked_packs.iter().enumerate() {
+        out.extend_from_slice(if number == 0 {
+            b",\"packs_to_delete\":["
+        } else {
+            b","
+        });
+        push_pack_start(&pack.id, &pack.blobs, &mut out);
+        if let Some(time) = pack.time {
+            out.extend_from_slice(b",\"time\":\"");
+            time.push_text(&mut out);
+            out.push(b'"');
+        }
+        out.extend_from_slice(b",\"size\":");
+        push_decimal(pack_bytes(&pack.blobs), &mut out);
+        out.push(b'}');
+    }
+    if !file.marked_packs.is_empty() {
+        out.push(b']');
+    }
+    if let Some(journal) = &file.journal {
+        out.extend_from_slice(b",\"strongroom_prune\":");
+        serde_json::to_writer(&mut out, &JournalJson::of(journal))
+            .map_err(|error| VaultError::damaged(FileKind::Index, "(new)", error))?;
+    }
+    out.push(b'}');
+    Ok(out)
+}
+
+/// How many blobs the packs have.
+pub(crate) fn blob_count(packs: &[IndexedPack]) -> usize {
+    packs.iter().map(|pack| pack.blobs.len()).sum()
+}
+
+/// The object up to the end of the list of packs; the object is left open.
+fn push_packs(packs: &[IndexedPack], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"packs\":[");
+    for (number, pack) in packs.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        push_pack_start(&pack.id, &pack.blobs, out);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// A pack with its blobs; the object is left open.
+fn push_pack_start(id: &Id, blobs: &[PackedBlob], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":");
+    push_id(id, out);
+    out.extend_from_slice(b",\"blobs\":[");
+    for (number, blob) in blobs.iter().enumerate() {
+        if number > 0 {
+            out.push(b',');
+        }
+        push_blob(blob, out);
+    }
+    out.push(b']');
 }
 
 fn push_blob(blob: &PackedBlob, out: &mut Vec<u8>) {
@@ -104,25 +170,27 @@ pub(crate) fn decode(id: &Id, json: &[u8]) -> Result<IndexFile, VaultError> {
     let damaged = |reason: String| VaultError::damaged(FileKind::Index, id, reason);
     let file: FileJson<'_> =
         serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
-    let packs = file
-        .packs
-        .unwrap_or_default()
-        .into_iter()
-        .map(|pack| {
-            let blobs = pack.blobs.unwrap_or_default();
-            let blobs: Option<Vec<PackedBlob>> = blobs.into_iter().map(packed_blob).collect();
-            let blobs = blobs.ok_or_else(|| damaged("unknown type of blob".to_owned()))?;
-            Ok(IndexedPack { id: pack.id, blobs })
+    let packed = |blobs: Option<Vec<BlobJson<'_>>>| -> Result<Vec<PackedBlob>, VaultError> {
+        let blobs: Option<Vec<PackedBlob>> = blobs.into_iter().flatten().map(packed_blob).collect();
+        blobs.ok_or_else(|| damaged("unknown type of blob".to_owned()))
+    };
+    let packs = file.packs.unwrap_or_default().into_iter();
+    let packs = packs.map(|pack| {
+        let blobs = packed(pack.blobs)?;
+        Ok(IndexedPack { id: pack.id, blobs })
+    });
+    let marked_packs = file.packs_to_delete.unwrap_or_default().into_iter();
+    let marked_packs = marked_packs.map(|pack| {
+        Ok(MarkedPack {
+            id: pack.id,
+            time: pack.time.and_then(|time| time.parse().ok()),
+            blobs: packed(pack.blobs)?,
         })
-        .collect::<Result<_, VaultError>>()?;
+    });
     Ok(IndexFile {
-        packs,
-        marked_packs: file
-            .packs_to_delete
-            .into_iter()
-            .flatten()
-            .map(|marked| marked.id)
-            .collect(),
+        packs: packs.collect::<Result<_, VaultError>>()?,
+        marked_packs: marked_packs.collect::<Result<_, VaultError>>()?,
+        journal: file.strongroom_prune.map(JournalJson::into_journal),
     })
 }
 
@@ -148,10 +216,12 @@ mod tests {
 
     use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
 
-    use super::{IndexFile, IndexedPack, decode, encode};
+    use super::{IndexFile, IndexedPack, MarkedPack, decode, encode, encode_file};
     use crate::blob::BlobKind;
     use crate::id::Id;
+    use crate::index::journal::{LockHolder, LockRecord, PruneJournal};
     use crate::pack::PackedBlob;
+    use crate::time::Time;
 
     fn any_pack() -> impl Strategy<Value = IndexedPack> {
         let blob = (
@@ -185,7 +255,38 @@ mod tests {
         #[test]
         fn files_round_trip(packs in proptest::collection::vec(any_pack(), 0..6)) {
             let file = decode(&Id::default(), &encode(&packs)).unwrap();
-            prop_assert_eq!(file, IndexFile { packs, marked_packs: Vec::new() });
+            let expected = IndexFile { packs, ..IndexFile::default() };
+            prop_assert_eq!(&file, &expected);
+            prop_assert_eq!(decode(&Id::default(), &encode_file(&expected).unwrap()).unwrap(), expected);
+        }
+
+        #[test]
+        fn marks_and_journals_round_trip(
+            packs in proptest::collection::vec(any_pack(), 0..3),
+            marked in proptest::collection::vec((any_pack(), any::<Option<u32>>()), 0..6),
+            has_journal in any::<bool>(),
+        ) {
+            let marked_packs: Vec<MarkedPack> = marked.into_iter().map(|(pack, seconds)| MarkedPack {
+                id: pack.id,
+                time: seconds.map(|seconds| Time::new(i64::from(seconds), 7)),
+                blobs: pack.blobs,
+            }).collect();
+            let journal = has_journal.then(|| PruneJournal {
+                records: vec![LockRecord {
+                    time: Time::new(5, 0),
+                    holders: vec![LockHolder {
+                        hostname: "h\"".to_owned(),
+                        username: "u".to_owned(),
+                        pid: 1,
+                        uid: 2,
+                        gid: 3,
+                    }],
+                }],
+                snapshots: marked_packs.iter().map(|pack| pack.id).collect(),
+                seen: marked_packs.iter().map(|pack| (pack.id, Time::new(9, 1))).collect(),
+            });
+            let file = IndexFile { packs, marked_packs, journal };
+            prop_assert_eq!(decode(&Id::default(), &encode_file(&file).unwrap()).unwrap(), file);
         }
 
         #[test]
@@ -201,7 +302,13 @@ mod tests {
             r#"{{"supersedes":["{id}"],"packs":[],"packs_to_delete":[{{"id":"{id}","time":"2024-01-01T00:00:00Z","blobs":[]}}]}}"#
         );
         let file = decode(&id, marked.as_bytes()).unwrap();
-        assert_eq!(file.marked_packs, [id]);
+        let [marked] = file.marked_packs.as_slice() else {
+            panic!("{file:?}")
+        };
+        assert_eq!(
+            (marked.id, marked.time),
+            (id, Some(Time::new(1_704_067_200, 0)))
+        );
         assert!(file.packs.is_empty());
         assert_eq!(
             decode(&id, b"{\"packs\":null}").unwrap(),

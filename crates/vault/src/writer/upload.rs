@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use super::packer::FullPack;
 use super::{Core, Poison};
 use crate::error::VaultError;
+use crate::id::Id;
 use crate::index::file::{self, IndexedPack};
 use crate::layout::FileKind;
 
@@ -67,6 +68,7 @@ impl Core {
                 let storage = &**self.repository.storage();
                 let (buffer, stored) = pack.store(storage, self.repository.cipher());
                 let indexed = stored.and_then(|pack| {
+                    self.read_back(&pack.id)?;
                     self.counters.packs.fetch_add(1, Ordering::Relaxed);
                     self.write_index(self.pending.add(pack))
                 });
@@ -77,6 +79,19 @@ impl Core {
             }
             landing.is_done = true;
         }
+    }
+
+    /// Compares what the storage keeps with what it was given, when that is asked for.
+    fn read_back(&self, id: &Id) -> Result<(), VaultError> {
+        if !self.read_back {
+            return Ok(());
+        }
+        let kept = self.repository.storage().get(&FileKind::Pack.name(id))?;
+        if Id::hash(&kept) == *id {
+            return Ok(());
+        }
+        let reason = "the storage kept other bytes than it was given";
+        Err(VaultError::damaged(FileKind::Pack, id, reason))
     }
 
     /// Puts an index file of these packs, which are all durable. Nothing to do without packs.

@@ -286,7 +286,10 @@ fn locks_of_restic_and_ours_respect_each_other() {
         .spawn()
         .unwrap();
     let locks = root.path().join("locks");
-    while std::fs::read_dir(&locks).unwrap().count() == 0 {
+    // restic writes it under another name first.
+    let is_whole =
+        |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().len() == 64;
+    while !std::fs::read_dir(&locks).unwrap().any(is_whole) {
         std::thread::yield_now();
     }
     // The lock file is renamed into place whole, so it can be read as soon as it is there.
