@@ -19,6 +19,7 @@ mod blob;
 mod check;
 mod chunker;
 mod config;
+mod copy;
 mod crypto;
 mod error;
 pub mod forget;
@@ -33,14 +34,19 @@ mod polynomial;
 mod prune;
 mod quote;
 mod reader;
+mod repair;
 mod repository;
 mod secret;
 mod snapshot;
+mod snapshot_json;
+mod stats;
 #[cfg(test)]
 mod testing;
 mod time;
 mod tree;
 mod unpacked;
+#[cfg(test)]
+mod untrusted;
 mod writer;
 
 pub use blob::{BlobKind, BlobScratch};
@@ -50,6 +56,7 @@ pub use check::{
 };
 pub use chunker::{ChunkSizes, Chunker, ChunkerKind, Scan};
 pub use config::Config;
+pub use copy::{CopyProgress, CopyReport, copy};
 pub use error::VaultError;
 pub use id::{Id, IdError};
 pub use index::{BlobLocation, ByPack, Index, IndexBuilder};
@@ -63,9 +70,14 @@ pub use prune::{
     PruneReport, Run, prune,
 };
 pub use reader::{Comparison, Reader};
+pub use repair::{
+    IndexRepair, PackRepair, SnapshotRepair, SnapshotsRepair, repair_index, repair_packs,
+    repair_snapshots,
+};
 pub use repository::{Repository, key_labels};
 pub use secret::Secret;
 pub use snapshot::{Snapshot, SnapshotSummary};
+pub use stats::{RepositoryStats, SnapshotStats, stats};
 pub use time::{Time, TimeError};
 pub use tree::Tree;
 pub use writer::{SavedBlob, Writer, WriterOptions, WriterStats};

@@ -6,11 +6,15 @@
 mod faults;
 #[path = "suite/golden.rs"]
 mod golden;
+#[path = "suite/histories.rs"]
+mod histories;
 #[path = "suite/interleavings.rs"]
 mod interleavings;
 #[path = "suite/prunes.rs"]
 mod prunes;
 #[path = "suite/sample.rs"]
 mod sample;
+#[path = "suite/upkeep.rs"]
+mod upkeep;
 #[path = "suite/world.rs"]
 mod world;

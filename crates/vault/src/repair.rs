@@ -1,0 +1,94 @@
+//! Makes a damaged repository usable again without destroying anything.
+//!
+//! Whatever a repair replaces is first written anew, then moved below `quarantine/` under its old name: a copy is put there
+//! and read back before the original is removed. Nobody but a person removes anything from there. Each repair takes the
+//! repository for itself alone, and says in a dry run what it would do.
+//!
+//! Three repairs, best in this order, each useful by itself:
+//! - [`repair_index`]: index files that cannot be read, entries of packs that are not there, packs that no index names;
+//! - [`repair_packs`]: packs that are damaged: what still reads is written anew;
+//! - [`repair_snapshots`]: snapshots that name what is lost: written anew without those files and folders.
+
+mod index;
+mod packs;
+mod snapshots;
+
+use storage::ErrorKind;
+
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::index::file::{self, IndexFile};
+use crate::layout::FileKind;
+use crate::lock::LockGuard;
+use crate::repository::Repository;
+
+pub use index::{IndexRepair, repair_index};
+pub use packs::{PackRepair, repair_packs};
+pub use snapshots::{SnapshotRepair, SnapshotsRepair, repair_snapshots};
+
+/// Where replaced files go.
+const QUARANTINE: &str = "quarantine";
+/// A new index file is finished when it has so many blobs.
+const INDEX_BLOB_COUNT: usize = 50_000;
+
+/// Moves a file out of the way. One that is gone already is no error; one that cannot be read stays where it is.
+fn quarantine(
+    repository: &Repository,
+    lock: &LockGuard,
+    kind: FileKind,
+    id: &Id,
+) -> Result<(), VaultError> {
+    let storage = repository.storage();
+    let name = kind.name(id);
+    let bytes = match storage.get(&name) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let kept = format!("{QUARANTINE}/{name}");
+    match storage.put(&kept, &bytes) {
+        // Another damage of the same file was moved there before: it must not be lost either.
+        Err(error) if error.kind == ErrorKind::AlreadyExists => {
+            let second = format!("{kept}-{}", Id::hash(&bytes).short());
+            put_compared(repository, &second, &bytes)?;
+        }
+        Err(error) => return Err(error.into()),
+        Ok(()) => compare(repository, &kept, &bytes)?,
+    }
+    lock.ensure_held()?;
+    match storage.delete(&name) {
+        Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn put_compared(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
+    repository.storage().put(name, bytes)?;
+    compare(repository, name, bytes)
+}
+
+fn compare(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
+    if repository.storage().get(name)? == bytes {
+        return Ok(());
+    }
+    Err(VaultError::Refused {
+        reason: format!("the storage did not keep {name} as it was put"),
+    })
+}
+
+/// Puts an index file and reads it back.
+fn put_index(repository: &Repository, file: &IndexFile) -> Result<Id, VaultError> {
+    let json = file::encode_file(file)?;
+    let id = repository.save_json(FileKind::Index, &json)?;
+    if repository.load_json(FileKind::Index, &id)? != json {
+        return Err(VaultError::damaged(
+            FileKind::Index,
+            id,
+            "the storage kept something else than it was given",
+        ));
+    }
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests;

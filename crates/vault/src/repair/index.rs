@@ -1,0 +1,224 @@
+//! Index files: what cannot be read goes, and packs that nothing names are found by their own headers.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{INDEX_BLOB_COUNT, put_index, quarantine};
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::index::file::{self, IndexFile, IndexedPack};
+use crate::layout::FileKind;
+use crate::lock::LockKind;
+use crate::pack::{PackedBlob, header_of_tail, pack_bytes};
+use crate::prune::Run;
+use crate::repository::Repository;
+
+/// Enough for the header of nearly every pack.
+const USUAL_TAIL_BYTES: u64 = 64 << 10;
+/// restic reads no longer headers; four bytes say how long it is.
+const LONGEST_TAIL_BYTES: u64 = (16 << 20) + 4;
+
+/// What a repair of the index found and did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct IndexRepair {
+    /// Index files that cannot be read, which were moved away.
+    pub damaged_index_files: Vec<Id>,
+    /// Packs whose entries were made from their headers.
+    pub packs_added: Vec<Id>,
+    /// Packs that index files named and that are not there; their entries were dropped.
+    pub packs_missing: Vec<Id>,
+    /// Packs that are there and whose size or header is wrong; see [`super::repair_packs`].
+    pub packs_damaged: Vec<Id>,
+    /// Index files written.
+    pub index_files_written: usize,
+}
+
+impl IndexRepair {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.damaged_index_files.is_empty()
+            && self.packs_added.is_empty()
+            && self.packs_missing.is_empty()
+            && self.packs_damaged.is_empty()
+    }
+}
+
+/// What the good index files say about a pack.
+#[derive(Default)]
+struct Known {
+    is_sound: bool,
+    is_marked: bool,
+}
+
+/// Repairs the index.
+pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, VaultError> {
+    let lock = repository.lock(LockKind::Exclusive)?;
+    let mut report = IndexRepair::default();
+    let mut stored: HashMap<Id, u64> = HashMap::new();
+    for listed in repository.storage().list(FileKind::Pack.folder())? {
+        if let Some(id) = FileKind::Pack.id_of(&listed.name)
+            && FileKind::Pack.name(&id) == listed.name
+        {
+            stored.insert(id, listed.size_bytes);
+        }
+    }
+    let mut known: HashMap<Id, Known> = HashMap::new();
+    let mut good = Vec::new();
+    for id in repository.list(FileKind::Index)? {
+        let read = repository
+            .load_json(FileKind::Index, &id)
+            .and_then(|json| file::decode(&id, &json));
+        match read {
+            Ok(file) => {
+                note(&file, &stored, &mut known);
+                good.push(id);
+            }
+            Err(VaultError::Damaged { .. }) => report.damaged_index_files.push(id),
+            Err(error) => return Err(error),
+        }
+    }
+    report.packs_missing = known
+        .keys()
+        .filter(|id| !stored.contains_key(*id))
+        .copied()
+        .collect();
+    report.packs_missing.sort_unstable();
+    let mut unsound: Vec<Id> = stored
+        .keys()
+        .filter(|id| {
+            known
+                .get(*id)
+                .is_none_or(|known| !known.is_sound && !known.is_marked)
+        })
+        .copied()
+        .collect();
+    unsound.sort_unstable();
+    let is_dry = run == Run::Dry;
+    let mut output = Output {
+        repository,
+        is_dry,
+        file: IndexFile::default(),
+        blob_count: 0,
+        written: Vec::new(),
+    };
+    let mut replaced: HashSet<Id> = HashSet::new();
+    for pack in unsound {
+        match read_header(repository, &pack, stored[&pack]) {
+            Ok(blobs) => {
+                replaced.insert(pack);
+                report.packs_added.push(pack);
+                output.add(IndexedPack { id: pack, blobs })?;
+            }
+            Err(VaultError::Storage(error)) if error.kind != storage::ErrorKind::Corrupt => {
+                return Err(error.into());
+            }
+            Err(_) => report.packs_damaged.push(pack),
+        }
+    }
+    let missing: HashSet<Id> = report.packs_missing.iter().copied().collect();
+    let is_gone = |id: &Id| missing.contains(id) || replaced.contains(id);
+    let mut rewritten = Vec::new();
+    for id in good {
+        let json = repository.load_json(FileKind::Index, &id)?;
+        let mut file = file::decode(&id, &json)?;
+        let before = (file.packs.len(), file.marked_packs.len());
+        file.packs.retain(|pack| !is_gone(&pack.id));
+        file.marked_packs.retain(|pack| !is_gone(&pack.id));
+        if before != (file.packs.len(), file.marked_packs.len()) {
+            rewritten.push(id);
+            output.add_file(file)?;
+        }
+    }
+    if !is_dry {
+        // Who put these packs may have been killed before their names were durable.
+        let folder = |id: &Id| format!("{}/{}", FileKind::Pack.folder(), &id.to_hex()[..2]);
+        let folders: Vec<String> = replaced.iter().map(folder).collect();
+        repository.storage().sync_folders(&folders)?;
+    }
+    output.finish()?;
+    report.index_files_written = output.written.len();
+    if is_dry {
+        return Ok(report);
+    }
+    for id in rewritten.iter().chain(&report.damaged_index_files) {
+        quarantine(repository, &lock, FileKind::Index, id)?;
+    }
+    Ok(report)
+}
+
+/// The header of a pack: by its last bytes, and by as many as a header may have when it is not among those.
+fn read_header(
+    repository: &Repository,
+    pack: &Id,
+    size_bytes: u64,
+) -> Result<Vec<PackedBlob>, VaultError> {
+    let by_tail = |tail_bytes: u64| {
+        let length = size_bytes.min(tail_bytes);
+        let name = FileKind::Pack.name(pack);
+        let storage = repository.storage();
+        let tail = storage.get_range(&name, size_bytes - length, length as usize)?;
+        header_of_tail(repository.cipher(), pack, &tail, size_bytes)
+    };
+    match by_tail(USUAL_TAIL_BYTES) {
+        Err(VaultError::Damaged { .. }) => by_tail(LONGEST_TAIL_BYTES),
+        other => other,
+    }
+}
+
+fn note(file: &IndexFile, stored: &HashMap<Id, u64>, known: &mut HashMap<Id, Known>) {
+    for pack in &file.packs {
+        let is_sound = stored.get(&pack.id) == Some(&pack_bytes(&pack.blobs));
+        known.entry(pack.id).or_default().is_sound |= is_sound;
+    }
+    for pack in &file.marked_packs {
+        known.entry(pack.id).or_default().is_marked = true;
+    }
+}
+
+/// New index files, none in a dry run.
+struct Output<'a> {
+    repository: &'a Repository,
+    is_dry: bool,
+    file: IndexFile,
+    blob_count: usize,
+    written: Vec<Id>,
+}
+
+impl Output<'_> {
+    fn add(&mut self, pack: IndexedPack) -> Result<(), VaultError> {
+        self.blob_count += pack.blobs.len() + 1;
+        self.file.packs.push(pack);
+        if self.blob_count < INDEX_BLOB_COUNT {
+            return Ok(());
+        }
+        self.finish()
+    }
+
+    /// The rest of an index file, its journal included.
+    fn add_file(&mut self, file: IndexFile) -> Result<(), VaultError> {
+        if file.journal.is_some() {
+            self.put(&IndexFile {
+                journal: file.journal,
+                ..IndexFile::default()
+            })?;
+        }
+        self.file.marked_packs.extend(file.marked_packs);
+        file.packs.into_iter().try_for_each(|pack| self.add(pack))
+    }
+
+    fn finish(&mut self) -> Result<(), VaultError> {
+        self.blob_count = 0;
+        let file = std::mem::take(&mut self.file);
+        if file.packs.is_empty() && file.marked_packs.is_empty() {
+            return Ok(());
+        }
+        self.put(&file)
+    }
+
+    fn put(&mut self, file: &IndexFile) -> Result<(), VaultError> {
+        if !self.is_dry {
+            self.written.push(put_index(self.repository, file)?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! Damaged packs: every blob that still reads is stored anew, then the pack is moved away.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use super::{put_index, quarantine};
+use crate::blob::{BlobKind, BlobScratch};
+use crate::error::VaultError;
+use crate::id::Id;
+use crate::index::file;
+use crate::index::{ByPack, Index};
+use crate::layout::FileKind;
+use crate::lock::LockKind;
+use crate::pack::{PackedBlob, header_of};
+use crate::prune::Run;
+use crate::reader::open_compared;
+use crate::repository::Repository;
+use crate::writer::{Writer, WriterOptions};
+
+/// Packs that are read at once, each whole in memory.
+const THREAD_COUNT: usize = 4;
+
+/// What a repair of packs found and did, or would do.
+#[derive(Debug, Clone, Default)]
+pub struct PackRepair {
+    /// Packs that are damaged, which were moved away.
+    pub damaged: Vec<Id>,
+    /// Blobs of them that still read and were stored anew.
+    pub salvaged_count: usize,
+    /// Blobs of them that do not read and that no other pack has.
+    pub lost: Vec<(BlobKind, Id)>,
+    /// Packs that could not be read at all for now; they stay as they are.
+    pub unreadable: Vec<(Id, VaultError)>,
+}
+
+/// What is left of a pack.
+struct Remains {
+    pack: Id,
+    bytes: Vec<u8>,
+    blobs: Vec<PackedBlob>,
+}
+
+/// Repairs these packs, or with an empty list all that index files name, which reads all of them.
+pub fn repair_packs(
+    repository: &Repository,
+    packs: &[Id],
+    run: Run,
+    on_progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<PackRepair, VaultError> {
+    let lock = repository.lock(LockKind::Exclusive)?;
+    let index = Arc::new(repository.load_index()?);
+    let by_pack = index.by_pack();
+    let mut numbers: HashMap<Id, usize> = HashMap::new();
+    for (number, id) in index.packs().iter().enumerate() {
+        numbers.insert(*id, number);
+    }
+    let candidates: Vec<Id> = if packs.is_empty() {
+        index.packs().to_vec()
+    } else {
+        packs.to_vec()
+    };
+    let mut report = PackRepair::default();
+    let damaged = find_damaged(
+        repository,
+        &candidates,
+        &numbers,
+        &by_pack,
+        &mut report,
+        on_progress,
+    )?;
+    report.damaged = damaged.clone();
+    if damaged.is_empty() {
+        return Ok(report);
+    }
+    let gone: HashSet<Id> = damaged.iter().copied().collect();
+    let writer = match run {
+        Run::Dry => None,
+        Run::Real => Some(Writer::open(
+            repository.clone(),
+            Arc::new(Index::default()),
+            WriterOptions {
+                read_back: true,
+                ..WriterOptions::default()
+            },
+        )?),
+    };
+    let (mut scratch, mut save_scratch) = (BlobScratch::new(), BlobScratch::new());
+    let mut salvaged: HashSet<(BlobKind, Id)> = HashSet::new();
+    let mut failed: HashSet<(BlobKind, Id)> = HashSet::new();
+    for pack in &damaged {
+        let Some(remains) = remains(repository, pack, &numbers, &by_pack)? else {
+            continue;
+        };
+        for blob in &remains.blobs {
+            let key = (blob.kind, blob.id);
+            let start = blob.offset as usize;
+            let stored = remains.bytes.get(start..start + blob.length as usize);
+            let opened = stored.and_then(|stored| {
+                open_compared(repository, &mut scratch, &remains.pack, blob, stored).ok()
+            });
+            match opened {
+                None => {
+                    failed.insert(key);
+                }
+                Some(plaintext) => {
+                    if let Some(writer) = &writer {
+                        writer.save_blob(blob.kind, plaintext, &mut save_scratch)?;
+                    }
+                    salvaged.insert(key);
+                }
+            }
+        }
+    }
+    report.salvaged_count = salvaged.len();
+    let has_other_copy = |(kind, id): &(BlobKind, Id)| {
+        salvaged.contains(&(*kind, *id))
+            || index
+                .all(*kind, id)
+                .any(|place| !gone.contains(&place.pack))
+    };
+    report.lost = failed
+        .into_iter()
+        .filter(|key| !has_other_copy(key))
+        .collect();
+    report.lost.sort_unstable();
+    if let Some(writer) = writer {
+        writer.flush()?;
+        drop_entries(repository, &gone, &lock)?;
+        for pack in &damaged {
+            quarantine(repository, &lock, FileKind::Pack, pack)?;
+        }
+    }
+    Ok(report)
+}
+
+/// Reads each candidate whole.
+fn find_damaged(
+    repository: &Repository,
+    candidates: &[Id],
+    numbers: &HashMap<Id, usize>,
+    by_pack: &ByPack<'_>,
+    report: &mut PackRepair,
+    on_progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Vec<Id>, VaultError> {
+    // A mutex around the findings: held for a push.
+    let found = Mutex::new((Vec::new(), Vec::new()));
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..THREAD_COUNT.min(candidates.len()) {
+            scope.spawn(|| {
+                while let Some(pack) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let expected = numbers.get(pack).map(|number| by_pack.get(*number).1);
+                    match is_damaged(repository, pack, expected.as_deref()) {
+                        Ok(false) => {}
+                        Ok(true) => found.lock().0.push(*pack),
+                        Err(error) => found.lock().1.push((*pack, error)),
+                    }
+                    on_progress(done.fetch_add(1, Ordering::Relaxed) + 1, candidates.len());
+                }
+            });
+        }
+    });
+    let (mut damaged, mut unreadable) = found.into_inner();
+    damaged.sort_unstable();
+    unreadable.sort_unstable_by_key(|(pack, _)| *pack);
+    report.unreadable = unreadable;
+    Ok(damaged)
+}
+
+/// A pack with wrong bytes is read a second time before it is called damaged: a store may be unsteady.
+fn is_damaged(
+    repository: &Repository,
+    pack: &Id,
+    expected: Option<&[PackedBlob]>,
+) -> Result<bool, VaultError> {
+    let Some(mut bytes) = get(repository, pack)? else {
+        // Missing packs are a matter of the index.
+        return Ok(false);
+    };
+    if Id::hash(&bytes) != *pack {
+        bytes = get(repository, pack)?.unwrap_or_default();
+    }
+    if Id::hash(&bytes) != *pack {
+        return Ok(true);
+    }
+    let header = header_of(repository.cipher(), pack, &bytes);
+    // With the right hash it is what its writer wrote. An index that says something else is repaired from the header.
+    Ok(header.is_err() || expected.is_some_and(|expected| expected.is_empty()))
+}
+
+fn get(repository: &Repository, pack: &Id) -> Result<Option<Vec<u8>>, VaultError> {
+    match repository.storage().get(&FileKind::Pack.name(pack)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind == storage::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The bytes of a damaged pack and every place where a blob may be: by the index, and by the header if it reads.
+fn remains(
+    repository: &Repository,
+    pack: &Id,
+    numbers: &HashMap<Id, usize>,
+    by_pack: &ByPack<'_>,
+) -> Result<Option<Remains>, VaultError> {
+    let Some(bytes) = get(repository, pack)? else {
+        return Ok(None);
+    };
+    let mut blobs = header_of(repository.cipher(), pack, &bytes).unwrap_or_default();
+    if let Some(number) = numbers.get(pack) {
+        blobs.extend(by_pack.get(*number).1);
+    }
+    blobs.sort_unstable_by_key(|blob| (blob.offset, blob.id));
+    blobs.dedup();
+    Ok(Some(Remains {
+        pack: *pack,
+        bytes,
+        blobs,
+    }))
+}
+
+/// Index files without these packs, before the old ones are moved away.
+fn drop_entries(
+    repository: &Repository,
+    gone: &HashSet<Id>,
+    lock: &crate::lock::LockGuard,
+) -> Result<(), VaultError> {
+    for id in repository.list(FileKind::Index)? {
+        let json = repository.load_json(FileKind::Index, &id)?;
+        let mut file = file::decode(&id, &json)?;
+        let before = (file.packs.len(), file.marked_packs.len());
+        file.packs.retain(|pack| !gone.contains(&pack.id));
+        file.marked_packs.retain(|pack| !gone.contains(&pack.id));
+        if before == (file.packs.len(), file.marked_packs.len()) {
+            continue;
+        }
+        put_index(repository, &file)?;
+        quarantine(repository, lock, FileKind::Index, &id)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! Damage of each kind, repaired: what can be saved is, nothing is destroyed, and a check is clean afterwards.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use storage::{Memory, Storage};
+
+use super::{repair_index, repair_packs, repair_snapshots};
+use crate::blob::{BlobKind, BlobScratch};
+use crate::check::{CheckOptions, ReadData, check};
+use crate::id::Id;
+use crate::layout::FileKind;
+use crate::node::{Node, NodeKind};
+use crate::prune::Run;
+use crate::reader::Reader;
+use crate::repository::Repository;
+use crate::testing::{blob, create, open, snapshot_of};
+use crate::tree::Tree;
+use crate::writer::{Writer, WriterOptions};
+
+/// A vault with one snapshot of ten files in two folders, each file one blob.
+fn vault() -> (Memory, Repository, Id) {
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    let options = WriterOptions {
+        pack_size_bytes: 4096,
+        index_blob_count: 4,
+        ..WriterOptions::default()
+    };
+    let index = Arc::new(repository.load_index().unwrap());
+    let writer = Writer::open(repository.clone(), index, options).unwrap();
+    let mut scratch = BlobScratch::new();
+    let mut folders = Vec::new();
+    for folder in 0..2_u64 {
+        let mut nodes = Vec::new();
+        for number in folder * 5..folder * 5 + 5 {
+            let bytes = blob(number, 900);
+            let id = writer
+                .save_blob(BlobKind::Data, &bytes, &mut scratch)
+                .unwrap()
+                .id;
+            nodes.push(Node {
+                name: format!("file-{number}").into_bytes(),
+                kind: NodeKind::File,
+                size: 900,
+                content: vec![id],
+                ..Node::default()
+            });
+        }
+        let tree = writer
+            .save_tree(&Tree::from_nodes(nodes), &mut scratch)
+            .unwrap();
+        folders.push(Node {
+            name: format!("folder-{folder}").into_bytes(),
+            kind: NodeKind::Dir,
+            subtree: Some(tree.id),
+            ..Node::default()
+        });
+    }
+    let tree = writer
+        .save_tree(&Tree::from_nodes(folders), &mut scratch)
+        .unwrap();
+    let id = writer.commit(&snapshot_of(tree.id)).unwrap();
+    (memory, repository, id)
+}
+
+#[track_caller]
+fn assert_clean(memory: &Memory) {
+    let options = CheckOptions {
+        read_data: ReadData::All,
+        thread_count: 1,
+    };
+    let report = check(&open(Arc::new(memory.clone())).unwrap(), &options, &|_| {}).unwrap();
+    assert!(report.is_ok(), "{:?}", report.errors);
+}
+
+/// The names of all files that read back, over all snapshots.
+fn files(memory: &Memory) -> Vec<String> {
+    let repository = open(Arc::new(memory.clone())).unwrap();
+    let reader = Reader::new(
+        repository.clone(),
+        Arc::new(repository.load_index().unwrap()),
+    );
+    let mut names = Vec::new();
+    for (_, snapshot) in repository.snapshots().unwrap() {
+        for folder in reader.read_tree(&snapshot.tree).unwrap().nodes {
+            for node in reader.read_tree(&folder.subtree.unwrap()).unwrap().nodes {
+                reader.read_blob(BlobKind::Data, &node.content[0]).unwrap();
+                names.push(String::from_utf8(node.name).unwrap());
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+fn names(memory: &Memory, folder: &str) -> Vec<String> {
+    let listed = memory.list(folder).unwrap();
+    listed.into_iter().map(|listed| listed.name).collect()
+}
+
+/// Every file that was there before is there still, at its place or in quarantine.
+#[track_caller]
+fn assert_nothing_destroyed(before: &Memory, after: &Memory) {
+    for name in names(before, "") {
+        let bytes = before.get(&name).unwrap();
+        let kept = [name.clone(), format!("quarantine/{name}")];
+        let is_kept = kept
+            .iter()
+            .any(|name| after.get(name).is_ok_and(|found| found == bytes));
+        assert!(is_kept || name.starts_with("locks/"), "{name}");
+    }
+}
+
+fn flip(memory: &Memory, name: &str, at: usize) {
+    let mut bytes = memory.get(name).unwrap();
+    bytes[at] ^= 1;
+    memory.overwrite(name, bytes);
+}
+
+/// T23 of the history of failures: a repair of what is whole changes nothing, and no repair destroys anything.
+#[test]
+fn t23_a_whole_vault_is_left_alone() {
+    let (memory, repository, _) = vault();
+    let before = memory.snapshot();
+    for run in [Run::Dry, Run::Real] {
+        assert!(repair_index(&repository, run).unwrap().is_clean());
+        let packs = repair_packs(&repository, &[], run, &|_, _| {}).unwrap();
+        assert!(packs.damaged.is_empty() && packs.unreadable.is_empty());
+        let snapshots = repair_snapshots(&repository, run).unwrap();
+        assert_eq!((snapshots.whole_count, snapshots.repaired.len()), (1, 0));
+    }
+    assert_eq!(names(&before, ""), names(&memory, ""));
+}
+
+#[test]
+fn t23_a_lost_or_damaged_index_is_made_from_the_packs() {
+    let (memory, _, _) = vault();
+    for name in names(&memory, "index") {
+        for how in 0..3 {
+            let memory = memory.snapshot();
+            match how {
+                0 => memory.delete(&name).unwrap(),
+                1 => flip(&memory, &name, 20),
+                _ => memory.overwrite(&name, Vec::new()),
+            }
+            let before = memory.snapshot();
+            let repository = open(Arc::new(memory.clone())).unwrap();
+            let planned = repair_index(&repository, Run::Dry).unwrap();
+            assert_eq!(names(&before, ""), names(&memory, ""));
+            let done = repair_index(&repository, Run::Real).unwrap();
+            assert_eq!(planned.packs_added, done.packs_added);
+            assert!(!done.packs_added.is_empty());
+            assert_eq!(done.damaged_index_files.len(), usize::from(how > 0));
+            assert_nothing_destroyed(&before, &memory);
+            assert_clean(&memory);
+            assert_eq!(files(&memory).len(), 10);
+            assert!(repair_index(&repository, Run::Dry).unwrap().is_clean());
+        }
+    }
+}
+
+/// T23 and T28 of the history of failures: one wrong byte in a pack costs the blob it hit, and everything else is saved.
+#[test]
+fn t28_a_damaged_pack_costs_what_was_hit() {
+    let (memory, repository, id) = vault();
+    let index = repository.load_index().unwrap();
+    let by_pack = index.by_pack();
+    let mut lost_files = 0;
+    for number in 0..by_pack.len() {
+        let (pack, blobs) = by_pack.get(number);
+        let name = FileKind::Pack.name(&pack);
+        // In each blob in turn, and in the header.
+        let ends = blobs.last().map(|blob| blob.offset + blob.length).unwrap();
+        let places = blobs.iter().map(|blob| blob.offset + 5).chain([ends + 5]);
+        for (position, place) in places.enumerate() {
+            let memory = memory.snapshot();
+            flip(&memory, &name, place as usize);
+            let before = memory.snapshot();
+            let repository = open(Arc::new(memory.clone())).unwrap();
+            let planned = repair_packs(&repository, &[], Run::Dry, &|_, _| {}).unwrap();
+            assert_eq!(names(&before, ""), names(&memory, ""));
+            let done = repair_packs(&repository, &[], Run::Real, &|_, _| {}).unwrap();
+            assert_eq!(done.damaged, [pack]);
+            assert_eq!(
+                (planned.salvaged_count, &planned.lost),
+                (done.salvaged_count, &done.lost)
+            );
+            let expected_lost: Vec<_> = blobs
+                .get(position)
+                .map(|blob| (blob.kind, blob.id))
+                .into_iter()
+                .collect();
+            assert_eq!(done.lost, expected_lost);
+            let planned = repair_snapshots(&repository, Run::Dry).unwrap();
+            let done = repair_snapshots(&repository, Run::Real).unwrap();
+            assert_eq!(planned.repaired.len(), done.repaired.len());
+            for repaired in &done.repaired {
+                assert_eq!(repaired.id, id);
+                lost_files += repaired.lost_paths.len();
+                let is_named = |path: &String| path == "/" || path.starts_with("/folder-");
+                assert!(repaired.lost_paths.iter().all(is_named), "{repaired:?}");
+            }
+            assert_nothing_destroyed(&before, &memory);
+            assert_clean(&memory);
+            let has_lost_tree = done
+                .repaired
+                .iter()
+                .any(|repaired| repaired.lost_paths.iter().any(|path| path.ends_with('/')));
+            if !has_lost_tree {
+                let lost: usize = done
+                    .repaired
+                    .iter()
+                    .map(|repaired| repaired.lost_paths.len())
+                    .sum();
+                assert_eq!(files(&memory).len(), 10 - lost);
+            }
+        }
+    }
+    assert!(lost_files >= 12, "{lost_files}");
+}
+
+/// A pack that was cut off, and one that is gone: what is left of them is saved, and the snapshot says what it lost.
+#[test]
+fn t16_cut_and_missing_packs_are_repaired() {
+    let (memory, _, _) = vault();
+    for name in names(&memory, "data") {
+        for cut in [true, false] {
+            let memory = memory.snapshot();
+            if cut {
+                let bytes = memory.get(&name).unwrap();
+                memory.overwrite(&name, bytes[..bytes.len() / 2].to_vec());
+            } else {
+                memory.delete(&name).unwrap();
+            }
+            let before = memory.snapshot();
+            let repository = open(Arc::new(memory.clone())).unwrap();
+            let index = repair_index(&repository, Run::Real).unwrap();
+            assert_eq!(index.packs_damaged.len(), usize::from(cut));
+            assert_eq!(index.packs_missing.len(), usize::from(!cut));
+            repair_packs(&repository, &index.packs_damaged, Run::Real, &|_, _| {}).unwrap();
+            repair_snapshots(&repository, Run::Real).unwrap();
+            assert_nothing_destroyed(&before, &memory);
+            assert_clean(&memory);
+        }
+    }
+}
+
+#[test]
+fn unreadable_snapshots_are_moved_away_and_fields_of_others_stay() {
+    let (memory, repository, id) = vault();
+    flip(&memory, &FileKind::Snapshot.name(&id), 20);
+    let done = repair_snapshots(&repository, Run::Real).unwrap();
+    assert_eq!(done.unreadable, [id]);
+    assert!(repository.snapshots().unwrap().is_empty());
+    assert_eq!(names(&memory, "quarantine").len(), 1);
+}
