@@ -6,7 +6,9 @@
 mod suite {
     mod bench;
     mod lines;
+    mod maintain;
     mod recovery;
     mod repo;
+    mod retention;
     mod serve;
 }

@@ -5,6 +5,7 @@
 
 mod control;
 mod filters;
+mod maintain;
 mod repo;
 mod serve;
 
@@ -16,6 +17,10 @@ pub(crate) use control::{
     ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, LsArgs, PlanArgs, PlanCommand,
     PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs, VaultCommand,
     VaultCreateArgs,
+};
+pub(crate) use maintain::{
+    KeyCommand, NewPasswordArgs, PruneArgs, RepairCommand, RepoCopyArgs, RepoForgetArgs,
+    RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
 };
 pub(crate) use repo::{
     ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoInitArgs, RepoLsArgs,
@@ -102,7 +107,7 @@ pub(crate) enum Command {
     /// Call any action of the API and print its JSON
     Api(ApiArgs),
     /// Work straight on a restic repository, without a service
-    Repo(RepoArgs),
+    Repo(Box<RepoArgs>),
     /// Print the completion script of a shell
     Completion {
         /// The shell
@@ -179,6 +184,19 @@ mod tests {
             "strongroom repo snapshots --json",
             "strongroom repo ls latest /etc",
             "strongroom repo unlock --remove-all",
+            "strongroom repo forget -l 3 -H 2 -d 7 -w 5 -m unlimited -y 1 --keep-within 1y5m7d2h --keep-tag a,b -n",
+            "strongroom repo forget 1234abcd latest --prune --max-unused 10% --instant-delete",
+            "strongroom repo forget --tag x --host h --path /p --group-by tags --unsafe-allow-remove-all",
+            "strongroom repo repair index --apply",
+            "strongroom repo repair packs --apply 00",
+            "strongroom repo repair snapshots",
+            "strongroom repo copy --from-repo /a --from-password-file /p latest --tag x",
+            "strongroom repo key list --json",
+            "strongroom repo key add --new-password-file /p",
+            "strongroom repo key passwd --new-password-command x",
+            "strongroom repo key remove 12ab",
+            "strongroom repo stats --host h --json",
+            "strongroom repo prune --keep-delete 0 --max-repack-size 2G --repack-smaller-than 4M --dry-run",
             "strongroom completion zsh",
             "strongroom man /m",
             "strongroom version --json",
@@ -202,6 +220,12 @@ mod tests {
             "strongroom restore latest --target /t --conflict maybe",
             "strongroom repo backup",
             "strongroom repo --password secret snapshots",
+            "strongroom repo forget --keep-within 2w",
+            "strongroom repo forget --keep-daily some",
+            "strongroom repo forget --group-by color",
+            "strongroom repo prune --max-unused 100%",
+            "strongroom repo key add secret",
+            "strongroom repo repair",
             "strongroom plan create",
             "strongroom completion powershell",
         ] {

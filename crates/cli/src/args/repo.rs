@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::control::ConflictArg;
+use super::maintain::{
+    RepoCopyArgs, RepoForgetArgs, RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
+};
 
 const REPO_HELP: &str = "\
 Examples:
@@ -87,6 +90,18 @@ pub(crate) enum RepoCommand {
     Ls(RepoLsArgs),
     /// Remove locks of processes that are gone
     Unlock(RepoUnlockArgs),
+    /// Remove snapshots by rules or by name
+    Forget(RepoForgetArgs),
+    /// Remove data that no snapshot needs, while backups go on
+    Prune(RepoPruneArgs),
+    /// Repair the index, packs or snapshots without destroying anything
+    Repair(RepoRepairArgs),
+    /// Copy snapshots from another repository
+    Copy(RepoCopyArgs),
+    /// Manage passwords
+    Key(RepoKeyArgs),
+    /// Show what snapshots take, and what would be free without them
+    Stats(RepoStatsArgs),
 }
 
 /// `strongroom repo init`

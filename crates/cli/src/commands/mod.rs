@@ -62,7 +62,7 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
         Command::Ls(args) => ls::run(&context, &args),
         Command::Restore(args) => restore::run(&context, &args),
         Command::Api(args) => api::run(&context, args),
-        Command::Repo(args) => repo::run(&context, args),
+        Command::Repo(args) => repo::run(&context, *args),
         Command::Completion { shell } => documents::completion(&context, shell),
         Command::Man { dir } => documents::manual(&context, &dir),
         Command::Version { json } => documents::version(&context, json),

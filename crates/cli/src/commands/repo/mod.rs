@@ -4,8 +4,14 @@
 
 mod backup;
 mod check;
+mod copy;
+mod forget;
+mod key;
 mod listing;
+mod prune;
+mod repair;
 mod restore;
+mod stats;
 mod tell;
 
 use serde_json::json;
@@ -58,6 +64,12 @@ fn dispatch(repo: &Repo<'_>, command: RepoCommand) -> Result<Exit, Failure> {
         RepoCommand::Snapshots(args) => listing::snapshots(repo, &args),
         RepoCommand::Ls(args) => listing::ls(repo, &args),
         RepoCommand::Unlock(args) => unlock(repo, &args),
+        RepoCommand::Forget(args) => forget::run(repo, &args),
+        RepoCommand::Prune(args) => prune::run(repo, &args),
+        RepoCommand::Repair(args) => repair::run(repo, &args),
+        RepoCommand::Copy(args) => copy::run(repo, &args),
+        RepoCommand::Key(args) => key::run(repo, &args),
+        RepoCommand::Stats(args) => stats::run(repo, &args),
     }
 }
 
@@ -83,6 +95,28 @@ impl Repo<'_> {
             self.screen
                 .note(&format!("warning: {}", crate::output::printable(text)));
         }
+    }
+
+    /// One line for something that failed while the rest goes on.
+    fn error(&self, text: &str) {
+        if self.options.json {
+            let line = json!({"message_type": "error", "message": text});
+            self.screen.note(&line.to_string());
+        } else {
+            self.screen
+                .note(&format!("error: {}", crate::output::printable(text)));
+        }
+    }
+
+    /// For commands that may end at any moment without harm: an interruption takes the locks of this process away and
+    /// ends it.
+    fn unlock_on_interrupt(&self, opened: &Repository) {
+        let opened = opened.clone();
+        self.interrupts.on_interrupt(move || {
+            // A lock that cannot be removed is seen to be dead by others, as its process is gone.
+            drop(opened.unlock(UnlockScope::ThisProcess));
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        });
     }
 
     /// How progress is shown.
@@ -186,6 +220,10 @@ pub(crate) fn vault_failure(error: &VaultError) -> Failure {
         VaultError::UnsupportedVersion { .. } => (
             Exit::Failed,
             "convert it with restic migrate upgrade_repo_v2",
+        ),
+        VaultError::Refused { .. } => (
+            Exit::Failed,
+            "nothing was removed for it; look at the whole repository: strongroom repo check --read-data",
         ),
         VaultError::VerifyFailed { .. } => (Exit::Failed, "test the memory of this host"),
         error if error.is_full() => (
