@@ -65,10 +65,12 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
     let mut known: HashMap<Id, Known> = HashMap::new();
     let mut good = Vec::new();
     for id in repository.list(FileKind::Index)? {
-        let read = repository
-            .load_json(FileKind::Index, &id)
-            .and_then(|json| file::decode(&id, &json));
-        match read {
+        let read = || {
+            let json = repository.load_json(FileKind::Index, &id)?;
+            file::decode(&id, &json)
+        };
+        // Wrong bytes once do not make a file damaged.
+        match read().or_else(|_| read()) {
             Ok(file) => {
                 note(&file, &stored, &mut known);
                 good.push(id);

@@ -38,7 +38,6 @@ pub struct PackRepair {
 
 /// What is left of a pack.
 struct Remains {
-    pack: Id,
     bytes: Vec<u8>,
     blobs: Vec<PackedBlob>,
 }
@@ -94,23 +93,31 @@ pub fn repair_packs(
         let Some(remains) = remains(repository, pack, &numbers, &by_pack)? else {
             continue;
         };
-        for blob in &remains.blobs {
-            let key = (blob.kind, blob.id);
-            let start = blob.offset as usize;
-            let stored = remains.bytes.get(start..start + blob.length as usize);
-            let opened = stored.and_then(|stored| {
-                open_compared(repository, &mut scratch, &remains.pack, blob, stored).ok()
-            });
-            match opened {
-                None => {
-                    failed.insert(key);
-                }
-                Some(plaintext) => {
-                    if let Some(writer) = &writer {
-                        writer.save_blob(blob.kind, plaintext, &mut save_scratch)?;
+        let mut left = remains.blobs;
+        let mut bytes = remains.bytes;
+        // What does not read is tried once more with bytes that are read again: a store may be unsteady.
+        for is_last_try in [false, true] {
+            for blob in std::mem::take(&mut left) {
+                let start = blob.offset as usize;
+                let stored = bytes.get(start..start + blob.length as usize);
+                let opened = stored.and_then(|stored| {
+                    open_compared(repository, &mut scratch, pack, &blob, stored).ok()
+                });
+                match opened {
+                    None if is_last_try => {
+                        failed.insert((blob.kind, blob.id));
                     }
-                    salvaged.insert(key);
+                    None => left.push(blob),
+                    Some(plaintext) => {
+                        if let Some(writer) = &writer {
+                            writer.save_blob(blob.kind, plaintext, &mut save_scratch)?;
+                        }
+                        salvaged.insert((blob.kind, blob.id));
+                    }
                 }
+            }
+            if !is_last_try && !left.is_empty() {
+                bytes = get(repository, pack)?.unwrap_or_default();
             }
         }
     }
@@ -128,6 +135,8 @@ pub fn repair_packs(
     report.lost.sort_unstable();
     if let Some(writer) = writer {
         writer.flush()?;
+        // The new index files must be readable before the old ones go.
+        repository.load_index()?;
         drop_entries(repository, &gone, &lock)?;
         for pack in &damaged {
             quarantine(repository, &lock, FileKind::Pack, pack)?;
@@ -215,11 +224,7 @@ fn remains(
     }
     blobs.sort_unstable_by_key(|blob| (blob.offset, blob.id));
     blobs.dedup();
-    Ok(Some(Remains {
-        pack: *pack,
-        bytes,
-        blobs,
-    }))
+    Ok(Some(Remains { bytes, blobs }))
 }
 
 /// Index files without these packs, before the old ones are moved away.

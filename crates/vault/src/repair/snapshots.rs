@@ -62,20 +62,25 @@ enum Rest {
 pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
     let index = Arc::new(repository.load_index()?);
-    let (snapshots, damaged) = repository.snapshots_and_damage()?;
+    let (mut snapshots, damaged) = repository.snapshots_and_damage()?;
     let mut report = SnapshotsRepair::default();
-    for (id, error) in damaged {
-        if !matches!(error, VaultError::Damaged { .. }) {
-            return Err(error);
+    for (id, _) in damaged {
+        // Wrong bytes once do not make a file damaged.
+        match repository.snapshot(&id) {
+            Ok(snapshot) => snapshots.push((id, snapshot)),
+            Err(VaultError::Damaged { .. }) => report.unreadable.push(id),
+            Err(error) => return Err(error),
         }
-        report.unreadable.push(id);
     }
     let writer = match run {
         Run::Dry => None,
         Run::Real => Some(Writer::open(
             repository.clone(),
             Arc::clone(&index),
-            WriterOptions::default(),
+            WriterOptions {
+                read_back: true,
+                ..WriterOptions::default()
+            },
         )?),
     };
     let mut surgeon = Surgeon {
@@ -85,46 +90,65 @@ pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRe
         scratch: BlobScratch::new(),
         known: HashMap::new(),
     };
+    let mut new_trees = Vec::new();
     for (id, snapshot) in &snapshots {
-        let (replacement, lost_paths) = match surgeon.examine(snapshot.tree)? {
+        let (tree, lost_paths) = match surgeon.examine(snapshot.tree)? {
             Rest::Whole => {
                 report.whole_count += 1;
                 continue;
             }
-            Rest::Lost => (None, Arc::new(vec!["/".to_owned()])),
-            Rest::Part(tree, lost) => (Some(tree), lost),
+            Rest::Lost => (None, vec!["/".to_owned()]),
+            Rest::Part(tree, lost) => (Some(tree), lost.to_vec()),
         };
-        let mut repaired = SnapshotRepair {
+        new_trees.push(tree);
+        report.repaired.push(SnapshotRepair {
             id: *id,
             replacement: None,
-            lost_paths: lost_paths.to_vec(),
-        };
-        if let (Some(writer), Some(tree)) = (&writer, replacement) {
-            writer.flush()?;
-            let json = repository.load_json(FileKind::Snapshot, id)?;
-            let mut fields = SnapshotFields::read(id, &json)?;
-            fields.set_tree(&tree);
-            fields.set_original(id);
-            fields.add_tag(TAG);
-            lock.ensure_held()?;
-            // A repair that was killed here before has written it already.
-            let written = find_written(repository, &snapshots, &fields)?;
-            repaired.replacement = Some(match written {
-                Some(id) => id,
-                None => repository.save_json(FileKind::Snapshot, &fields.to_json()?)?,
-            });
-        }
-        if run == Run::Real {
-            quarantine(repository, &lock, FileKind::Snapshot, id)?;
-        }
-        report.repaired.push(repaired);
+            lost_paths,
+        });
     }
-    if run == Run::Real {
-        for id in &report.unreadable {
-            quarantine(repository, &lock, FileKind::Snapshot, id)?;
+    let Some(writer) = writer else {
+        return Ok(report);
+    };
+    writer.flush()?;
+    // The new trees must be findable before anything goes.
+    repository.load_index()?;
+    for (repaired, tree) in report.repaired.iter_mut().zip(new_trees) {
+        lock.ensure_held()?;
+        if let Some(tree) = tree {
+            repaired.replacement = Some(replace(repository, &snapshots, &repaired.id, &tree)?);
         }
+        quarantine(repository, &lock, FileKind::Snapshot, &repaired.id)?;
+    }
+    for id in &report.unreadable {
+        quarantine(repository, &lock, FileKind::Snapshot, id)?;
     }
     Ok(report)
+}
+
+/// Writes the snapshot anew with another tree, and reads it back.
+fn replace(
+    repository: &Repository,
+    snapshots: &[(Id, Snapshot)],
+    id: &Id,
+    tree: &Id,
+) -> Result<Id, VaultError> {
+    let json = repository.load_json(FileKind::Snapshot, id)?;
+    let mut fields = SnapshotFields::read(id, &json)?;
+    fields.set_tree(tree);
+    fields.set_original(id);
+    fields.add_tag(TAG);
+    // A repair that was killed here before has written it already.
+    if let Some(written) = find_written(repository, snapshots, &fields)? {
+        return Ok(written);
+    }
+    let json = fields.to_json()?;
+    let new = repository.save_json(FileKind::Snapshot, &json)?;
+    if repository.load_json(FileKind::Snapshot, &new)? == json {
+        return Ok(new);
+    }
+    let reason = "the storage kept something else than it was given";
+    Err(VaultError::damaged(FileKind::Snapshot, new, reason))
 }
 
 /// The snapshot that has just these fields.
@@ -176,7 +200,8 @@ impl Surgeon<'_> {
         if let Some(rest) = self.known.get(&id) {
             return Ok(rest.clone());
         }
-        let rest = match self.reader.read_tree(&id) {
+        let read = self.reader.read_tree(&id);
+        let rest = match read.or_else(|_| self.reader.read_tree(&id)) {
             _ if depth > MAX_DEPTH => Rest::Lost,
             Ok(tree) => self.part_of(&tree, depth)?,
             // What the storage cannot give for now is not lost.
