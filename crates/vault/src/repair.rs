@@ -40,10 +40,8 @@ fn quarantine(
 ) -> Result<(), VaultError> {
     let storage = repository.storage();
     let name = kind.name(id);
-    let bytes = match storage.get(&name) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error.into()),
+    let Some(bytes) = steady_bytes(repository, &name, id)? else {
+        return Ok(());
     };
     let kept = format!("{QUARANTINE}/{name}");
     match storage.put(&kept, &bytes) {
@@ -60,6 +58,31 @@ fn quarantine(
         Err(error) if error.kind != ErrorKind::NotFound => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// The content of a file that is to be moved. Unless it is what its name says, it is read twice, and both must be the same:
+/// a copy of bytes that were read wrong would stand for an original that is gone. `None` when there is no such file.
+fn steady_bytes(
+    repository: &Repository,
+    name: &str,
+    id: &Id,
+) -> Result<Option<Vec<u8>>, VaultError> {
+    let read = || match repository.storage().get(name) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let first = read()?;
+    if first.as_ref().is_none_or(|bytes| Id::hash(bytes) == *id) {
+        return Ok(first);
+    }
+    let second = read()?;
+    if first == second || second.as_ref().is_some_and(|bytes| Id::hash(bytes) == *id) {
+        return Ok(second);
+    }
+    Err(VaultError::Refused {
+        reason: format!("the storage gives other bytes for {name} each time it is asked"),
+    })
 }
 
 fn put_compared(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
