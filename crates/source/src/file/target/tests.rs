@@ -295,3 +295,47 @@ fn pipes_lose_the_access_list_that_they_inherit() {
         assert!(!names.contains("posix_acl_access"), "{names}");
     }
 }
+
+#[test]
+fn zeros_that_were_not_written_are_a_hole_and_all_is_synced() {
+    const MIB: usize = 1 << 20;
+    let temp = tempfile::tempdir_in(".").unwrap();
+    let target = FileTarget::open(temp.path()).unwrap();
+    let file = target
+        .create_file(target.root(), b"f", MIB as u64, 0o640, InTheWay::Refuse)
+        .unwrap();
+    let is_hole =
+        |offset: usize, length: usize| target.is_hole(&file, offset as u64, length as u64).unwrap();
+    assert_eq!(target.write_at(&file, 0, &vec![0; MIB]).unwrap(), 0);
+    assert!(is_hole(0, MIB));
+    // Beyond the end nothing reads as zeros.
+    assert!(!is_hole(0, MIB + 1));
+    let mut half = vec![0; MIB / 2];
+    half.push(1);
+    assert_eq!(target.write_at(&file, 0, &half).unwrap(), 1);
+    assert!(is_hole(0, MIB / 2));
+    assert!(!is_hole(0, MIB));
+    assert!(!is_hole(MIB / 2, 1));
+    assert_eq!(target.write_at(&file, 0, &[0; 100]).unwrap(), 100);
+    target.finish_file(&file, &metadata(&[])).unwrap();
+    target.sync().unwrap();
+}
+
+#[test]
+fn a_new_file_gets_its_mode_whatever_it_was_made_with() {
+    let temp = tempfile::tempdir().unwrap();
+    let target = FileTarget::open(temp.path()).unwrap();
+    for mode in [0o644, 0o600, 0o000, 0o4755, 0o2711, 0o666, 0o1604] {
+        let name = format!("{mode:o}");
+        let file = target
+            .create_file(target.root(), name.as_bytes(), 0, mode, InTheWay::Refuse)
+            .unwrap();
+        let wanted = TargetMetadata {
+            mode,
+            ..metadata(&[])
+        };
+        assert!(target.finish_file(&file, &wanted).unwrap().is_empty());
+        let found = std::fs::metadata(temp.path().join(&name)).unwrap().mode();
+        assert_eq!(found & 0o7777, mode, "{name}");
+    }
+}
