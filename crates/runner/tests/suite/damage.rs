@@ -244,5 +244,4 @@ fn each_file_spoiled_in_each_way_is_found_and_costs_what_the_check_names() {
         .filter(|name| name.starts_with("data/") || name.starts_with("index/"));
     assert_eq!(lost_file_cases, holding.count() * DAMAGES.len());
     assert!(case_count >= 96, "{case_count}");
-    println!("{case_count} cases");
 }

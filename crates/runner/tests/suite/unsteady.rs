@@ -133,7 +133,6 @@ fn t08_t38_a_restore_gets_everything_whichever_call_is_wrong_once() {
         std::fs::remove_dir_all(&target).unwrap();
     });
     assert!(case_count > 60, "{case_count}");
-    println!("{case_count} cases");
 }
 
 /// T38 under a check of everything.
@@ -146,7 +145,6 @@ fn t38_a_check_condemns_nothing_whichever_call_is_wrong_once() {
         assert!(report.is_ok(), "{case}: {:?}", report.errors);
     });
     assert!(case_count > 60, "{case_count}");
-    println!("{case_count} cases");
 }
 
 /// From some call on every answer is wrong. What is in the target then is right or not there, and everything that is not
@@ -187,7 +185,6 @@ fn t36_a_storage_that_lies_for_ever_never_gets_a_wrong_byte_into_a_file() {
         }
     }
     assert!(case_count > 20, "{case_count}");
-    println!("{case_count} cases");
 }
 
 /// A check beside a storage that lies for ever says so, or that it cannot look.
