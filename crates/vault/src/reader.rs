@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use storage::ErrorKind;
+use storage::{ErrorKind, StorageError};
 
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
@@ -120,18 +120,14 @@ impl Reader {
         id: &Id,
         location: &BlobLocation,
     ) -> Result<(), VaultError> {
-        let stored = self.repository.storage().get_range(
+        let blob = location.with_id(kind, *id);
+        let read = self.repository.storage().get_range(
             &FileKind::Pack.name(&location.pack),
             u64::from(location.offset),
             location.length as usize,
-        )?;
-        open_compared(
-            &self.repository,
-            scratch,
-            &location.pack,
-            &location.with_id(kind, *id),
-            &stored,
-        )?;
+        );
+        let stored = read.map_err(|error| unreadable(&blob, &location.pack, error))?;
+        open_compared(&self.repository, scratch, &location.pack, &blob, &stored)?;
         Ok(())
     }
 
@@ -167,7 +163,7 @@ impl Reader {
             );
             for blob in run {
                 match &read {
-                    Err(error) => take(blob, Err(error.clone().into()))?,
+                    Err(error) => take(blob, Err(unreadable(blob, pack, error.clone())))?,
                     Ok(bytes) => {
                         let from = (u64::from(blob.offset) - start) as usize;
                         let stored = &bytes[from..from + blob.length as usize];
@@ -209,7 +205,15 @@ fn run_end(run: &[PackedBlob]) -> u64 {
         .unwrap_or(0)
 }
 
-/// Whether the same place may give other bytes when it is asked again. What is not there will not be.
+/// A pack that is gone is damage to what it held, and must not be taken for a vault that is not there.
+fn unreadable(blob: &PackedBlob, pack: &Id, error: StorageError) -> VaultError {
+    match error.kind {
+        ErrorKind::NotFound => blob.damaged(pack, "the pack is missing".to_owned()),
+        _ => error.into(),
+    }
+}
+
+/// Whether the same place may give other bytes when it is asked again.
 fn is_worth_a_second_look(error: &VaultError) -> bool {
     match error.storage_kind() {
         Some(kind) => kind == ErrorKind::Corrupt,
