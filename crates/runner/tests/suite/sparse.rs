@@ -96,19 +96,53 @@ fn t27_zeros_and_holes_keep_their_length() {
     assert!(huge.blocks() * 512 < MIB, "{}", huge.blocks());
 }
 
+/// Both by the chunker of files and by that of images, wherever the holes begin.
 #[test]
 fn t27_a_hole_and_written_zeros_give_the_same_chunks() {
+    for length in [20 * MIB + 5, 20 * MIB] {
+        let temp = temp();
+        let repository = folder_repository(&temp.path().join("vault"));
+        let (hole, zeros) = (temp.path().join("hole"), temp.path().join("zeros"));
+        sparse(
+            &hole,
+            length,
+            &[(0, 100_000), (8 * MIB - 7, 50_000), (17 * MIB, 100)],
+        );
+        let content = std::fs::read(&hole).unwrap();
+        std::fs::write(&zeros, content).unwrap();
+        let first = back_up(&repository, &zeros);
+        assert!(first.summary.data_blobs > 0);
+        let second = back_up(&repository, &hole);
+        assert_eq!(second.summary.data_blobs, 0, "{length}");
+    }
+}
+
+#[test]
+fn an_image_that_is_written_in_place_adds_little_more_than_was_written() {
+    const WRITES: u64 = 20;
     let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    let image = tree.join("disk.img");
+    sparse(&image, 40 * MIB, &[(0, 32 * MIB)]);
     let repository = folder_repository(&temp.path().join("vault"));
-    let (hole, zeros) = (temp.path().join("hole"), temp.path().join("zeros"));
-    let length = 20 * MIB + 5;
-    sparse(&hole, length, &[(17 * MIB, 100)]);
-    let content = std::fs::read(&hole).unwrap();
-    std::fs::write(&zeros, content).unwrap();
-    let first = back_up(&repository, &zeros);
-    assert!(first.summary.data_blobs > 0);
-    let second = back_up(&repository, &hole);
-    assert_eq!(second.summary.data_blobs, 0);
+    back_up(&repository, &tree);
+    let file = File::options().write(true).open(&image).unwrap();
+    for number in 0..WRITES {
+        let block = testkit::content::random_bytes(4096, 1000 + number);
+        file.write_all_at(&block, number * (2 * MIB - 4096))
+            .unwrap();
+    }
+    let report = back_up(&repository, &tree);
+    let added = report.summary.data_added;
+    // Each write changes the chunk that holds it, and seldom the next; those in the hole a longer one.
+    let most = WRITES * 2 * 80 * KIB + 4 * MIB;
+    assert!((WRITES * 4 * KIB..most).contains(&added), "{added}");
+    let target = temp.path().join("target");
+    bring_back(&repository, &target);
+    let differences =
+        compare::trees(&tree, &below(&target, &tree), CompareOptions::default()).unwrap();
+    assert!(differences.is_empty(), "{differences:#?}");
 }
 
 /// A file that says to have exbibytes costs an attacker nothing. It must cost us no more than a row of the error list.
