@@ -7,8 +7,8 @@
 //! Who is dead is a matter of proof, since a live lock that is removed costs its holder the work. restic goes by the name
 //! of the host and the process id, but hosts share names, and containers share hosts. So our locks say more (`origin`):
 //! only a lock of this machine, and of this process namespace if the machine has not been started anew since, is known
-//! to be dead when its process is gone. What is only likely to be dead goes when somebody asks for it
-//! ([`UnlockScope::Stale`], as with `restic unlock`).
+//! to be dead when its process is gone. A lock without that, one of restic, stops nobody when it looks dead in restic's
+//! way, but is not removed before somebody asks for it ([`UnlockScope::Stale`], as with `restic unlock`).
 //!
 //! A lock that was lost stays lost: others may have come in since, so nothing that happens later makes it held again.
 //!
@@ -134,11 +134,6 @@ impl LockJson {
             _ if is_gone(self.pid) => Holder::LooksDead,
             _ => Holder::Alive,
         }
-    }
-
-    /// Whether the lock stops nobody.
-    fn is_dead(&self, now: Time) -> bool {
-        self.holder(now) == Holder::Dead
     }
 
     fn is_of_this_process(&self) -> bool {
@@ -486,7 +481,7 @@ impl Repository {
             let conflicts = kind == LockKind::Exclusive
                 || lock.exclusive
                 || (kind == LockKind::Maintenance && lock.maintenance);
-            if conflicts && !lock.is_dead(now) {
+            if conflicts && lock.holder(now) == Holder::Alive {
                 return Err(lock.conflict());
             }
         }
