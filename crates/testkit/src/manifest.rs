@@ -127,6 +127,9 @@ impl Reader {
             }
             _ => {}
         }
+        if !matches!(entry.kind, "file" | "folder") {
+            entry.attributes = attributes_of_unopened(folder, name)?;
+        }
         self.entries.insert(path.to_vec(), entry);
         Ok(())
     }
@@ -191,6 +194,24 @@ fn content_hash(file: &mut File) -> io::Result<u64> {
         }
         hasher.write(&buffer[..length]);
     }
+}
+
+/// Links, pipes and devices are not opened; the system reaches them by a short path, which follows no link at its end.
+fn attributes_of_unopened(
+    folder: BorrowedFd<'_>,
+    name: &std::ffi::CStr,
+) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let folder = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    let path = Path::new(&folder).join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+    let mut all = BTreeMap::new();
+    for name in xattr::list(&path)? {
+        if let Some(value) = xattr::get(&path, &name)? {
+            all.insert(name.into_vec(), value);
+        }
+    }
+    Ok(all)
 }
 
 fn attributes(file: &File) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {

@@ -140,3 +140,36 @@ fn a_huge_file_is_shared_by_all_workers_in_little_memory() {
     bring_back(&repository, &target);
     assert!(std::fs::read(&path).unwrap() == std::fs::read(below(&target, &path)).unwrap());
 }
+
+/// Attributes of what is never opened. Only root may set any on a link, a pipe or a device.
+#[test]
+fn attributes_of_links_and_pipes_come_back() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::os::unix::fs::symlink("nowhere", tree.join("link")).unwrap();
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        tree.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        mode,
+        0,
+    )
+    .unwrap();
+    for name in ["link", "pipe"] {
+        let flags = rustix::fs::XattrFlags::empty();
+        let set = rustix::fs::lsetxattr(tree.join(name), "trusted.strongroom", b"1", flags);
+        assert_eq!(set.is_ok(), rustix::process::geteuid().is_root());
+    }
+    let repository = memory_repository();
+    back_up(&repository, &tree);
+    let target = temp.path().join("target");
+    bring_back(&repository, &target);
+    assert_same(&tree, &below(&target, &tree));
+    let restored = testkit::manifest::read(&below(&target, &tree)).unwrap();
+    let count = usize::from(rustix::process::geteuid().is_root());
+    for name in [b"link".as_slice(), b"pipe"] {
+        assert_eq!(restored[name].attributes.len(), count);
+    }
+}
