@@ -93,10 +93,7 @@ pub(crate) fn instance(
     {
         return Ok(text(client, "InstanceId").to_owned());
     }
-    let hostname = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
+    let hostname = vault::hostname();
     let mut here = clients
         .iter()
         .filter(|client| text(client, "Hostname") == hostname);

@@ -102,7 +102,7 @@ pub(crate) fn open_absolute(path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno
     if path.len() <= HOP_BYTES {
         return rustix::fs::openat(CWD, path, whole, Mode::empty());
     }
-    let mut hops = hops(path).into_iter().peekable();
+    let mut hops = hops(components(path)).into_iter().peekable();
     let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = rustix::fs::openat(CWD, b"/".as_slice(), way, Mode::empty())?;
     while let Some(hop) = hops.next() {
@@ -112,10 +112,10 @@ pub(crate) fn open_absolute(path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno
     Ok(at)
 }
 
-/// Cuts a path into relative pieces that each fit one system call.
-fn hops(path: &[u8]) -> Vec<Vec<u8>> {
+/// Joins the names of a path to relative pieces that each fit one system call.
+pub(crate) fn hops<'n>(names: impl IntoIterator<Item = &'n [u8]>) -> Vec<Vec<u8>> {
     let mut hops: Vec<Vec<u8>> = Vec::new();
-    for part in components(path) {
+    for part in names {
         match hops.last_mut() {
             Some(hop) if hop.len() + part.len() < HOP_BYTES => push_component(hop, part),
             _ => hops.push(part.to_vec()),
@@ -168,7 +168,7 @@ mod tests {
             .flatten()
             .copied()
             .collect();
-        let hops = hops(&path);
+        let hops = hops(components(&path));
         assert!(hops.len() > 5 && hops.iter().all(|hop| hop.len() < HOP_BYTES));
         assert_eq!(components(&hops.join(&b'/')), components(&path));
     }

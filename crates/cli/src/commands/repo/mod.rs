@@ -145,7 +145,7 @@ fn init(repo: &Repo<'_>, args: &RepoInitArgs) -> Result<Exit, Failure> {
     let options = KeyOptions {
         cost: KdfCost::Calibrated,
         username: std::env::var("USER").unwrap_or_default(),
-        hostname: hostname(),
+        hostname: vault::hostname(),
     };
     let chunker = match args.chunker {
         ChunkerArg::Gear => ChunkerKind::Gear,
@@ -182,14 +182,6 @@ fn unlock(repo: &Repo<'_>, args: &RepoUnlockArgs) -> Result<Exit, Failure> {
     }
     repo.say(&format!("{removed} locks removed"));
     Ok(Exit::Done)
-}
-
-/// Name of this host.
-fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// A failure of the engine, for a person, with restic's exit status.

@@ -14,14 +14,12 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Operation, SourceError};
-use crate::file::path::push_component;
+use crate::file::path::{hops, push_component};
 use crate::file::stat::{DevIno, FileStat};
 use crate::file::xattrs;
 
 /// How many folders stay open; neighbours in a pack mostly lie in the same few.
 const OPEN_DIRS_MAX: usize = 128;
-/// The longest relative path handed to one system call.
-const HOP_BYTES: usize = 3500;
 
 const DIR_FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -192,15 +190,10 @@ impl DirTable {
     /// Opens from the nearest open folder above, in pieces that fit a system call.
     fn reopen(&self, dir: TargetDir) -> Result<Arc<OwnedFd>, Errno> {
         let (mut at, names) = self.nearest_open(dir);
-        let mut hop = Vec::new();
-        for name in &names {
-            if !hop.is_empty() && hop.len() + name.len() >= HOP_BYTES {
-                at = Arc::new(open_beneath(&at, &hop)?);
-                hop.clear();
-            }
-            push_component(&mut hop, name);
+        for hop in hops(names.iter().map(|name| &**name)) {
+            at = Arc::new(open_beneath(&at, &hop)?);
         }
-        Ok(Arc::new(open_beneath(&at, &hop)?))
+        Ok(at)
     }
 
     /// The nearest open folder above, and the names from there down to `dir`.
