@@ -3,11 +3,12 @@
 import os
 import pathlib
 import random
+import re
 import time
 
 import pytest
 
-from harness.programs import RESTICS, Trees
+from harness.programs import RESTICS, Trees, binary, run
 from harness.waiting import wait_for
 
 # Chosen anew in each run, and said when a test fails; set the variable to repeat a run.
@@ -153,3 +154,46 @@ def test_kill_during_a_restore(fresh, folder):
 
     wait_for("the restore to end", ended, 120)
     Trees.assert_same(source, target / source.relative_to("/"), "--skip-root")
+
+
+TRACED = "fsync,fdatasync,rename,renameat,renameat2,link,linkat"
+RENAME = re.compile(r'renameat2\(\d+<(.*?)>, "(.*?)", \d+<.*?>, "(.*?)", RENAME_NOREPLACE\) = 0')
+SYNC = re.compile(r"(fsync|fdatasync)\(\d+<(.*?)>\) = 0")
+
+
+def test_every_file_of_a_vault_is_synced_before_and_after_it_gets_its_name(folder):
+    """What a power cut leaves follows from the order of system calls: content, name, names of the folder; and packs
+    before their index, the index before the snapshot."""
+    source = Trees.random_files(folder / "source", 20, seed=SEED)
+    vault, trace = folder / "vault", folder / "trace"
+    env = {"RESTIC_REPOSITORY": str(vault), "RESTIC_PASSWORD": "p"}
+    run([binary(), "repo", "init"], env=env)
+    run(["strace", "-f", "-y", "-qq", "-e", f"trace={TRACED}", "-o", trace, binary(), "repo", "backup", source], env=env)
+    # A call that another thread interrupted is in two lines: put together by thread, at the place of its end.
+    begun, calls = {}, []
+    for line in trace.read_text(errors="replace").splitlines():
+        thread, text = line.split(maxsplit=1)
+        if text.endswith("<unfinished ...>"):
+            begun[thread] = text.removesuffix(" <unfinished ...>")
+            continue
+        if resumed := re.match(r"<\.\.\. \w+ resumed>(.*)", text):
+            text = begun.pop(thread) + resumed[1]
+        calls.append(text)
+    placed = []
+    for number, call in enumerate(calls):
+        if not (rename := RENAME.match(call)):
+            assert not (call.startswith(("rename", "link")) and call.endswith("= 0")), call
+            continue
+        root, temporary, name = rename.groups()
+        synced = [(at, *sync.groups()) for at, text in enumerate(calls) if (sync := SYNC.match(text))]
+        temporary, parent = f"{root}/{temporary}", os.path.dirname(f"{root}/{name}")
+        assert any(at < number and path == temporary for at, _, path in synced), (name, calls)
+        ends = [at for at, call, path in synced if at > number and path == parent and call == "fsync"]
+        assert ends, (name, calls)
+        placed.append((name.split("/")[0], number, min(ends)))
+    kinds = {kind for kind, _, _ in placed}
+    assert kinds == {"data", "index", "locks", "snapshots"}, kinds
+    [snapshot] = [number for kind, number, _ in placed if kind == "snapshots"]
+    assert all(end < snapshot for kind, _, end in placed if kind in ("data", "index")), placed
+    first_index = min(number for kind, number, _ in placed if kind == "index")
+    assert any(end < first_index for kind, _, end in placed if kind == "data"), placed

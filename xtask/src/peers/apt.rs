@@ -26,6 +26,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     tool("hostname", "hostname"),
     tool("ldd", "libc-bin"),
     tool("python3", "python3"),
+    tool("strace", "strace"),
 ];
 
 /// Installs the packages of the tools that are not found.
