@@ -253,9 +253,7 @@ mod tests {
             name: b"user.a".to_vec(),
             value: b"x\0y".to_vec(),
         };
-        if apply_fd(&temp, &[big.clone(), small.clone()], false) == Err(Errno::OPNOTSUPP) {
-            return;
-        }
+        apply_fd(&temp, &[big.clone(), small.clone()], false).unwrap();
         assert_eq!(read_fd(&temp), (vec![small.clone(), big], None));
         apply_fd(&temp, std::slice::from_ref(&small), true).unwrap();
         assert_eq!(read_fd(&temp), (vec![small], None));
