@@ -551,7 +551,9 @@ impl Repository {
                 (UnlockScope::ThisProcess, Ok(lock)) => {
                     lock.as_ref().is_some_and(LockJson::is_of_this_process)
                 }
-                (UnlockScope::Dead, Ok(lock)) => lock.as_ref().is_none_or(|lock| lock.is_dead(now)),
+                (UnlockScope::Dead, Ok(lock)) => lock
+                    .as_ref()
+                    .is_none_or(|lock| lock.holder(now) == Holder::Dead),
                 (UnlockScope::Stale, Ok(lock)) => lock
                     .as_ref()
                     .is_none_or(|lock| lock.holder(now) != Holder::Alive),
