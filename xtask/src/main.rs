@@ -3,13 +3,14 @@
 //! Owns the order of the checks, the peers that the black-box tests need, and the tidy rules of the tree.
 //! Never holds a test of the product itself: those live beside the code and in `tests/`.
 //! Reading order: `workspace` (where things are), `process` (running programs), `steps` (timing and the final
-//! table), `peers` (installing real clients), `tidy` (rules), `suite` (what runs, in which order).
+//! table), `peers` (installing real clients), `tidy` (rules), `bench` (benchmarks), `suite` (what runs, in which order).
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
     reason = "a developer's command whose output is its product"
 )]
 
+mod bench;
 mod peers;
 mod process;
 mod steps;
@@ -29,13 +30,26 @@ usage: cargo xtask [test|lint|tidy|unit|peers] [options] [-- arguments for pytes
   tidy    the rules of the tree: crate table, headers, names, documents
   unit    cargo test --workspace
   peers   black-box tests of the binary with the real clients and stock restic
+  bench NAME ...  a benchmark with its own arguments; not part of the tests (ledger)
 
   --without-peers   leave out what needs Python, Node or restic (refused when CI=true)
 ";
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [part, rest @ ..] = arguments.as_slice()
+        && part == "bench"
+    {
+        return match bench::run(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("xtask: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    let plan = match parse(std::env::args().skip(1), ci) {
+    let plan = match parse(arguments.into_iter(), ci) {
         Ok(Some(plan)) => plan,
         Ok(None) => {
             print!("{USAGE}");

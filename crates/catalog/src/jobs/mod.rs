@@ -5,6 +5,8 @@
 //! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`.
 
 mod body;
+#[cfg(test)]
+mod history_tests;
 mod import;
 mod index_rows;
 mod ledger;
@@ -21,7 +23,7 @@ pub use body::Renderer;
 pub use import::{ImportReport, ImportedJob, import_all};
 pub use ledger::Difference;
 pub(crate) use ledger::Ledger;
-pub use query::{ExportedJob, bodies, export, query};
+pub use query::{BodyFigures, ExportedJob, bodies, body_figures, export, query};
 pub(crate) use query::{add_filter, add_test};
 pub use saved_index::{check_index, load_index, save_index};
 pub(crate) use store::{delete_matching, note_changed};

@@ -6,7 +6,7 @@ use model::{AccountId, Filter, JobQuery, Predicate, Test};
 use rusqlite::types::Value;
 
 use super::{parts, store};
-use crate::conditions::{Conditions, first};
+use crate::conditions::{Conditions, each, first};
 use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::ledger;
@@ -56,6 +56,32 @@ pub fn export(
         let found = region_id.zip(store::read_body(tx, row_id)?);
         Ok(found.map(|(region_id, body)| ExportedJob { region_id, body }))
     })
+}
+
+/// How much the kept JSON of jobs takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyFigures {
+    /// Jobs whose JSON is kept.
+    pub count: u64,
+    /// Its bytes, packed.
+    pub bytes: u64,
+}
+
+/// How much the kept JSON of all accounts' jobs takes. Reads all of them: for figures, not for requests.
+pub fn body_figures(catalog: &Catalog) -> Result<BodyFigures, CatalogError> {
+    let mut figures = BodyFigures { count: 0, bytes: 0 };
+    let sql = "SELECT COUNT(body), COALESCE(SUM(LENGTH(body)), 0) FROM jobs WHERE row_id >= 0";
+    catalog.read("measure bodies", |tx| {
+        each(tx, "measure bodies", sql, [], |row| {
+            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            figures = BodyFigures {
+                count: number(0)?,
+                bytes: number(1)?,
+            };
+            Ok(())
+        })
+    })?;
+    Ok(figures)
 }
 
 /// As [`query`], with each row as `read` gives it.

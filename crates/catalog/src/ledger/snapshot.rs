@@ -148,7 +148,7 @@ fn write(out: &mut Vec<u8>, run: &Run) {
                 put_bits(out, bits);
             }
         }
-        put_u32s(out, open);
+        put_u32s(out, &open);
     }
 }
 
@@ -352,7 +352,7 @@ fn read_texts(input: &mut Input<'_>, rows: usize) -> Option<TextColumn> {
             let slot = u32::try_from(input.number()?).ok()?;
             dense.push((slot, input.bits()?));
         }
-        let listed = Postings { slots, rows, dense };
+        let listed = Postings::new(slots, rows, dense);
         if !listed.is_consistent() {
             return None;
         }

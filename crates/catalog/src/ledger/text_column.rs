@@ -48,9 +48,87 @@ pub(super) struct Postings {
     pub(super) rows: Box<[u16]>,
     /// The slots with more than [`LIST_MAX`] rows.
     pub(super) dense: Vec<(u32, Bits)>,
+    /// Up to a few slots, the rows of all slots before: a range of values is the difference of two of them and a few rows
+    /// more. Derived, see [`Postings::mark`].
+    marks: Vec<(u32, Bits)>,
 }
 
+/// How many parts of a chunk's rows the marks part it into.
+const MARKED_PARTS: usize = 8;
+/// With fewer slots a range is quickly put together.
+const MARKED_SLOTS: usize = if cfg!(test) { 6 } else { 64 };
+
 impl Postings {
+    pub(super) fn new(slots: Box<[Slot]>, rows: Box<[u16]>, dense: Vec<(u32, Bits)>) -> Self {
+        Self {
+            slots,
+            rows,
+            dense,
+            marks: Vec::new(),
+        }
+    }
+
+    /// Makes the marks, once the parts are known to fit together.
+    fn mark(&mut self) {
+        self.marks = Vec::new();
+        if self.slots.len() < MARKED_SLOTS {
+            return;
+        }
+        let total = self.before(self.slots.len());
+        let (mut bits, mut from) = (Bits::empty(), 0);
+        for part in 1..MARKED_PARTS {
+            let slot = self
+                .slots
+                .partition_point(|slot| (slot.before as usize) < total * part / MARKED_PARTS);
+            if slot > from {
+                self.add_slots(from, slot, &mut bits);
+                self.marks.push((slot as u32, bits.clone()));
+                from = slot;
+            }
+        }
+    }
+
+    /// Adds the rows of the slots `from..to`.
+    fn add_slots(&self, from: usize, to: usize, bits: &mut Bits) {
+        let number = |slot: usize| slot as u32;
+        for (slot, dense) in &self.dense {
+            if (number(from)..number(to)).contains(slot) {
+                bits.add(dense);
+            }
+        }
+        let listed = |slot: usize| self.before(slot) - self.dense_rows(number(slot));
+        bits.add_list(&self.rows[listed(from)..listed(to)]);
+    }
+
+    /// The rows of all slots before `slot`.
+    fn rows_before(&self, slot: usize) -> Bits {
+        let marks = self
+            .marks
+            .partition_point(|(mark, _)| *mark as usize <= slot);
+        let (from, mut bits) = match marks.checked_sub(1).map(|mark| &self.marks[mark]) {
+            Some((mark, bits)) => (*mark as usize, bits.clone()),
+            None => (0, Bits::empty()),
+        };
+        self.add_slots(from, slot, &mut bits);
+        bits
+    }
+
+    /// The rows of the slots `from..to`.
+    fn rows_of_slots(&self, from: usize, to: usize) -> Bits {
+        let few = (self.slots.len() / MARKED_PARTS).max(MARKED_SLOTS);
+        if to - from <= few || self.marks.is_empty() {
+            let mut bits = Bits::empty();
+            self.add_slots(from, to, &mut bits);
+            return bits;
+        }
+        let mut bits = self.rows_before(to);
+        if from > 0 {
+            // No row is in two slots.
+            bits.subtract(&self.rows_before(from));
+        }
+        bits
+    }
+
     /// Whether the parts fit together, for postings that were read.
     pub(super) fn is_consistent(&self) -> bool {
         let listed_before =
@@ -110,6 +188,102 @@ impl Postings {
 /// A bound of a range of texts.
 pub(super) type TextBound = Bound<String>;
 
+/// The codes of the open chunk, in the narrowest form that holds them: small parts have no other rows.
+#[derive(Debug, Clone)]
+enum Open {
+    /// So many rows, none of which has the field.
+    Absent(usize),
+    /// [`NONE`] is the greatest number here, too.
+    Narrow(Vec<u16>),
+    /// Codes of many values.
+    Wide(Vec<u32>),
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self::Absent(0)
+    }
+}
+
+impl Open {
+    fn len(&self) -> usize {
+        match self {
+            Self::Absent(rows) => *rows,
+            Self::Narrow(codes) => codes.len(),
+            Self::Wide(codes) => codes.len(),
+        }
+    }
+
+    fn push(&mut self, code: u32) {
+        let narrow = if code == NONE {
+            Some(u16::MAX)
+        } else {
+            u16::try_from(code).ok().filter(|code| *code < u16::MAX)
+        };
+        match (&mut *self, narrow) {
+            (Self::Absent(rows), Some(u16::MAX)) => *rows += 1,
+            (Self::Narrow(codes), Some(code)) => codes.push(code),
+            (Self::Wide(codes), _) => codes.push(code),
+            (Self::Absent(rows), Some(code)) => {
+                let mut codes = vec![u16::MAX; *rows];
+                codes.push(code);
+                *self = Self::Narrow(codes);
+            }
+            (Self::Absent(_) | Self::Narrow(_), _) => {
+                let mut codes = self.to_vec();
+                codes.push(code);
+                *self = Self::Wide(codes);
+            }
+        }
+    }
+
+    fn to_vec(&self) -> Vec<u32> {
+        match self {
+            Self::Absent(rows) => vec![NONE; *rows],
+            Self::Narrow(codes) => codes.iter().map(|code| widen(*code)).collect(),
+            Self::Wide(codes) => codes.clone(),
+        }
+    }
+
+    /// The rows whose codes are wanted.
+    fn rows(&self, is_wanted: impl Fn(u32) -> bool) -> Bits {
+        fn mark<T: Copy>(bits: &mut Bits, codes: &[T], is_wanted: impl Fn(T) -> bool) {
+            for (word, codes) in bits.0.iter_mut().zip(codes.chunks(64)) {
+                for (bit, code) in codes.iter().enumerate() {
+                    *word |= u64::from(is_wanted(*code)) << bit;
+                }
+            }
+        }
+        let mut bits = Bits::empty();
+        match self {
+            Self::Absent(_) => {}
+            Self::Narrow(codes) => mark(&mut bits, codes, |code: u16| {
+                code != u16::MAX && is_wanted(u32::from(code))
+            }),
+            Self::Wide(codes) => mark(&mut bits, codes, |code: u32| {
+                code != NONE && is_wanted(code)
+            }),
+        }
+        bits
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Absent(_) => 0,
+            Self::Narrow(codes) => codes.capacity() * 2,
+            Self::Wide(codes) => codes.capacity() * 4,
+        }
+    }
+}
+
+fn widen(code: u16) -> u32 {
+    if code == u16::MAX {
+        NONE
+    } else {
+        u32::from(code)
+    }
+}
+
 /// One text field of all rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct TextColumn {
@@ -117,7 +291,9 @@ pub(super) struct TextColumn {
     order: BTreeMap<Arc<str>, u32>,
     values: Vec<Value>,
     chunks: Vec<Postings>,
-    open: Vec<u32>,
+    open: Open,
+    /// The code of the value that was added last.
+    recent: u32,
 }
 
 impl TextColumn {
@@ -138,10 +314,19 @@ impl TextColumn {
     }
 
     fn code_of(&mut self, text: &str) -> u32 {
-        if let Some(code) = self.codes.get(text) {
-            return *code;
+        // Neighbours often have the same value; some fields have but one.
+        if self
+            .values
+            .get(self.recent as usize)
+            .is_some_and(|value| &*value.text == text)
+        {
+            return self.recent;
         }
-        self.add_value(text)
+        self.recent = match self.codes.get(text) {
+            Some(code) => *code,
+            None => self.add_value(text),
+        };
+        self.recent
     }
 
     fn add_value(&mut self, text: &str) -> u32 {
@@ -157,11 +342,12 @@ impl TextColumn {
     }
 
     fn seal(&mut self) {
+        let open = std::mem::take(&mut self.open).to_vec();
         let mut counts = vec![0u32; self.values.len()];
-        for code in self.open.iter().filter(|code| **code != NONE) {
+        for code in open.iter().filter(|code| **code != NONE) {
             counts[*code as usize] += 1;
         }
-        let mut codes: Vec<u32> = self.open.clone();
+        let mut codes = open.clone();
         codes.sort_unstable();
         codes.dedup();
         if codes.last() == Some(&NONE) {
@@ -190,7 +376,7 @@ impl TextColumn {
             }
         }
         let mut rows = vec![0u16; listed as usize].into_boxed_slice();
-        for (row, code) in self.open.iter().enumerate() {
+        for (row, code) in open.iter().enumerate() {
             let Some(next) = next.get_mut(*code as usize) else {
                 continue;
             };
@@ -201,14 +387,10 @@ impl TextColumn {
                 dense[(*next & !BITMAP) as usize].1.insert(row as u16);
             }
         }
-        let postings = Postings {
-            slots: slots.into_boxed_slice(),
-            rows,
-            dense,
-        };
+        let mut postings = Postings::new(slots.into_boxed_slice(), rows, dense);
+        postings.mark();
         self.add_places(&postings);
         self.chunks.push(postings);
-        self.open = Vec::new();
     }
 
     fn sort_by_text(&self, codes: &mut [u32]) {
@@ -329,10 +511,10 @@ impl TextColumn {
     pub(super) fn rows(&self, chunk: usize, codes: &[u32]) -> Rows<'_> {
         let Some(postings) = self.chunks.get(chunk) else {
             return Rows::Made(match codes {
-                [code] => self.open_rows(|found| found == *code),
+                [code] => self.open.rows(|found| found == *code),
                 codes => {
                     let is_wanted = self.marks(codes.iter().copied());
-                    self.open_rows(|found| is_wanted[found as usize])
+                    self.open.rows(|found| is_wanted[found as usize])
                 }
             });
         };
@@ -370,27 +552,14 @@ impl TextColumn {
     pub(super) fn rows_between(&self, chunk: usize, low: &TextBound, high: &TextBound) -> Rows<'_> {
         let Some(postings) = self.chunks.get(chunk) else {
             let is_wanted = self.marks(self.codes_between(low, high));
-            return Rows::Made(self.open_rows(|found| is_wanted[found as usize]));
+            return Rows::Made(self.open.rows(|found| is_wanted[found as usize]));
         };
         let (first, end) = self.slots_between(postings, low, high);
-        let mut bits = Bits::empty();
         match end.saturating_sub(first) {
-            0 => return Rows::List(&[]),
-            1 => return postings.rows_of(first),
-            _ => {}
+            0 => Rows::List(&[]),
+            1 => postings.rows_of(first),
+            _ => Rows::Made(postings.rows_of_slots(first, end)),
         }
-        let number = |slot: usize| slot as u32;
-        for (_, dense) in postings
-            .dense
-            .iter()
-            .filter(|(slot, _)| (number(first)..number(end)).contains(slot))
-        {
-            bits.add(dense);
-        }
-        let start = postings.before(first) - postings.dense_rows(number(first));
-        let stop = postings.before(end) - postings.dense_rows(number(end));
-        bits.add_list(&postings.rows[start..stop]);
-        Rows::Made(bits)
     }
 
     /// A mark for each code.
@@ -402,22 +571,13 @@ impl TextColumn {
         marks
     }
 
-    fn open_rows(&self, mut is_wanted: impl FnMut(u32) -> bool) -> Bits {
-        let mut bits = Bits::empty();
-        for (word, codes) in bits.0.iter_mut().zip(self.open.chunks(64)) {
-            for (bit, code) in codes.iter().enumerate() {
-                *word |= u64::from(*code != NONE && is_wanted(*code)) << bit;
-            }
-        }
-        bits
-    }
-
     /// Bytes on the heap, about.
     pub(super) fn bytes(&self) -> usize {
         let chunk = |postings: &Postings| {
             postings.slots.len() * size_of::<Slot>()
                 + postings.rows.len() * 2
-                + postings.dense.len() * (size_of::<(u32, Bits)>() + CHUNK_ROWS / 8)
+                + (postings.dense.len() + postings.marks.len())
+                    * (size_of::<(u32, Bits)>() + CHUNK_ROWS / 8)
         };
         // The text itself with its counts, an entry of the hash map and one of the tree, with their usual slack.
         let value = |value: &Value| {
@@ -426,13 +586,13 @@ impl TextColumn {
         self.chunks.iter().map(chunk).sum::<usize>()
             + self.values.iter().map(value).sum::<usize>()
             + self.values.capacity() * size_of::<Value>()
-            + self.open.capacity() * 4
+            + self.open.bytes()
     }
 
     /// The parts that a snapshot keeps: the values' texts by code, the sealed chunks, the codes of the open one.
-    pub(super) fn parts(&self) -> (impl Iterator<Item = &str>, &[Postings], &[u32]) {
+    pub(super) fn parts(&self) -> (impl Iterator<Item = &str>, &[Postings], Vec<u32>) {
         let texts = self.values.iter().map(|value| &*value.text);
-        (texts, &self.chunks, &self.open)
+        (texts, &self.chunks, self.open.to_vec())
     }
 
     /// A column of the parts that [`TextColumn::parts`] gave; `None` when they do not fit together.
@@ -445,7 +605,8 @@ impl TextColumn {
         for text in &texts {
             column.add_value(text);
         }
-        for postings in chunks {
+        for mut postings in chunks {
+            postings.mark();
             if postings
                 .slots
                 .iter()
@@ -464,7 +625,7 @@ impl TextColumn {
                 column.values.get_mut(*code as usize)?.total += 1;
             }
         }
-        column.open = open;
+        open.into_iter().for_each(|code| column.open.push(code));
         Some(column)
     }
 }

@@ -93,7 +93,8 @@ fn child_that_writes_until_it_is_killed() {
     };
     let mut arguments = arguments.split('|');
     let mut next = || arguments.next().unwrap().to_owned();
-    let catalog = Catalog::open(Path::new(&next()), CatalogOptions::default()).unwrap();
+    let path = next();
+    let catalog = Catalog::open(Path::new(&path), with_ledger(Path::new(&path))).unwrap();
     let (account, plan) = (
         AccountId::parse(&next()).unwrap(),
         PlanId::parse(&next()).unwrap(),
@@ -130,6 +131,15 @@ fn child_that_writes_until_it_is_killed() {
             .is_accepted()
         );
         say(&format!("finished {}", job.job_id));
+        jobs::save_index(&catalog).unwrap();
+    }
+}
+
+/// With snapshots of the ledger's index beside the database.
+fn with_ledger(path: &Path) -> CatalogOptions {
+    CatalogOptions {
+        ledger_dir: Some(path.with_extension("ledger")),
+        ..CatalogOptions::default()
     }
 }
 
@@ -187,7 +197,19 @@ fn what_was_acknowledged_survives_a_kill() {
         child.wait().unwrap();
         assert!(acknowledged.len() - before >= kill_after);
 
-        let catalog = Catalog::open(&path, CatalogOptions::default()).unwrap();
+        let catalog = Catalog::open(&path, with_ledger(&path)).unwrap();
+        let total = jobs::query(&catalog, &fixture.account, &JobQuery::default())
+            .unwrap()
+            .total;
+        assert!(
+            total >= acknowledged.len() as u64 / 2,
+            "every job that was named is counted"
+        );
+        assert_eq!(
+            jobs::check_index(&catalog).unwrap(),
+            [],
+            "snapshot and log give what the database has"
+        );
         for (what, job_id) in &acknowledged {
             let job = jobs::get(&catalog, &fixture.account, job_id).unwrap();
             if what == "finished" {

@@ -10,12 +10,21 @@ const JOBS_HELP: &str = "\
 Examples:
   strongroom jobs
   strongroom jobs --filter Status IN FAILED PARTIAL_COMPLETE --sort ascend
-  strongroom jobs --filter CreatedTime GREATER_THAN_OR_EQUAL 1767225600 --json";
+  strongroom jobs --filter CreatedTime GREATER_THAN_OR_EQUAL 1767225600 --json
+  strongroom jobs --watch --filter Status IN RUNNING QUEUED
+  strongroom jobs export > history.ndjson";
+
+const IMPORT_HELP: &str = "\
+A line is {\"AccountId\":\"...\",\"RegionId\":\"...\",\"Job\":{...}} with a job as DescribeBackupJobs2 returns it; AccountId and
+RegionId may be left out. Ids and times are kept. Jobs that are there already are left as they are, so an import that
+broke off can simply be run again.";
 
 /// `strongroom jobs`
 #[derive(Debug, Args)]
-#[command(after_help = JOBS_HELP)]
+#[command(after_help = JOBS_HELP, args_conflicts_with_subcommands = true)]
 pub(crate) struct JobsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<JobsCommand>,
     /// Only jobs of this source type, as ECS_FILE
     #[arg(long, value_name = "TYPE")]
     pub(crate) source_type: Option<String>,
@@ -33,6 +42,22 @@ pub(crate) struct JobsArgs {
     /// Print one JSON object a line, with the names of the API
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show the list anew every two seconds
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
+}
+
+/// Verbs of `jobs`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// Bring the history of another service along
+    #[command(after_help = IMPORT_HELP)]
+    Import {
+        /// File with one job a line, or - for standard input
+        file: PathBuf,
+    },
+    /// Print all jobs that have ended, one a line, as import takes them
+    Export,
 }
 
 /// Sort directions.

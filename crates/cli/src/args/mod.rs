@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use control::{
-    ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, LsArgs, PlanArgs, PlanCommand,
-    PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs, VaultCommand,
-    VaultCreateArgs,
+    ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
+    PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
+    VaultCommand, VaultCreateArgs,
 };
 pub(crate) use maintain::{
     KeyCommand, NewPasswordArgs, PruneArgs, RepairCommand, RepoCopyArgs, RepoForgetArgs,
@@ -90,7 +90,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run an agent that protects this host for a service elsewhere
     Agent(AgentArgs),
-    /// List backup jobs
+    /// List backup jobs, import or export their history
     Jobs(JobsArgs),
     /// Show or cancel a backup job or restore job
     Job(JobArgs),

@@ -1,17 +1,54 @@
-//! `jobs`, `job show`, `job cancel`.
+//! `jobs`, `job show`, `job cancel`. Histories in and out are in [`super::job_history`].
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Context, lookup};
-use crate::args::{JobCommand, JobsArgs, SortArg};
+use super::{Context, job_history, lookup};
+use crate::args::{JobCommand, JobsArgs, JobsCommand, SortArg};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, bytes, clock, duration, printable, status_paint};
-use crate::session::{Parameters, number, rows, size, text};
+use crate::session::{Parameters, Session, number, rows, size, text};
+use crate::signals::Interrupts;
 
-/// Lists one page of jobs.
-pub(crate) fn list(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
+/// Between two looks of `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// Moves to the upper left corner of a terminal and clears it.
+const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
+
+/// `strongroom jobs`: the list, watched or not, or a history in or out.
+pub(crate) fn run(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        Some(JobsCommand::Import { file }) => job_history::import(context, file),
+        Some(JobsCommand::Export) => job_history::export(context),
+        None if args.watch => watch(context, args),
+        None => list(context, &context.session()?, args, ""),
+    }
+}
+
+/// Shows the list anew until it is interrupted or its reader goes away.
+fn watch(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let interrupts = Interrupts::listen()?;
+    let before = if context.screen.width().is_some() {
+        CLEAR
+    } else {
+        ""
+    };
+    while !interrupts.interrupted() && !context.screen.reader_is_gone() {
+        list(context, &session, args, before)?;
+        interrupts.wait(WATCH_INTERVAL);
+    }
+    Ok(Exit::Done)
+}
+
+/// Lists one page of jobs, after what is printed before it.
+fn list(
+    context: &Context,
+    session: &Session,
+    args: &JobsArgs,
+    before: &str,
+) -> Result<Exit, Failure> {
     let mut parameters = Parameters::new()
         .with_some("SourceType", args.source_type.as_ref())
         .with("PageNumber", args.page)
@@ -29,7 +66,7 @@ pub(crate) fn list(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> 
             parameters = parameters.filter(key, Some(&operator.to_ascii_uppercase()), values);
         }
     }
-    let reply = context.session()?.call("DescribeBackupJobs2", parameters)?;
+    let reply = session.call("DescribeBackupJobs2", parameters)?;
     let jobs = rows(&reply, &["BackupJobs", "BackupJob"]);
     if args.json {
         for job in &jobs {
@@ -37,9 +74,8 @@ pub(crate) fn list(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> 
         }
         return Ok(Exit::Done);
     }
-    context
-        .screen
-        .text(&job_table(&jobs).render(&context.screen));
+    let table = job_table(&jobs).render(&context.screen);
+    context.screen.text(&format!("{before}{table}"));
     let total = size(&reply, "TotalCount");
     let pages = total.div_ceil(u64::from(args.page_size)).max(1);
     if pages > 1 {

@@ -4,6 +4,7 @@ mod agent;
 mod api;
 mod documents;
 mod follow;
+mod job_history;
 mod jobs;
 mod lookup;
 mod ls;
@@ -54,7 +55,7 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
     match cli.command {
         Command::Serve(args) => serve::run(&context, args),
         Command::Agent(args) => agent::run(&context, args),
-        Command::Jobs(args) => jobs::list(&context, &args),
+        Command::Jobs(args) => jobs::run(&context, &args),
         Command::Job(args) => jobs::one(&context, args.command),
         Command::Vault(args) => vault::run(&context, args.command),
         Command::Plan(args) => plan::run(&context, args.command),

@@ -21,8 +21,8 @@ use crate::failure;
 
 /// Most jobs of one export page: about a megabyte.
 const MAX_EXPORT_JOBS: i64 = 1_000;
-/// How far a clock elsewhere may be ahead of ours. A job of the far future would push all later ones there.
-const MAX_AHEAD_SECONDS: i64 = 86_400;
+/// How far a clock elsewhere may be ahead of ours: new jobs are created after all imported ones.
+const MAX_AHEAD_SECONDS: i64 = 900;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

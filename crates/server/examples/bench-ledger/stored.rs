@@ -1,0 +1,420 @@
+//! The whole catalog on disk: loading, size, starts, answers; and the server in front of it.
+
+use std::error::Error;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::time::Instant;
+
+use api::client::{Client, Credentials};
+use api::secret::SecretText;
+use catalog::access_keys::NewAccessKey;
+use catalog::jobs::{self, ImportedJob};
+use catalog::{AccessKeyKind, Catalog, CatalogOptions, Sealed, accounts};
+use model::{AccountId, Filter, JobQuery, Predicate, SortDirection, Test, Timestamp};
+use server::{JOB_RENDERER, ServerOptions};
+
+use crate::classes::{CLASSES, MIX};
+use crate::history::{ACCOUNTS, History, START, account_id};
+use crate::index::{every_query, pages};
+use crate::measure::{process_cpu, quantile, threads_cpu, timed};
+use crate::oracle::Oracle;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Jobs of one transaction while the history is loaded.
+const BATCH: usize = 5_000;
+
+fn open(dir: &Path) -> Outcome<Catalog> {
+    let options = CatalogOptions {
+        ledger_dir: Some(dir.join("ledger")),
+        renderer: Some(JOB_RENDERER),
+        ..CatalogOptions::default()
+    };
+    Ok(Catalog::open(&dir.join("catalog.sqlite"), options)?)
+}
+
+/// Makes a data directory of a server with the history in it; gives its accounts, the first of them the server's own.
+pub(crate) fn load(dir: &Path, history: History) -> Outcome<Vec<AccountId>> {
+    let server = server::start(options(dir))?;
+    let own = server.account_id().clone();
+    server.join();
+    let catalog = open(dir)?;
+    let mut owners = vec![own];
+    for account in 1..ACCOUNTS {
+        let key = NewAccessKey {
+            access_key_id: format!("bench-{account}"),
+            kind: AccessKeyKind::Root,
+            client_id: None,
+            sealed_secret: Sealed(Vec::new()),
+        };
+        owners.push(account_id(account));
+        // Later than the server's own account: the oldest one is the operator's.
+        accounts::create(
+            &catalog,
+            &owners[account],
+            "bench",
+            &key,
+            Timestamp(i64::from(u32::MAX)),
+        )?;
+    }
+    let mut batches: Vec<Vec<ImportedJob>> = vec![Vec::new(); ACCOUNTS];
+    // Making the jobs is not part of the figure.
+    let (mut cpu, mut wall) = (0.0, 0.0);
+    let mut write = |account: usize, batch: &mut Vec<ImportedJob>| -> Outcome<()> {
+        let (before, began) = (process_cpu(), Instant::now());
+        jobs::import_all(&catalog, &owners[account], batch)?;
+        cpu += (process_cpu() - before).as_secs_f64();
+        wall += began.elapsed().as_secs_f64();
+        batch.clear();
+        Ok(())
+    };
+    for row in 0..history.rows {
+        let facts = history.facts(row);
+        let mut job = facts.job(history);
+        job.account_id = owners[facts.account].clone();
+        let batch = &mut batches[facts.account];
+        batch.push(ImportedJob { job, body: None });
+        if batch.len() == BATCH {
+            write(facts.account, batch)?;
+        }
+    }
+    for (account, batch) in batches.iter_mut().enumerate() {
+        write(account, batch)?;
+    }
+    let rows = history.rows as f64;
+    println!(
+        "loaded: {:.0} jobs a second ({:.0} a CPU second), in transactions of {BATCH}",
+        rows / wall,
+        rows / cpu
+    );
+    let bodies = jobs::body_figures(&catalog)?;
+    let file = fs::metadata(dir.join("catalog.sqlite"))?.len();
+    println!(
+        "disk: {:.0} bytes a job in all, {:.0} of them its packed JSON",
+        file as f64 / rows,
+        bodies.bytes as f64 / bodies.count as f64
+    );
+    Ok(owners)
+}
+
+/// Durable transactions of 100 jobs, after the history.
+pub(crate) fn measure_inserts(dir: &Path, history: History, owner: &AccountId) -> Outcome<()> {
+    let catalog = open(dir)?;
+    jobs::load_index(&catalog)?;
+    let later = History { rows: history.rows };
+    let mut jobs: Vec<ImportedJob> = (0..20_000)
+        .map(|row| {
+            let mut job = later.facts(row).job(later);
+            job.account_id = owner.clone();
+            job.created_time = Timestamp(START + 800 * 86_400 + row as i64 / 50);
+            let id = model::JobId::new(job.created_time.0.unsigned_abs() * 1_000_000 + row, row);
+            job.job_id = id;
+            ImportedJob { job, body: None }
+        })
+        .collect();
+    let (began, before) = (Instant::now(), process_cpu());
+    for group in jobs.chunks(100) {
+        jobs::import_all(&catalog, owner, group)?;
+    }
+    let (wall, cpu) = (
+        began.elapsed().as_secs_f64(),
+        (process_cpu() - before).as_secs_f64(),
+    );
+    println!(
+        "inserts: {:.0} a second ({:.0} a CPU second), durable, in groups of 100",
+        20_000.0 / wall,
+        20_000.0 / cpu
+    );
+    jobs.clear();
+    Ok(())
+}
+
+/// Starts with and without the snapshot.
+pub(crate) fn measure_starts(dir: &Path) -> Outcome<()> {
+    let start = |what: &str| -> Outcome<()> {
+        let catalog = open(dir)?;
+        let (began, before) = (Instant::now(), process_cpu());
+        jobs::load_index(&catalog)?;
+        let (wall, cpu) = (
+            began.elapsed().as_secs_f64(),
+            (process_cpu() - before).as_secs_f64(),
+        );
+        println!("start {what}: {wall:.2} s ({cpu:.2} s of CPU)");
+        jobs::save_index(&catalog)?;
+        Ok(())
+    };
+    let _ = fs::remove_dir_all(dir.join("ledger"));
+    start("without a snapshot")?;
+    start("with a snapshot")
+}
+
+/// Compares the stored answers with the oracle; see [`crate::index::Built::compare`].
+pub(crate) fn compare(
+    dir: &Path,
+    history: History,
+    owners: &[AccountId],
+    choices: u64,
+) -> Outcome<(u64, u64)> {
+    let mut oracle = Oracle::new(history);
+    for row in 0..history.rows {
+        let facts = history.facts(row).imported();
+        facts.with_row(history, 0, |row| {
+            oracle.push(facts.account, facts.source_type, row)
+        });
+    }
+    let catalog = open(dir)?;
+    let (mut compared, mut wrong) = (0, 0);
+    for asked in every_query(&oracle, choices) {
+        let account = (compared % 3) as usize;
+        let expected = oracle.matching(account, &asked);
+        for page_number in pages(expected.len(), asked.page_size) {
+            let asked = JobQuery {
+                page_number,
+                ..asked.clone()
+            };
+            let found = jobs::query(&catalog, &owners[account], &asked)?;
+            let size = asked.page_size as usize;
+            let page = expected
+                .iter()
+                .skip((page_number as usize - 1) * size)
+                .take(size);
+            let is_same = found
+                .rows
+                .iter()
+                .map(|job| job.job_id.to_string())
+                .eq(page.map(|row| history.job_id(u64::from(*row))));
+            compared += 1;
+            if found.total != expected.len() as u64 || !is_same {
+                wrong += 1;
+                eprintln!(
+                    "WRONG: {asked:?}: {} instead of {}",
+                    found.total,
+                    expected.len()
+                );
+            }
+        }
+    }
+    Ok((compared, wrong))
+}
+
+/// CPU time of whole answers, bodies included.
+pub(crate) fn measure_classes(dir: &Path, owner: &AccountId, rounds: u64) -> Outcome<()> {
+    let catalog = open(dir)?;
+    jobs::load_index(&catalog)?;
+    println!(
+        "\n{:<52} {:>10} {:>10}",
+        "class (catalog CPU with bodies, microseconds)", "p50", "p99"
+    );
+    for class in CLASSES {
+        let mut times = Vec::new();
+        for round in 0..rounds {
+            let asked = (class.make)(round);
+            let (page, time) = timed(|| jobs::bodies(&catalog, owner, &asked));
+            page?;
+            times.push(time);
+        }
+        println!(
+            "{:<52} {:>10.1} {:>10.1}",
+            class.name,
+            quantile(&mut times, 0.5),
+            quantile(&mut times, 0.99)
+        );
+    }
+    Ok(())
+}
+
+fn options(dir: &Path) -> ServerOptions {
+    let mut options = ServerOptions::new(dir.to_owned());
+    options.listen = "127.0.0.1:0".to_owned();
+    options
+}
+
+/// The pairs of a query on the wire.
+fn pairs(query: &JobQuery) -> Vec<(String, String)> {
+    let mut pairs = vec![
+        ("PageNumber".to_owned(), query.page_number.to_string()),
+        ("PageSize".to_owned(), query.page_size.to_string()),
+        ("SortDirection".to_owned(), query.sort.as_str().to_owned()),
+    ];
+    if let Some(source_type) = query.source_type {
+        pairs.push(("SourceType".to_owned(), source_type.as_str().to_owned()));
+    }
+    for (number, Filter { key, predicate }) in query.filters.iter().enumerate() {
+        let (operator, values): (&str, Vec<String>) = match predicate {
+            Predicate::Text(Test::Equal(value)) => ("EQUAL", vec![value.clone()]),
+            Predicate::Text(Test::NotEqual(value)) => ("NOT_EQUAL", vec![value.clone()]),
+            Predicate::Text(Test::In(values)) => ("IN", values.clone()),
+            Predicate::Time(Test::Between(low, high)) => {
+                ("BETWEEN", vec![low.to_string(), high.to_string()])
+            }
+            _ => continue,
+        };
+        let name = |part: &str| format!("Filters.{}.{part}", number + 1);
+        pairs.push((name("Key"), key.as_str().to_owned()));
+        pairs.push((name("Operator"), operator.to_owned()));
+        for (place, value) in values.into_iter().enumerate() {
+            pairs.push((name(&format!("Values.{}", place + 1)), value));
+        }
+    }
+    pairs
+}
+
+/// CPU of the server's threads for signed calls, against a constant reply of as many bytes.
+pub(crate) fn measure_server(dir: &Path, calls: u64) -> Outcome<()> {
+    let server = server::start(options(dir))?;
+    let file: serde_json::Value = serde_json::from_slice(&fs::read(server.credentials_path())?)?;
+    let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
+    let credentials = Credentials {
+        access_key_id: text("AccessKeyId"),
+        access_key_secret: SecretText::new(text("AccessKeySecret")),
+    };
+    let client = Client::new(&server.endpoint(), credentials, "cn-hangzhou")?;
+    let page_1 = |_: u64| (CLASSES[0].make)(0);
+    let mixed = |round: u64| (CLASSES[(round % MIX as u64) as usize].make)(round);
+    let reply = client.call("DescribeBackupJobs2", &pairs(&page_1(0)))?;
+    let bytes = serde_json::to_vec(&reply)?.len();
+    println!();
+    let mut figures = Vec::new();
+    for (name, make) in [
+        ("page 1, 10 jobs", &page_1 as &dyn Fn(u64) -> JobQuery),
+        ("mix of 14 classes", &mixed),
+    ] {
+        for round in 0..200 {
+            client.call("DescribeBackupJobs2", &pairs(&make(round)))?;
+        }
+        let before = threads_cpu("strongroom-serv");
+        for round in 0..calls {
+            client.call("DescribeBackupJobs2", &pairs(&make(round)))?;
+        }
+        let each = (threads_cpu("strongroom-serv") - before).as_secs_f64() / calls as f64 * 1e6;
+        println!("server CPU of a signed DescribeBackupJobs2, {name}: {each:.0} microseconds");
+        figures.push(each);
+    }
+    server.join();
+    let constant = measure_constant(bytes, calls)?;
+    println!("server CPU of a constant reply of {bytes} bytes: {constant:.0} microseconds");
+    println!(
+        "ratio: {:.2} for page 1, {:.2} for the mix",
+        constant / figures[0],
+        constant / figures[1]
+    );
+    Ok(())
+}
+
+fn measure_constant(bytes: usize, calls: u64) -> Outcome<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("constant")
+        .enable_all()
+        .build()?;
+    let body = vec![b'x'; bytes];
+    runtime.spawn(async move {
+        let app = axum::Router::new().fallback(move || {
+            let body = body.clone();
+            async move { body }
+        });
+        if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
+            let _ = axum::serve(listener, app).await;
+        }
+    });
+    let mut stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    let mut call = || -> Outcome<()> {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let (mut buffer, mut head, mut seen) = (vec![0; 65_536], Vec::new(), 0);
+        loop {
+            let count = stream.read(&mut buffer)?;
+            head.extend_from_slice(&buffer[..count]);
+            seen += count;
+            let end = head.windows(4).position(|window| window == b"\r\n\r\n");
+            if end.is_some_and(|end| seen >= end + 4 + bytes) {
+                return Ok(());
+            }
+            if count == 0 {
+                return Err("the constant server closed".into());
+            }
+        }
+    };
+    (0..200).try_for_each(|_| call())?;
+    let before = threads_cpu("constant");
+    (0..calls).try_for_each(|_| call())?;
+    let each = (threads_cpu("constant") - before).as_secs_f64() / calls as f64 * 1e6;
+    runtime.shutdown_background();
+    Ok(each)
+}
+
+/// A history's JSON as samples, and the dictionary trained on them.
+pub(crate) fn train(history: History, target: &Path) -> Outcome<()> {
+    let step = (history.rows / 20_000).max(1);
+    let samples: Vec<Vec<u8>> = (0..history.rows)
+        .step_by(step as usize)
+        .map(|row| (JOB_RENDERER.render)(&history.facts(row).job(history)))
+        .collect();
+    let dictionary = zstd::dict::from_samples(&samples, 16 << 10)?;
+    fs::write(target, &dictionary)?;
+    println!(
+        "trained on {} bodies: {} bytes",
+        samples.len(),
+        dictionary.len()
+    );
+    Ok(())
+}
+
+/// A writer that goes on while queries are asked; both are exact.
+pub(crate) fn measure_readers_and_writer(dir: &Path, owner: &AccountId) -> Outcome<()> {
+    let catalog = open(dir)?;
+    jobs::load_index(&catalog)?;
+    let asked = JobQuery {
+        sort: SortDirection::Descend,
+        ..JobQuery::default()
+    };
+    let before = jobs::query(&catalog, owner, &asked)?.total;
+    let groups = 100;
+    let mut times = Vec::new();
+    std::thread::scope(|scope| -> Outcome<()> {
+        let writer = scope.spawn(|| -> Result<(), catalog::CatalogError> {
+            for group in 0..groups {
+                let now = Timestamp(START + 900 * 86_400 + group);
+                let jobs: Vec<ImportedJob> = (0..10)
+                    .map(|number| {
+                        let history = History { rows: 1_000_000 };
+                        let mut job = history.facts(number).job(history);
+                        job.account_id = owner.clone();
+                        job.created_time = now;
+                        job.job_id =
+                            model::JobId::new(now.0.unsigned_abs() * 1_000_000 + number, number);
+                        ImportedJob { job, body: None }
+                    })
+                    .collect();
+                jobs::import_all(&catalog, owner, &jobs)?;
+            }
+            Ok(())
+        });
+        let mut last = before;
+        while !writer.is_finished() {
+            let (page, time) = timed(|| jobs::query(&catalog, owner, &asked));
+            let page = page?;
+            assert!(
+                page.total >= last && (page.total - before).is_multiple_of(10),
+                "groups are seen whole and in order"
+            );
+            last = page.total;
+            times.push(time);
+        }
+        Ok(writer.join().map_err(|_| "the writer broke off")??)
+    })?;
+    let after = jobs::query(&catalog, owner, &asked)?.total;
+    assert_eq!(after, before + 10 * groups as u64, "every group is there");
+    println!(
+        "\nreader beside a writer: {} queries, p50 {:.0}, p99 {:.0} microseconds of CPU",
+        times.len(),
+        quantile(&mut times, 0.5),
+        quantile(&mut times, 0.99)
+    );
+    Ok(())
+}
