@@ -29,6 +29,7 @@ pub mod jobs;
 pub mod ledger;
 mod migrations;
 pub mod plans;
+mod progress;
 pub mod records;
 pub mod restores;
 mod row;

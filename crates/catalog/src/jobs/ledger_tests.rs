@@ -5,11 +5,14 @@
 
 use std::fs;
 
-use model::{FilterKey, JobQuery, RawFilter, RawJobQuery, SortDirection, VaultId};
+use model::{
+    FilterKey, JobId, JobQuery, JobStatus, RawFilter, RawJobQuery, SortDirection, VaultId,
+};
 
-use super::*;
-use crate::db::{Catalog, CatalogOptions};
+use super::{cancel, check_index, create, import, query, save_index};
+use crate::db::{Catalog, CatalogOptions, Tx};
 use crate::plans::RunningJobs;
+use crate::records::Job;
 use crate::tests::support::{Fixture, at};
 
 fn options(fixture: &Fixture) -> CatalogOptions {

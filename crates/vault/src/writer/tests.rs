@@ -524,9 +524,12 @@ fn packs_written_in_pieces_are_whole_or_nothing_refers_to_them() {
         assert!(read.unwrap() == bytes);
     }
     for pack in reader.index().packs() {
-        let stored = repository.storage().get(&FileKind::Pack.name(pack));
-        assert_eq!(Id::hash(&stored.unwrap()), *pack);
-        repository.read_pack_header(pack).unwrap();
+        let stored = repository
+            .storage()
+            .get(&FileKind::Pack.name(pack))
+            .unwrap();
+        assert_eq!(Id::hash(&stored), *pack);
+        header_of(repository.cipher(), pack, &stored).unwrap();
     }
     for step in 0..step_count {
         let storage = Pieces {

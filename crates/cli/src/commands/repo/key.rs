@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use vault::{KdfCost, KeyOptions};
 
-use super::{Repo, hostname, secret, vault_failure};
+use super::{Repo, secret, vault_failure};
 use crate::args::{KeyCommand, NewPasswordArgs, RepoKeyArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Table, clock};
@@ -104,7 +104,7 @@ fn options() -> KeyOptions {
     KeyOptions {
         cost: KdfCost::Calibrated,
         username: std::env::var("USER").unwrap_or_default(),
-        hostname: hostname(),
+        hostname: vault::hostname(),
     }
 }
 
