@@ -50,7 +50,8 @@ pub use options::{
 
 use decide::{Facts, Fate};
 use rewrite::{Rewrite, Rewritten};
-use scan::{Scan, each_index_file};
+use scan::Scan;
+pub(crate) use scan::{each_index_file, list_twice};
 use usage::Usage;
 use used::UsedBlobs;
 

@@ -18,8 +18,10 @@ use storage::ErrorKind;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::{self, IndexFile};
+use crate::index::{Index, IndexBuilder};
 use crate::layout::FileKind;
 use crate::lock::LockGuard;
+use crate::prune::{each_index_file, list_twice};
 use crate::repository::Repository;
 
 pub use index::{IndexRepair, repair_index};
@@ -30,6 +32,19 @@ pub use snapshots::{SnapshotRepair, SnapshotsRepair, repair_snapshots};
 const QUARANTINE: &str = "quarantine";
 /// A new index file is finished when it has so many blobs.
 const INDEX_BLOB_COUNT: usize = 50_000;
+
+/// The index by two listings: one that was cut would make blobs look lost.
+fn load_index(repository: &Repository) -> Result<Index, VaultError> {
+    let ids = list_twice(repository, FileKind::Index)?;
+    let mut builder = IndexBuilder::default();
+    each_index_file(repository, &ids, |_, file| {
+        for pack in file.packs {
+            builder.add_pack(pack.id, pack.blobs);
+        }
+        Ok(())
+    })?;
+    Ok(builder.build())
+}
 
 /// Moves a file out of the way. One that is gone already is no error; one that cannot be read stays where it is.
 fn quarantine(

@@ -85,7 +85,7 @@ pub(super) fn scan(
 
 /// A listing that may have been cut is not to be trusted by who deletes: it is asked for twice, and a file that the second
 /// one lacks must be gone when asked for by name.
-fn list_twice(repository: &Repository, kind: FileKind) -> Result<Vec<Id>, VaultError> {
+pub(crate) fn list_twice(repository: &Repository, kind: FileKind) -> Result<Vec<Id>, VaultError> {
     let mut ids = repository.list(kind)?;
     let again = repository.list(kind)?;
     ids.sort_unstable();
@@ -98,7 +98,7 @@ fn list_twice(repository: &Repository, kind: FileKind) -> Result<Vec<Id>, VaultE
 }
 
 /// Hands each of these index files to `take`, on the calling thread. One that is missing or damaged is an error.
-pub(super) fn each_index_file(
+pub(crate) fn each_index_file(
     repository: &Repository,
     ids: &[Id],
     mut take: impl FnMut(Id, IndexFile) -> Result<(), VaultError>,

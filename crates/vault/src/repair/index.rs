@@ -85,6 +85,19 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
         .copied()
         .collect();
     report.packs_missing.sort_unstable();
+    for pack in &report.packs_missing {
+        match repository.storage().size(&FileKind::Pack.name(pack)) {
+            Err(error) if error.kind == storage::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => {
+                return Err(VaultError::Refused {
+                    reason: format!(
+                        "the storage does not list pack {pack}, which is there: its listings cannot be trusted"
+                    ),
+                });
+            }
+        }
+    }
     let mut unsound: Vec<Id> = stored
         .keys()
         .filter(|id| {

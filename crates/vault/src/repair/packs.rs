@@ -135,8 +135,18 @@ pub fn repair_packs(
     report.lost.sort_unstable();
     if let Some(writer) = writer {
         writer.flush()?;
-        // The new index files must be readable before the old ones go.
-        repository.load_index()?;
+        // What was saved must be found elsewhere before the old entries go: a storage may have kept no index of it.
+        let fresh = super::load_index(repository)?;
+        let is_saved = |(kind, id): &(BlobKind, Id)| {
+            fresh
+                .all(*kind, id)
+                .any(|place| !gone.contains(&place.pack))
+        };
+        if !salvaged.iter().all(is_saved) {
+            return Err(VaultError::Refused {
+                reason: "the storage did not keep the index of what was saved".to_owned(),
+            });
+        }
         drop_entries(repository, &gone, &lock)?;
         for pack in &damaged {
             quarantine(repository, &lock, FileKind::Pack, pack)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::quarantine;
+use super::{load_index, quarantine};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
 use crate::id::Id;
@@ -61,7 +61,7 @@ enum Rest {
 /// damaged ones are named no more.
 pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
-    let index = Arc::new(repository.load_index()?);
+    let index = Arc::new(load_index(repository)?);
     let (mut snapshots, damaged) = repository.snapshots_and_damage()?;
     let mut report = SnapshotsRepair::default();
     for (id, _) in damaged {
