@@ -157,8 +157,8 @@ def test_kill_during_a_restore(fresh, folder):
 
 
 TRACED = "fsync,fdatasync,rename,renameat,renameat2,link,linkat"
-RENAME = re.compile(r'renameat2\(\d+<(.*?)>, "(.*?)", \d+<.*?>, "(.*?)", RENAME_NOREPLACE\) = 0')
-SYNC = re.compile(r"(fsync|fdatasync)\(\d+<(.*?)>\) = 0")
+RENAME = re.compile(r'renameat2\(\d+<(.*?)>, "(.*?)", \d+<.*?>, "(.*?)", RENAME_NOREPLACE\)\s+= 0')
+SYNC = re.compile(r"(fsync|fdatasync)\(\d+<(.*?)>\)\s+= 0")
 
 
 def test_every_file_of_a_vault_is_synced_before_and_after_it_gets_its_name(folder):

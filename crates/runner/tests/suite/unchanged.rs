@@ -120,12 +120,8 @@ fn forge(repository: &Repository, change: impl Fn(&mut Node, Id)) {
         .save_blob(BlobKind::Data, b"forged", &mut scratch)
         .unwrap()
         .id;
-    let mut rewrite = |id: Id| {
-        rewrite(&reader, &writer, &mut scratch, id, &|node: &mut Node| {
-            change(node, forged);
-        })
-    };
-    snapshot.tree = rewrite(snapshot.tree);
+    let forge_node = |node: &mut Node| change(node, forged);
+    snapshot.tree = rewrite(&reader, &writer, &mut scratch, snapshot.tree, &forge_node);
     snapshot.time = Time::new(snapshot.time.seconds, snapshot.time.nanoseconds + 1);
     writer.commit(&snapshot).unwrap();
 }
