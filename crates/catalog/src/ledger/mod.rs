@@ -12,13 +12,15 @@
 //!
 //! Sealed chunks of the texts never change. States and completed times do, in place; deleted rows are masked.
 //!
-//! Modules in reading order: `set`, `times`, `text_column`, `state_column`, `extents`, `run`, `clauses`, `matches`,
+//! Modules in reading order: `set`, `times`, `open_chunk`, `postings`, `text_column`, `state_column`, `extents`, `run`, `clauses`, `matches`,
 //! `page`, `snapshot`.
 
 mod clauses;
 mod extents;
 mod matches;
+mod open_chunk;
 mod page;
+mod postings;
 mod run;
 mod set;
 mod snapshot;

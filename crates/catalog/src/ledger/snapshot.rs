@@ -8,10 +8,12 @@ use model::SourceType;
 
 use super::PartIndex;
 use super::extents::{Extent, Extents};
+use super::open_chunk::NONE;
+use super::postings::{Postings, Slot};
 use super::run::{Dead, Run, TEXT_KEYS};
 use super::set::{Bits, CHUNK_ROWS, Set, WORDS};
 use super::state_column::{STATES, StateColumn};
-use super::text_column::{NONE, Postings, Slot, TextColumn};
+use super::text_column::TextColumn;
 use super::times::{CompletedTimes, CreatedTimes, Offsets};
 
 /// Raised when the form changes or a column gets another meaning.
