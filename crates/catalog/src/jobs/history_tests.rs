@@ -247,7 +247,7 @@ impl World {
         let sql = "SELECT * FROM jobs ORDER BY created_time, job_id";
         let read = |tx: &Tx<'_>| {
             let mut statement = tx.prepare(sql).unwrap();
-            let jobs = statement.query_map([], |row| store::read(row)).unwrap();
+            let jobs = statement.query_map([], store::read).unwrap();
             Ok(jobs.collect::<Result<Vec<_>, _>>().unwrap())
         };
         self.catalog().read("test", read).unwrap()

@@ -105,7 +105,7 @@ impl History {
         let length = mix(bits ^ 7);
         let duration = match length % 2_000 {
             0 => (length >> 16) % (3 * DAY),
-            _ => 10 << ((length >> 16) % 11) | (length >> 32) % 10,
+            _ => (10 << ((length >> 16) % 11)) + (length >> 32) % 10,
         };
         let share = (mix(bits ^ 3) >> 11) as f64 / (1u64 << 53) as f64;
         let plan = (PLANS as f64 * share * share * share) as u64;

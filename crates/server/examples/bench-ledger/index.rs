@@ -317,7 +317,7 @@ fn filter(oracle: &Oracle, key: FilterKey, operator: Operator, seed: u64) -> Opt
     let mut values: Vec<String> = (0..count)
         .map(|number| oracle.value(key, mix(seed) ^ number))
         .collect();
-    if operator == Operator::Between && seed % 5 != 0 {
+    if operator == Operator::Between && !seed.is_multiple_of(5) {
         values.sort();
     }
     let raw = RawJobQuery {
