@@ -163,6 +163,28 @@ codes! {
     InstanceNotExist = "InstanceNotExists", 404, "No backup client is registered for the specified instance.";
     /// No such task.
     TaskNotExist = "TaskNotExist", 404, "The specified task does not exist.";
+    /// Somebody holds the snapshot.
+    SnapshotHeld = "SnapshotHeld", 409, "The snapshot is held and cannot be deleted.";
+    /// No such policy.
+    PolicyNotExist = "PolicyNotExist", 404, "The specified policy does not exist.";
+    /// No such rule.
+    RuleNotExist = "RuleNotExist", 404, "The specified rule does not exist.";
+    /// No such binding.
+    PolicyBindingNotExist = "PolicyBindingNotExist", 404, "The specified data source is not bound to the policy.";
+    /// The data source is bound already.
+    PolicyBindingConflict = "PolicyBindingAlreadyExists", 409, "The data source is bound to a policy already.";
+    /// A policy stores into the vault.
+    VaultBound = "VaultBoundPolicyCannotBeDeleted", 409, "The vault is used by a policy and cannot be deleted.";
+    /// The client was heard of too lately.
+    ClientActive = "ClientActive", 409, "The backup client is active.";
+    /// No such resource of another kind.
+    ResourceNotExist = "InvalidResourceId.NotFound", 404, "The specified resource does not exist.";
+    /// A resource with these features exists.
+    ResourceConflict = "ResourceAlreadyExists", 409, "The resource exists already.";
+    /// No such file, or the link has ended.
+    TempFileNotExist = "TempFileNotExist", 404, "The specified file does not exist, or its link has ended.";
+    /// Too many of something.
+    QuotaExceeded = "QuotaExceeded", 400, "The account has as many of these as it can have.";
     /// A path inside a snapshot.
     PathNotExist = "PathNotExist", 404, "The specified path does not exist in the snapshot.";
     /// The vault cannot be read.

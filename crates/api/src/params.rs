@@ -200,6 +200,34 @@ impl Params {
         Ok(members.into_values().collect())
     }
 
+    /// An object: the parameters below `Name.`, or those of a JSON object in `Name`. Empty if it is absent.
+    ///
+    /// # Errors
+    /// `InvalidParameter.<Name>` for text that is not a JSON object, or one that is nested too deeply.
+    pub fn object(&self, name: &str) -> Result<Params, ApiError> {
+        let start = format!("{name}.");
+        let mut object = Params {
+            prefix: format!("{}{start}", self.prefix),
+            values: self
+                .values
+                .range(start.clone()..)
+                .take_while(|(key, _)| key.starts_with(&start))
+                .map(|(key, value)| (key[start.len()..].to_owned(), value.clone()))
+                .collect(),
+        };
+        if object.values.is_empty()
+            && let Some(json) = self.json(name)?
+        {
+            let bad = |why: &str| ApiError::invalid(&self.full_name(name), why);
+            if !json.is_object() {
+                return Err(bad("it must be a JSON object"));
+            }
+            flatten("", &json, 0, &mut object.values)
+                .ok_or_else(|| bad("it is nested too deeply"))?;
+        }
+        Ok(object)
+    }
+
     fn parse_index(&self, name: &str, text: &str) -> Result<u32, ApiError> {
         let plain =
             !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -316,6 +344,24 @@ mod tests {
         );
         assert_eq!(params.required("E").unwrap_err().code, "MissingE");
         assert_eq!((params.text("E"), params.given("E")), (None, Some("")));
+    }
+
+    #[test]
+    fn objects_of_their_own() {
+        for query in ["O.A=1&O.B.C=x&Ox=2", "O={\"A\":1,\"B\":{\"C\":\"x\"}}"] {
+            let object = params(query).object("O").unwrap();
+            assert_eq!(object.int("A").unwrap(), Some(1), "{query}");
+            assert_eq!(object.object("B").unwrap().text("C"), Some("x"), "{query}");
+            assert_eq!(object.full_name("A"), "O.A");
+        }
+        assert!(params("").object("O").unwrap().text("A").is_none());
+        for query in ["O=[]x", "O=[1]", "O=x"] {
+            assert_eq!(
+                params(query).object("O").unwrap_err().code,
+                "InvalidParameter.O",
+                "{query}"
+            );
+        }
     }
 
     #[test]

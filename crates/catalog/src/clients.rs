@@ -103,6 +103,29 @@ fn by(
 /// An agent that was heard of in this time is alive: longer than the longest time between two of its messages.
 pub const LIVE_TIME: Duration = Duration::from_secs(60);
 
+/// Deletes a client with its keys; what it made stays. `NotFound` when it is another account's.
+pub fn delete(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+) -> Result<(), CatalogError> {
+    let operation = "delete a client";
+    catalog.write(operation, |tx| {
+        let ids = [account_id.as_str(), client_id.as_str()];
+        let sql = "DELETE FROM clients WHERE account_id = ? AND client_id = ?";
+        if change(tx, operation, sql, ids)? == 0 {
+            return Err(CatalogError::not_found(Entity::Client, client_id));
+        }
+        let keys = "DELETE FROM access_keys WHERE account_id = ? AND client_id = ?";
+        change(tx, operation, keys, ids)?;
+        let tags = "DELETE FROM tags WHERE account_id = ? AND resource_id = ?";
+        change(tx, operation, tags, ids)?;
+        let kept = "DELETE FROM kept_records WHERE account_id = ? AND record_id = ?";
+        change(tx, operation, kept, ids)?;
+        Ok(())
+    })
+}
+
 /// Registers an agent: the client it was before (by its id, else by its machine), or a new one with a new instance id.
 /// Its new key replaces the former one, so it is refused while an agent with that one is alive
 /// ([`CatalogError::ClientLive`]): two agents with one identity would take work from each other for ever.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use model::{AccountId, Timestamp};
+use model::{AccountId, Timestamp, Zone};
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
@@ -38,6 +38,12 @@ pub struct CatalogOptions {
     pub ledger_dir: Option<PathBuf>,
     /// Makes the JSON of jobs, which is then kept with those that have ended.
     pub renderer: Option<Renderer>,
+    /// The zone in which calendars are read: schedules, and the days and weeks of retention.
+    pub zone: Zone,
+    /// Scheduled runs start up to so many seconds after their time, each plan at its own.
+    pub jitter_seconds: u32,
+    /// How long a deleted snapshot can be taken back before it is removed from its vault.
+    pub trash: Duration,
 }
 
 impl Default for CatalogOptions {
@@ -48,6 +54,9 @@ impl Default for CatalogOptions {
             max_page_count: None,
             ledger_dir: None,
             renderer: None,
+            zone: Zone::utc(),
+            jitter_seconds: 0,
+            trash: Duration::ZERO,
         }
     }
 }
@@ -62,6 +71,9 @@ pub struct Catalog {
     ids: IdSource,
     pub(crate) ledger: Ledger,
     renderer: Option<Renderer>,
+    zone: Zone,
+    jitter_seconds: u32,
+    trash: Duration,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -98,6 +110,9 @@ impl Catalog {
             ids: IdSource::default(),
             ledger: Ledger::new(options.ledger_dir),
             renderer: options.renderer,
+            zone: options.zone,
+            jitter_seconds: options.jitter_seconds,
+            trash: options.trash,
         })
     }
 
@@ -148,6 +163,22 @@ impl Catalog {
     /// Microseconds and entropy for a new id; the microseconds rise with every call.
     pub(crate) fn new_id(&self, now: Timestamp) -> (u64, u64) {
         self.ids.next(now)
+    }
+
+    /// The zone in which calendars are read.
+    #[must_use]
+    pub const fn zone(&self) -> &Zone {
+        &self.zone
+    }
+
+    /// See [`CatalogOptions::jitter_seconds`].
+    pub(crate) const fn jitter_seconds(&self) -> u32 {
+        self.jitter_seconds
+    }
+
+    /// See [`CatalogOptions::trash`].
+    pub(crate) const fn trash(&self) -> Duration {
+        self.trash
     }
 
     fn take_reader(&self) -> TakenReader<'_> {

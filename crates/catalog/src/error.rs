@@ -17,6 +17,10 @@ pub enum Entity {
     RestoreJob,
     Task,
     Work,
+    Policy,
+    PolicyBinding,
+    PolicyRule,
+    Record,
 }
 
 impl std::fmt::Display for Entity {
@@ -32,6 +36,10 @@ impl std::fmt::Display for Entity {
             Self::RestoreJob => "restore job",
             Self::Task => "task",
             Self::Work => "work",
+            Self::Policy => "policy",
+            Self::PolicyBinding => "policy binding",
+            Self::PolicyRule => "policy rule",
+            Self::Record => "record",
         })
     }
 }
@@ -142,6 +150,50 @@ pub enum CatalogError {
         snapshot_id: String,
         /// The restore job.
         restore_id: String,
+    },
+    /// The account has as many records of a kind as it may have.
+    #[error("an account may have at most {max} {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        max: u64,
+    },
+    /// Somebody holds the snapshot.
+    #[error("snapshot {snapshot_id} is held: {reason}")]
+    SnapshotHeld {
+        /// The snapshot.
+        snapshot_id: String,
+        /// Why.
+        reason: String,
+    },
+    /// The snapshot is being removed from its vault and cannot be taken back.
+    #[error("snapshot {snapshot_id} is being removed from its vault")]
+    SnapshotGoing {
+        /// The snapshot.
+        snapshot_id: String,
+    },
+    /// A policy stores its snapshots in the vault.
+    #[error("vault {vault_id} is used by policy {policy_id}")]
+    VaultBound {
+        /// The vault.
+        vault_id: String,
+        /// The policy.
+        policy_id: String,
+    },
+    /// The data source is bound already.
+    #[error("{data_source_id} is bound to policy {policy_id} already")]
+    AlreadyBound {
+        /// The data source.
+        data_source_id: String,
+        /// The policy.
+        policy_id: String,
+    },
+    /// The client was in touch too lately to be deleted.
+    #[error("backup client {client_id} is active")]
+    ClientActive {
+        /// The client.
+        client_id: String,
     },
     /// The plan lacks what a job needs.
     #[error("backup plan {plan_id} has no {missing}")]

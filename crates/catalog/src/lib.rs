@@ -16,7 +16,9 @@
 //!
 //! Modules in reading order: [`records`] (rows as values), [`words`], [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`vaults`],
-//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`restores`], [`tasks`], [`work`].
+//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
+//! [`restores`], [`tasks`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
+//! [`tags`], [`kept_records`], [`zone`].
 
 pub mod access_keys;
 pub mod accounts;
@@ -26,20 +28,28 @@ pub mod db;
 pub mod error;
 pub mod item_errors;
 pub mod jobs;
+pub mod kept_records;
 pub mod ledger;
 mod migrations;
+pub mod plan_rules;
 pub mod plans;
+pub mod policies;
+pub mod policy_bindings;
 mod progress;
+pub mod protected;
 pub mod records;
 pub mod restores;
+pub mod retention;
 mod row;
 pub mod snapshots;
+pub mod tags;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
 pub mod vaults;
 pub mod words;
 pub mod work;
+pub mod zone;
 
 pub use db::{Catalog, CatalogOptions};
 pub use error::{CatalogError, Entity};

@@ -4,7 +4,7 @@
 //! another schedule, and moved in the transaction that creates (or skips) a scheduled job: so each run happens at most
 //! once, whatever crashes and however many schedulers look.
 
-use model::{AccountId, JobId, PlanId, Schedule, Timestamp};
+use model::{AccountId, ClientId, JobId, PlanId, Schedule, Timestamp, Zone};
 use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first};
@@ -12,7 +12,7 @@ use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Plan, PlanSpec};
 use crate::row::{RowReader, json, seconds, text};
-use crate::{jobs, vaults};
+use crate::{jobs, plan_rules, tags, vaults};
 
 /// What DescribeBackupPlans may ask for; an absent member does not matter, an empty list matches nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -90,6 +90,9 @@ pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Plan> {
         latest_finish_job_id: row.parsed_opt("latest_finish_job_id")?,
         created_time: row.time("created_time")?,
         updated_time: row.time("updated_time")?,
+        owner_id: row.get("owner_id")?,
+        rule_id: row.get("rule_id")?,
+        retention_rule: row.get("retention_rule")?,
     })
 }
 
@@ -137,9 +140,14 @@ fn check_spec(
 }
 
 /// The first run at `now` or later. A plan without a vault has none: its jobs could not be created.
-fn first_run(spec: &PlanSpec, schedule: Option<&Schedule>, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn first_run(
+    spec: &PlanSpec,
+    schedule: Option<&Schedule>,
+    now: Timestamp,
+    zone: &Zone,
+) -> Option<Timestamp> {
     spec.vault_id.as_ref()?;
-    schedule?.next_run(now.plus_seconds(-1))
+    schedule?.next_run(now.plus_seconds(-1), zone)
 }
 
 /// Creates a plan. Its vault must be there, in whatever state: jobs wait until it is CREATED.
@@ -154,7 +162,7 @@ pub fn create(
     catalog.write(operation, |tx| {
         let schedule = check_spec(tx, account_id, spec, None)?;
         let next_run = match switch {
-            PlanSwitch::Enabled => first_run(spec, schedule.as_ref(), now),
+            PlanSwitch::Enabled => first_run(spec, schedule.as_ref(), now, catalog.zone()),
             PlanSwitch::Disabled => None,
         };
         let (micros, entropy) = catalog.new_id(now);
@@ -172,11 +180,24 @@ pub fn create(
         ];
         change(tx, operation, sql, values)?;
         write_spec(tx, operation, &plan_id, spec)?;
-        require(tx, account_id, &plan_id)
+        synced(catalog, tx, account_id, &plan_id, now)
     })
 }
 
-fn write_spec(
+/// The plan as it is now, its owned plans in line with it.
+fn synced(
+    catalog: &Catalog,
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+    now: Timestamp,
+) -> Result<Plan, CatalogError> {
+    let plan = require(tx, account_id, plan_id)?;
+    plan_rules::sync_plan(catalog, tx, &plan, now)?;
+    Ok(plan)
+}
+
+pub(crate) fn write_spec(
     tx: &Tx<'_>,
     operation: &'static str,
     plan_id: &PlanId,
@@ -214,13 +235,19 @@ fn write_spec(
     Ok(())
 }
 
-/// The plan. `NotFound` when it is another account's.
+/// The plan. `NotFound` when it is another account's, or owned by a policy or another plan.
 pub fn get(
     catalog: &Catalog,
     account_id: &AccountId,
     plan_id: &PlanId,
 ) -> Result<Plan, CatalogError> {
-    catalog.read("read a plan", |tx| require(tx, account_id, plan_id))
+    catalog.read("read a plan", |tx| {
+        let plan = require(tx, account_id, plan_id)?;
+        if plan.owner_id.is_some() {
+            return Err(CatalogError::not_found(Entity::Plan, plan_id));
+        }
+        Ok(plan)
+    })
 }
 
 /// A page of the account's plans, newest first (DescribeBackupPlans).
@@ -232,6 +259,7 @@ pub fn list(
 ) -> Result<Page<Plan>, CatalogError> {
     catalog.read("list plans", |tx| {
         let mut conditions = Conditions::equal("account_id", account_id.as_str());
+        conditions.and("owner_id IS NULL", []);
         conditions.and_in("source_type", filter.source_types.as_deref());
         conditions.and_in("region_id", filter.region_ids.as_deref());
         conditions.and_in("plan_id", filter.plan_ids.as_deref());
@@ -270,7 +298,7 @@ pub fn update(
         } else if spec.schedule == plan.spec.schedule {
             plan.next_run_time
         } else {
-            first_run(&spec, schedule.as_ref(), now)
+            first_run(&spec, schedule.as_ref(), now, catalog.zone())
         };
         let sql = "UPDATE plans SET next_run_time = ?, updated_time = ? WHERE plan_id = ?";
         change(
@@ -279,7 +307,7 @@ pub fn update(
             sql,
             params![seconds(next_run), now.0, plan_id.as_str()],
         )?;
-        require(tx, account_id, plan_id)
+        synced(catalog, tx, account_id, plan_id, now)
     })
 }
 
@@ -308,7 +336,7 @@ pub fn switch(
         let next_run = if is_off {
             None
         } else {
-            first_run(&plan.spec, schedule.as_ref(), now)
+            first_run(&plan.spec, schedule.as_ref(), now, catalog.zone())
         };
         let sql =
             "UPDATE plans SET disabled = ?, next_run_time = ?, updated_time = ? WHERE plan_id = ?";
@@ -323,7 +351,7 @@ pub fn switch(
                 plan_id.as_str()
             ],
         )?;
-        require(tx, account_id, plan_id)
+        synced(catalog, tx, account_id, plan_id, now)
     })
 }
 
@@ -353,7 +381,27 @@ pub fn delete(
             "DELETE FROM plans WHERE account_id = ? AND plan_id = ?",
             ids,
         )?;
-        Ok(())
+        change(
+            tx,
+            operation,
+            "DELETE FROM plans WHERE owner_id = ?",
+            [plan_id.as_str()],
+        )?;
+        tags::forget(tx, account_id, "plan", plan_id.as_str())
+    })
+}
+
+/// Ids of the plans that a client runs, owned ones left out.
+pub fn of_client(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+) -> Result<Vec<PlanId>, CatalogError> {
+    let operation = "list a client's plans";
+    let sql = "SELECT plan_id FROM plans WHERE account_id = ? AND client_id = ? AND owner_id IS NULL ORDER BY plan_id";
+    let ids = [account_id.as_str(), client_id.as_str()];
+    catalog.read(operation, |tx| {
+        all(tx, operation, sql, ids, |row| row.parsed("plan_id"))
     })
 }
 

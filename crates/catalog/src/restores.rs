@@ -145,6 +145,7 @@ pub fn create(
             client_id: restore.target_client_id.as_ref(),
             vault_id: &restore_job.vault_id,
             serial_key: None,
+            not_before: now,
         };
         work::insert(catalog, tx, &new, now)?;
         Ok(restore_job)

@@ -13,14 +13,14 @@ use model::{
 use rusqlite::types::Value;
 use rusqlite::{Row, params};
 
-use crate::conditions::{Conditions, change, first, marks};
+use crate::conditions::{Conditions, all, change, first, marks};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::jobs::add_test;
 use crate::records::{Job, Snapshot};
 use crate::row::{RowReader, json, seconds, text};
 use crate::words::TaskKind;
-use crate::{tasks, vaults};
+use crate::{retention, tasks, vaults};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -46,7 +46,7 @@ pub struct SnapshotPage {
     pub next_token: Option<String>,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
     Ok(Snapshot {
         snapshot_id: row.parsed("snapshot_id")?,
         account_id: row.parsed("account_id")?,
@@ -209,7 +209,8 @@ pub(crate) fn insert_for_job(
         actual_items: job.progress.actual_items,
         error_file: None,
     };
-    insert(tx, &snapshot)
+    insert(tx, &snapshot)?;
+    retention::promise(catalog, tx, &snapshot)
 }
 
 /// Vault and hash of the snapshot that a job made.
@@ -462,7 +463,8 @@ const fn column(field: SnapshotField) -> &'static str {
     }
 }
 
-/// Hides a snapshot and creates the task that removes it from its vault (DeleteSnapshot). Refused while a restore needs
+/// Hides a snapshot and creates the task that removes it from its vault once it has rested in the trash
+/// (DeleteSnapshot). Refused while somebody holds it. Refused while a restore needs
 /// it, and in an immutable vault while its retention lasts. Asked again before the task has ended, gives the same task.
 pub fn request_delete(
     catalog: &Catalog,
@@ -471,51 +473,82 @@ pub fn request_delete(
     client_id: Option<&ClientId>,
     now: Timestamp,
 ) -> Result<TaskId, CatalogError> {
+    catalog.write("delete a snapshot", |tx| {
+        delete_in(catalog, tx, account_id, snapshot_id, client_id, now)
+    })
+}
+
+/// [`request_delete`] as a part of a transaction.
+pub(crate) fn delete_in(
+    catalog: &Catalog,
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    snapshot_id: &SnapshotId,
+    client_id: Option<&ClientId>,
+    now: Timestamp,
+) -> Result<TaskId, CatalogError> {
     let operation = "delete a snapshot";
-    catalog.write(operation, |tx| {
-        let sql = "SELECT delete_task_id FROM snapshots WHERE account_id = ? AND snapshot_id = ? \
+    let sql = "SELECT delete_task_id FROM snapshots WHERE account_id = ? AND snapshot_id = ? \
                    AND delete_task_id IS NOT NULL";
-        let ids = [account_id.as_str(), snapshot_id.as_str()];
-        if let Some(task_id) = first(tx, operation, sql, ids, |row| row.parsed("delete_task_id"))? {
-            return Ok(task_id);
-        }
-        let snapshot = require(tx, account_id, snapshot_id)?;
-        let vault = vaults::require(tx, account_id, &snapshot.vault_id)?;
-        if vault.worm_enabled && snapshot.expire_time.is_none_or(|expire| expire > now) {
-            return Err(CatalogError::Worm {
-                vault_id: vault.vault_id.to_string(),
-                reason: "the snapshot's retention has not ended",
-            });
-        }
-        let sql = "SELECT restore_id FROM restore_jobs WHERE account_id = ? AND snapshot_id = ? \
+    let ids = [account_id.as_str(), snapshot_id.as_str()];
+    if let Some(task_id) = first(tx, operation, sql, ids, |row| row.parsed("delete_task_id"))? {
+        return Ok(task_id);
+    }
+    let snapshot = require(tx, account_id, snapshot_id)?;
+    let vault = vaults::require(tx, account_id, &snapshot.vault_id)?;
+    retention::refuse_held(tx, snapshot_id)?;
+    if vault.worm_enabled && snapshot.expire_time.is_none_or(|expire| expire > now) {
+        return Err(CatalogError::Worm {
+            vault_id: vault.vault_id.to_string(),
+            reason: "the snapshot's retention has not ended",
+        });
+    }
+    let sql = "SELECT restore_id FROM restore_jobs WHERE account_id = ? AND snapshot_id = ? \
                    AND complete_time IS NULL LIMIT 1";
-        if let Some(restore_id) = first(tx, operation, sql, ids, |row| row.get("restore_id"))? {
-            return Err(CatalogError::SnapshotInUse {
-                snapshot_id: snapshot_id.to_string(),
-                restore_id,
-            });
-        }
-        let target = tasks::Target {
-            vault_id: &snapshot.vault_id,
-            snapshot: Some((&snapshot.snapshot_id, &snapshot.snapshot_hash)),
-        };
-        let task_id = tasks::insert(
-            catalog,
-            tx,
-            account_id,
-            TaskKind::DeleteSnapshot,
-            &target,
-            client_id,
-            now,
-        )?;
-        let sql = "UPDATE snapshots SET delete_task_id = ?, updated_time = ? WHERE snapshot_id = ?";
-        change(
-            tx,
-            operation,
-            sql,
-            params![task_id.as_str(), now.0, snapshot_id.as_str()],
-        )?;
-        Ok(task_id)
+    if let Some(restore_id) = first(tx, operation, sql, ids, |row| row.get("restore_id"))? {
+        return Err(CatalogError::SnapshotInUse {
+            snapshot_id: snapshot_id.to_string(),
+            restore_id,
+        });
+    }
+    let target = tasks::Target {
+        vault_id: &snapshot.vault_id,
+        snapshot: Some((&snapshot.snapshot_id, &snapshot.snapshot_hash)),
+        not_before: now.plus(catalog.trash()),
+    };
+    let task_id = tasks::insert(
+        catalog,
+        tx,
+        account_id,
+        TaskKind::DeleteSnapshot,
+        &target,
+        client_id,
+        now,
+    )?;
+    let sql = "UPDATE snapshots SET delete_task_id = ?, updated_time = ? WHERE snapshot_id = ?";
+    change(
+        tx,
+        operation,
+        sql,
+        params![task_id.as_str(), now.0, snapshot_id.as_str()],
+    )?;
+    Ok(task_id)
+}
+
+/// Vaults and ids of the snapshots that a client made and that are not deleted.
+pub fn of_client(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+) -> Result<Vec<(VaultId, SnapshotId)>, CatalogError> {
+    let operation = "list a client's snapshots";
+    let sql = "SELECT vault_id, snapshot_id FROM snapshots WHERE account_id = ? AND client_id = ? \
+               AND delete_task_id IS NULL ORDER BY vault_id, snapshot_id";
+    let ids = [account_id.as_str(), client_id.as_str()];
+    catalog.read(operation, |tx| {
+        all(tx, operation, sql, ids, |row| {
+            Ok((row.parsed("vault_id")?, row.parsed("snapshot_id")?))
+        })
     })
 }
 

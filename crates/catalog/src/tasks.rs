@@ -22,6 +22,8 @@ const RETRY_DELETE_VAULT: Duration = Duration::from_secs(300);
 pub(crate) struct Target<'a> {
     pub(crate) vault_id: &'a VaultId,
     pub(crate) snapshot: Option<(&'a SnapshotId, &'a str)>,
+    /// No agent gets it earlier.
+    pub(crate) not_before: Timestamp,
 }
 
 /// The end of a task as its agent reports it.
@@ -98,6 +100,7 @@ pub(crate) fn insert(
         client_id,
         vault_id: target.vault_id,
         serial_key: None,
+        not_before: target.not_before,
     };
     work::insert(catalog, tx, &new, now)?;
     Ok(task_id)

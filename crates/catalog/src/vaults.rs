@@ -13,7 +13,7 @@ use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Sealed, Vault, VaultCounts};
 use crate::row::{RowReader, text};
 use crate::words::TaskKind;
-use crate::{jobs, tasks};
+use crate::{jobs, policies, tags, tasks};
 
 /// Most vaults of an account.
 pub const MAX_VAULTS: u32 = 100;
@@ -56,6 +56,8 @@ pub struct VaultFilter {
     pub vault_type: Option<String>,
     pub status: Option<String>,
     pub resource_group_id: Option<String>,
+    /// One of these; an empty list matches nothing.
+    pub vault_ids: Option<Vec<String>>,
 }
 
 /// What UpdateVault may change; an absent member stays.
@@ -138,7 +140,7 @@ fn counts(tx: &Tx<'_>, vault_id: &VaultId) -> Result<VaultCounts, CatalogError> 
     let plans = all(
         tx,
         operation,
-        "SELECT source_type, COUNT(*) AS n FROM plans WHERE vault_id = ? GROUP BY source_type ORDER BY source_type",
+        "SELECT source_type, COUNT(*) AS n FROM plans WHERE vault_id = ? AND owner_id IS NULL GROUP BY source_type ORDER BY source_type",
         [vault_id.as_str()],
         |row| {
             Ok((
@@ -216,6 +218,7 @@ pub fn create(
         let target = tasks::Target {
             vault_id: &vault.vault_id,
             snapshot: None,
+            not_before: now,
         };
         let task_id = tasks::insert(
             catalog,
@@ -286,6 +289,7 @@ pub fn list(
         let mut conditions = Conditions::equal("account_id", account_id.as_str());
         conditions.and("deleted_time IS NULL", []);
         conditions.and_equal("vault_id", filter.vault_id.as_deref());
+        conditions.and_in("vault_id", filter.vault_ids.as_deref());
         conditions.and_equal("vault_name", filter.vault_name.as_deref());
         conditions.and_equal("vault_region_id", filter.vault_region_id.as_deref());
         conditions.and_equal("vault_type", filter.vault_type.as_deref());
@@ -354,6 +358,9 @@ pub fn delete(
                 reason: "it holds snapshots whose retention has not ended",
             });
         }
+        if let Some(policy_id) = policies::bound_to_vault(tx, account_id, vault_id)? {
+            return Err(CatalogError::VaultBound { vault_id: vault_id.to_string(), policy_id });
+        }
         let of_vault = Filter {
             key: FilterKey::VaultId,
             predicate: Predicate::Text(Test::Equal(vault_id.to_string())),
@@ -376,9 +383,10 @@ pub fn delete(
                 _ => change(tx, operation, &sql, id)?,
             };
         }
+        tags::forget(tx, account_id, "vault", vault_id.as_str())?;
         let hide = "UPDATE vaults SET deleted_time = ?, updated_time = ? WHERE vault_id = ?";
         change(tx, operation, hide, params![now.0, now.0, vault_id.as_str()])?;
-        let target = tasks::Target { vault_id, snapshot: None };
+        let target = tasks::Target { vault_id, snapshot: None, not_before: now };
         tasks::insert(catalog, tx, account_id, TaskKind::DeleteVault, &target, client_id, now)
     })
 }

@@ -87,6 +87,8 @@ pub(crate) struct NewWork<'a> {
     pub(crate) client_id: Option<&'a ClientId>,
     pub(crate) vault_id: &'a VaultId,
     pub(crate) serial_key: Option<&'a str>,
+    /// It is not given out earlier.
+    pub(crate) not_before: Timestamp,
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Work> {
@@ -121,7 +123,7 @@ pub(crate) fn insert(
         work.client_id.map(ClientId::as_str),
         work.vault_id.as_str(),
         work.serial_key,
-        now.0,
+        work.not_before.0,
         i64::try_from(queue_order).unwrap_or(i64::MAX)
     ];
     change(tx, "queue a work", sql, values)?;

@@ -5,13 +5,14 @@
 //! keep and apply these values; the engine crates use only the speed limit and the restore options.
 //!
 //! Modules in reading order: [`text`] (enums that are words on the wire), [`timestamp`], [`ids`], [`source_type`],
-//! [`status`], [`schedule`], [`speed_limit`], [`names`], [`patterns`], [`options`], [`job_query`], [`snapshot_query`].
+//! [`status`], [`zone`], [`schedule`], [`retention`], [`speed_limit`], [`names`], [`patterns`], [`options`], [`job_query`], [`snapshot_query`].
 
 pub mod ids;
 pub mod job_query;
 pub mod names;
 pub mod options;
 pub mod patterns;
+pub mod retention;
 pub mod schedule;
 pub mod snapshot_query;
 pub mod source_type;
@@ -19,6 +20,7 @@ pub mod speed_limit;
 pub mod status;
 pub mod text;
 pub mod timestamp;
+pub mod zone;
 
 pub use ids::{
     AccountId, ClientId, IdError, InstanceId, JobId, PlanId, RestoreId, SnapshotId, TaskId, VaultId,
@@ -35,3 +37,4 @@ pub use speed_limit::{SpeedLimit, SpeedLimitError};
 pub use status::{ClientStatus, JobStatus, SnapshotStatus, VaultStatus};
 pub use text::UnknownWord;
 pub use timestamp::Timestamp;
+pub use zone::{Zone, ZoneError};

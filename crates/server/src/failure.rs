@@ -40,6 +40,19 @@ pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
         CatalogError::PlanIncomplete { .. } | CatalogError::Worm { .. } => {
             ApiError::new(Code::OperationNotSupported, sentence(&text))
         }
+        CatalogError::SnapshotGoing { .. } => ApiError::new(Code::SnapshotBusy, sentence(&text)),
+        CatalogError::SnapshotHeld { .. } => ApiError::new(Code::SnapshotHeld, sentence(&text)),
+        CatalogError::VaultBound { .. } => ApiError::new(Code::VaultBound, sentence(&text)),
+        CatalogError::AlreadyBound { .. } => {
+            ApiError::new(Code::PolicyBindingConflict, sentence(&text))
+        }
+        CatalogError::ClientActive { .. } => ApiError::new(Code::ClientActive, sentence(&text)),
+        CatalogError::TooMany { .. } => ApiError::new(Code::QuotaExceeded, sentence(&text)),
+        CatalogError::AlreadyExists {
+            entity: Entity::Record,
+            ..
+        } => ApiError::new(Code::ResourceConflict, sentence(&text)),
+        CatalogError::Schedule(why) => ApiError::invalid("Schedule", why),
         CatalogError::Transition { .. } => ApiError::new(Code::JobAlreadyFinished, sentence(&text)),
         CatalogError::TokenMismatch => ApiError::of(Code::IdempotentParameterMismatch),
         CatalogError::BadNextToken => {
@@ -81,6 +94,10 @@ fn not_found(entity: Entity, id: &str) -> ApiError {
         Entity::Client => Code::ClientNotExist,
         Entity::Task => Code::TaskNotExist,
         Entity::AccessKey => Code::AccessKeyNotFound,
+        Entity::Policy => Code::PolicyNotExist,
+        Entity::PolicyBinding => Code::PolicyBindingNotExist,
+        Entity::PolicyRule => Code::RuleNotExist,
+        Entity::Record => Code::ResourceNotExist,
         Entity::Account | Entity::Work => Code::InternalError,
     };
     let shown: String = id.chars().take(64).collect();

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
+use crate::actions::temp_files::Links;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
@@ -64,9 +65,16 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         max_page_count: options.max_catalog_pages,
         ledger_dir: Some(dir.ledger()),
         renderer: Some(JOB_RENDERER),
+        zone: options.zone,
+        jitter_seconds: options.schedule_jitter_seconds,
+        trash: options.trash,
         ..CatalogOptions::default()
     };
     let catalog = Catalog::open(&dir.catalog(), catalog_options)?;
+    let moved = catalog::zone::follow(&catalog, now)?;
+    if moved > 0 {
+        tracing::info!(moved, zone = %catalog.zone(), "schedules are read in another time zone");
+    }
     let identity = bootstrap::run(&dir, &catalog, now)?;
     let nonces = Nonces::open(&dir.nonces(), now, NonceLimits::default())?;
     bootstrap::write_credentials(&dir, &identity, &format!("http://{addr}"), &options.region)?;
@@ -96,6 +104,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         local_client: Mutex::new(None),
         runs: Mutex::default(),
         repositories: Repositories::default(),
+        links: Links::default(),
         _lock: lock,
     });
     let ticker = Arc::new(Ticker::default());
@@ -278,5 +287,107 @@ impl ServerHandle {
 impl Drop for ServerHandle {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use catalog::clients::Registration;
+    use catalog::jobs::FinishJob;
+    use catalog::plans::PlanSwitch;
+    use catalog::snapshots::SnapshotReport;
+    use catalog::vaults::NewVault;
+    use catalog::{
+        ClientType, PlanSpec, Progress, Sealed, clients, jobs, plans, retention, vaults, work,
+    };
+    use model::{JobStatus, Timestamp};
+
+    use super::{Arc, Duration, ServerHandle, ServerOptions, start};
+    use crate::clock::ManualClock;
+
+    const DAY: u64 = 86_400;
+
+    fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
+        let mut options = ServerOptions::new(folder.join("data"));
+        options.listen = "127.0.0.1:0".to_owned();
+        options.tick_interval = None;
+        options.clock = clock.clone();
+        options.trash = Duration::from_secs(3_600);
+        start(options).unwrap()
+    }
+
+    /// A plan of one day's retention with one snapshot, made without an agent.
+    fn snapshot(server: &ServerHandle, hash: char) {
+        let (catalog, account) = (&server.service.catalog, &server.account_id);
+        let now = server.service.now();
+        let registration = Registration {
+            client_id: None,
+            machine_id: "machine".to_owned(),
+            client_type: ClientType::Ecs,
+            hostname: "host".to_owned(),
+            os_type: "linux".to_owned(),
+            arch_type: "x86_64".to_owned(),
+            client_version: "0".to_owned(),
+            private_ipv4: None,
+            agent_key_id: format!("key-{hash}"),
+            sealed_agent_secret: Sealed(vec![1]),
+        };
+        let client = clients::register(catalog, account, &registration, now).unwrap();
+        let vault = NewVault {
+            vault_id: vaults::new_id(catalog, now),
+            vault_name: "vault".to_owned(),
+            description: String::new(),
+            vault_region_id: "cn-hangzhou".to_owned(),
+            vault_type: "STANDARD".to_owned(),
+            vault_storage_class: "STANDARD".to_owned(),
+            encrypt_type: "HBR_PRIVATE".to_owned(),
+            kms_key_id: None,
+            worm_enabled: false,
+            storage_url: "/nowhere".to_owned(),
+            sealed_password: Sealed(vec![1]),
+        };
+        let vault_id = vaults::adopt(catalog, account, &vault, now)
+            .unwrap()
+            .vault_id;
+        let mut spec = PlanSpec::files("cn-hangzhou", "plan", vault_id, Vec::new());
+        spec.retention = Some(1);
+        let plan = plans::create(catalog, account, &spec, PlanSwitch::Enabled, now).unwrap();
+        jobs::create(catalog, account, &plan.plan_id, now).unwrap();
+        let ttl = Duration::from_secs(30);
+        let leased =
+            work::lease_next(catalog, account, &client.client_id, "run", now, ttl, 1).unwrap();
+        let report = FinishJob {
+            work_id: leased[0].work_id.clone(),
+            epoch: leased[0].epoch,
+            outcome: JobStatus::Complete,
+            message: None,
+            progress: Progress::default(),
+            snapshot: Some(SnapshotReport {
+                snapshot_hash: hash.to_string().repeat(64),
+                parent_snapshot_hash: None,
+                paths: None,
+            }),
+            error_epoch: None,
+        };
+        assert!(jobs::finish(catalog, &report, now).unwrap().is_accepted());
+    }
+
+    #[test]
+    fn the_ticker_lets_snapshots_go_when_their_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
+        let server = server(&clock, folder.path());
+        snapshot(&server, 'a');
+        assert_eq!(server.tick().unwrap().expired_snapshots, 0);
+        clock.advance_seconds(DAY - 1);
+        assert_eq!(server.tick().unwrap().expired_snapshots, 0);
+        clock.advance_seconds(60);
+        assert_eq!(server.tick().unwrap().expired_snapshots, 1);
+        clock.advance_seconds(60);
+        assert_eq!(server.tick().unwrap().expired_snapshots, 0);
+        let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
+        assert_eq!(trash.len(), 1);
+        server.join();
     }
 }

@@ -18,6 +18,7 @@ use http::{HeaderValue, Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::actions::temp_files;
 use crate::connections::LimitedListener;
 use crate::service::Service;
 use crate::wire::{Wire, new_request_id};
@@ -30,6 +31,8 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_ROOM_KIB: usize = 128 * 1024;
 /// For a body of a few megabytes on a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+const JSON: &str = "application/json; charset=utf-8";
+const CSV: &str = "text/csv; charset=utf-8";
 /// Where errors send their reader.
 const RECOMMEND: &str = "See the message; the server's log has more under the request id.";
 
@@ -72,8 +75,17 @@ async fn answer(
         .get(header::HOST)
         .map(|value| text_of(value.as_bytes()))
         .unwrap_or_default();
+    let mut content_type = JSON;
     // The room is given back with the reply.
     let result = match read(&border, peer, request, &request_id).await {
+        Ok((wire, _room)) if wire.path.starts_with(temp_files::PREFIX) => {
+            content_type = CSV;
+            border
+                .blocking(&request_id, move |service| {
+                    temp_files::download(service, &wire.path)
+                })
+                .await
+        }
         Ok((wire, _room)) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
         Ok((wire, _room)) => {
             border
@@ -83,7 +95,7 @@ async fn answer(
         Err(error) => Err(error),
     };
     match result {
-        Ok(body) => respond(200, &request_id, None, body),
+        Ok(body) => respond(200, &request_id, (content_type, None), body),
         Err(error) => {
             tracing::debug!(request_id, code = %error.code, message = %error.message, "refused");
             let body = ErrorBody {
@@ -94,7 +106,12 @@ async fn answer(
                 recommend: RECOMMEND,
             };
             let json = serde_json::to_vec(&body).unwrap_or_default();
-            respond(error.http_status, &request_id, error.retry_after_ms, json)
+            respond(
+                error.http_status,
+                &request_id,
+                (JSON, error.retry_after_ms),
+                json,
+            )
         }
     }
 }
@@ -111,7 +128,8 @@ async fn read(
         return Err(ApiError::of(Code::UnsupportedHttpMethod));
     }
     let path = head.uri.path();
-    if path != "/" && !path.starts_with(PREFIX) {
+    let is_known = path == "/" || path.starts_with(PREFIX) || path.starts_with(temp_files::PREFIX);
+    if !is_known {
         return Err(ApiError::of(Code::InvalidPath));
     }
     let limit = border.service.max_body_bytes;
@@ -206,17 +224,14 @@ fn text_of(bytes: &[u8]) -> String {
 fn respond(
     status: u16,
     request_id: &str,
-    retry_after_ms: Option<u64>,
+    (content_type, retry_after_ms): (&'static str, Option<u64>),
     body: Vec<u8>,
 ) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() =
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert("x-acs-request-id", value);
     }

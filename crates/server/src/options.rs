@@ -22,6 +22,12 @@ pub struct ServerOptions {
     pub tick_interval: Option<Duration>,
     /// DeleteVault refuses vaults that are younger; zero by default, the cloud has two hours.
     pub vault_delete_grace: Duration,
+    /// The zone in which schedules and retention read the calendar.
+    pub zone: model::Zone,
+    /// Scheduled runs start up to so many seconds after their time, each plan at its own.
+    pub schedule_jitter_seconds: u32,
+    /// How long a deleted snapshot can be taken back before it is removed from its vault.
+    pub trash: Duration,
     /// Most bytes of a request's body.
     pub max_body_bytes: usize,
     /// Most pages (4 KiB each) of the catalog; tests use it to fill the disk.
@@ -41,6 +47,9 @@ impl ServerOptions {
             lease_ttl: Duration::from_secs(30),
             tick_interval: Some(Duration::from_secs(1)),
             vault_delete_grace: Duration::ZERO,
+            zone: model::Zone::utc(),
+            schedule_jitter_seconds: 0,
+            trash: Duration::from_secs(24 * 3600),
             max_body_bytes: 4 * 1024 * 1024,
             max_catalog_pages: None,
             clock: Arc::new(SystemClock),

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use crate::actions::repositories::Repositories;
+use crate::actions::temp_files::Links;
 use crate::agents::Runs;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
@@ -40,6 +41,7 @@ pub(crate) struct Service {
     /// Which process of each client is the present one.
     pub(crate) runs: Mutex<Runs>,
     pub(crate) repositories: Repositories,
+    pub(crate) links: Links,
     /// Dropped last: the data directory is free when nothing can touch it any more.
     pub(crate) _lock: DirLock,
 }

@@ -1,19 +1,24 @@
-//! What happens by time alone: lost leases, due plans, silent clients. One step is one call of `Ticker::tick`, so that a test
+//! What happens by time alone: lost leases, due plans, silent clients, snapshots whose time is over, hosts that fit a tag. One step is one call of `Ticker::tick`, so that a test
 //! with its own clock sees exactly what a day of running would do.
 
 use catalog::jobs::Scheduled;
-use catalog::{CatalogError, clients, jobs, plans, work};
+use catalog::retention::{self, Group};
+use catalog::{CatalogError, clients, jobs, plans, policy_bindings, work};
 use model::Timestamp;
 use parking_lot::Mutex;
 
+use crate::actions::policies::bind_by_tags;
+use crate::agents;
 use crate::service::Service;
 
 /// Plans that are looked at in one step; the rest comes in the next.
 const MAX_DUE: u32 = 200;
 /// A client that was not heard of for this long is DEACTIVATED.
 const SILENCE_SECONDS: i64 = 3_600;
-/// How often silent clients are looked for.
-const SILENCE_CHECK_SECONDS: i64 = 60;
+/// How often what is not urgent is looked for: silent clients, ended snapshots, tags.
+const SLOW_CHECK_SECONDS: i64 = 60;
+/// Plans whose snapshots are judged in one step; the rest comes in the next.
+const MAX_GROUPS: u32 = 100;
 /// How often the job ledger's index is saved, if it changed.
 const LEDGER_SAVE_SECONDS: i64 = 600;
 /// How often the job ledger's index is compared with the database.
@@ -30,12 +35,16 @@ pub struct TickReport {
     pub skipped_runs: usize,
     /// Clients that were marked as silent.
     pub silent_clients: usize,
+    /// Snapshots whose time was over and that were deleted.
+    pub expired_snapshots: usize,
+    /// Hosts that were bound to or unbound from a policy by their tags.
+    pub bound_by_tags: usize,
 }
 
 /// What a step remembers of the former ones: when each of these was last done.
 #[derive(Debug, Default)]
 struct Done {
-    silence_check: Option<Timestamp>,
+    slow_check: Option<Timestamp>,
     ledger_save: Option<Timestamp>,
     ledger_check: Option<Timestamp>,
 }
@@ -63,13 +72,20 @@ enum FirstTime {
 #[derive(Debug, Default)]
 pub(crate) struct Ticker {
     // Steps may be asked for by the timer and by a test at once; they run one after the other.
-    done: Mutex<Done>,
+    state: Mutex<Memory>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    done: Done,
+    /// The plan that was judged last; `None` when the round is over.
+    judged: Option<Group>,
 }
 
 impl Ticker {
     /// One step at the clock's present time.
     pub(crate) fn tick(&self, service: &Service) -> Result<TickReport, CatalogError> {
-        let mut done = self.done.lock();
+        let mut memory = self.state.lock();
         let now = service.now();
         let mut report = TickReport::default();
         for item in work::expire_leases(&service.catalog, now)? {
@@ -77,18 +93,22 @@ impl Ticker {
             report.expired_leases += 1;
         }
         start_due_plans(service, now, &mut report)?;
-        if is_due(
-            &mut done.silence_check,
+        let is_slow_step = is_due(
+            &mut memory.done.slow_check,
             now,
-            SILENCE_CHECK_SECONDS,
+            SLOW_CHECK_SECONDS,
             FirstTime::AtOnce,
-        ) {
+        );
+        if is_slow_step {
             let heard_before = now.plus_seconds(-SILENCE_SECONDS);
             report.silent_clients =
                 clients::deactivate_silent(&service.catalog, heard_before, now)?;
+            for account in policy_bindings::accounts_with_policies(&service.catalog)? {
+                report.bound_by_tags += bind_by_tags(service, &account, now)?;
+            }
         }
         if is_due(
-            &mut done.ledger_save,
+            &mut memory.done.ledger_save,
             now,
             LEDGER_SAVE_SECONDS,
             FirstTime::AfterAWhile,
@@ -96,7 +116,7 @@ impl Ticker {
             jobs::save_index(&service.catalog)?;
         }
         if is_due(
-            &mut done.ledger_check,
+            &mut memory.done.ledger_check,
             now,
             LEDGER_CHECK_SECONDS,
             FirstTime::AfterAWhile,
@@ -105,7 +125,10 @@ impl Ticker {
                 tracing::error!(?wrong, "the job ledger's index was wrong and is built anew");
             }
         }
-        if report.expired_leases > 0 || report.started_jobs > 0 {
+        if is_slow_step || memory.judged.is_some() {
+            memory.judged = let_go(service, memory.judged.take(), now, &mut report)?;
+        }
+        if report.expired_leases > 0 || report.started_jobs > 0 || report.expired_snapshots > 0 {
             service.ring();
         }
         Ok(report)
@@ -142,4 +165,35 @@ fn start_due_plans(
         }
     }
     Ok(())
+}
+
+/// Judges the next plans behind `after`; says where the next step goes on.
+fn let_go(
+    service: &Service,
+    after: Option<Group>,
+    now: Timestamp,
+    report: &mut TickReport,
+) -> Result<Option<Group>, CatalogError> {
+    let groups = retention::groups_with_ended(&service.catalog, now, after.as_ref(), MAX_GROUPS)?;
+    let has_more = groups.len() as u64 == u64::from(MAX_GROUPS);
+    let mut last = None;
+    for group in groups {
+        // Any agent of the account can do the work when none is beside the server.
+        let client = agents::local_client(service)
+            .filter(|id| clients::get(&service.catalog, &group.account_id, id).is_ok());
+        match retention::apply(&service.catalog, &group, client.as_ref(), now) {
+            Ok(gone) => {
+                for snapshot_id in &gone {
+                    tracing::info!(%snapshot_id, vault_id = %group.vault_id, "a snapshot's time is over");
+                }
+                report.expired_snapshots += gone.len();
+            }
+            Err(CatalogError::Full) => return Err(CatalogError::Full),
+            Err(error) => {
+                tracing::error!(vault_id = %group.vault_id, %error, "retention could not be applied")
+            }
+        }
+        last = Some(group);
+    }
+    Ok(last.filter(|_| has_more))
 }

@@ -17,6 +17,14 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    /// The host as the caller named it.
+    pub(crate) fn host(&self) -> &str {
+        self.headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+            .map_or("", |(_, value)| value.as_str())
+    }
+
     pub(crate) fn as_request(&self) -> WireRequest<'_> {
         WireRequest {
             method: &self.method,

@@ -9,7 +9,11 @@
 
 pub mod backup_jobs;
 pub mod backup_plans;
+pub mod client_tasks;
 pub mod clients;
+pub mod policies;
+pub mod records;
+pub mod resources;
 pub mod restore_jobs;
 pub mod snapshots;
 pub mod vaults;
@@ -93,8 +97,8 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use super::{
-        Empty, OrderReply, RegionsReply, Reply, TaskReply, backup_jobs, backup_plans, clients,
-        restore_jobs, snapshots, vaults,
+        Empty, OrderReply, RegionsReply, Reply, TaskReply, backup_jobs, backup_plans, client_tasks,
+        clients, policies, records, resources, restore_jobs, snapshots, vaults,
     };
     use crate::contract::{Field, contract};
 
@@ -150,7 +154,49 @@ mod tests {
         check::<Reply<snapshots::NodesReply>>("BrowseFiles");
         check::<Reply<restore_jobs::RestoreReply>>("CreateRestoreJob");
         check::<Reply<restore_jobs::RestoreJobsReply>>("DescribeRestoreJobs2");
+        check::<Reply<policies::PolicyReply>>("CreatePolicyV2");
+        check::<Reply<policies::PoliciesReply>>("DescribePoliciesV2");
+        check::<Reply<policies::PolicyBindingsReply>>("DescribePolicyBindings");
+        check::<Reply<backup_jobs::JobReply>>("ExecutePolicyV2");
+        check::<Reply<backup_jobs::JobReply>>("CreateBackupJob");
+        check::<Reply<resources::ProtectedResourcesReply>>("ListProtectedResources");
+        check::<Reply<resources::ListSnapshotsReply>>("ListSnapshots");
+        check::<Reply<resources::BasicStatisticsReply>>("GetBasicStatistics");
+        check::<Reply<resources::TrialInfoReply>>("GetTrialInfo");
+        check::<Reply<resources::FeatureTrialReply>>("DescribeFeatureTrialInfo");
+        check::<Reply<resources::OtsInstancesReply>>("DescribeRecoverableOtsInstances");
+        check::<Reply<resources::OtsSnapshotsReply>>("DescribeOtsTableSnapshots");
+        check::<Reply<resources::UdmSnapshotsReply>>("DescribeUdmSnapshots");
+        check::<Reply<resources::ReplicationRegionsReply>>("DescribeVaultReplicationRegions");
+        check::<Reply<records::DataSourceReply>>("AddDataSource");
+        check::<Reply<records::DataSourcesReply>>("DescribeDataSources");
+        check::<Reply<records::CrossAccountsReply>>("DescribeCrossAccounts");
+        check::<Reply<records::ContainerClusterReply>>("AddContainerCluster");
+        check::<Reply<records::ContainerTokenReply>>("UpdateContainerCluster");
+        check::<Reply<records::ContainerClustersReply>>("DescribeContainerCluster");
+        check::<Reply<records::ContainerResourcesReply>>("DescribeContainerResource");
+        check::<Reply<records::TempFileReply>>("CreateTempFileUploadUrl");
+        check::<Reply<records::LinkReply>>("GetTempFileDownloadLink");
+        check::<Reply<records::RamPolicyReply>>("GenerateRamPolicy");
+        check::<Reply<client_tasks::InstanceTaskReply>>("InstallBackupClients");
+        check::<Reply<client_tasks::InstanceTaskReply>>("UpgradeBackupClients");
+        check::<Reply<client_tasks::OldClientsReply>>("DescribeClients");
         for action in [
+            "UpdatePolicyV2",
+            "DeletePolicyV2",
+            "CreatePolicyBindings",
+            "UpdatePolicyBinding",
+            "DeletePolicyBinding",
+            "ChangeResourceGroup",
+            "CheckRole",
+            "AddCrossAccount",
+            "DeleteCrossAccount",
+            "UpdateDataSource",
+            "RemoveDataSource",
+            "DeleteContainerCluster",
+            "DeleteBackupClient",
+            "DeleteBackupClientResource",
+            "UpdateClientSettings",
             "UpdateVault",
             "DeleteVault",
             "UpdateBackupPlan",

@@ -28,7 +28,7 @@ pub(crate) use query::{add_filter, add_test};
 pub use saved_index::{check_index, load_index, save_index};
 pub(crate) use store::{delete_matching, note_changed};
 
-use model::schedule::{Due, SkipReason, due};
+use model::schedule::{Due, SkipReason, due, jitter_seconds};
 use model::{
     AccountId, Filter, FilterKey, JobId, JobQuery, JobStatus, PlanId, Predicate, Schedule, Test,
     Timestamp, VaultStatus,
@@ -87,7 +87,7 @@ pub fn create(
 ) -> Result<Job, CatalogError> {
     catalog.write("create a job", |tx| {
         let plan = plans::require(tx, account_id, plan_id)?;
-        insert_for_plan(catalog, tx, &plan, TriggerMode::Manual, now)
+        insert_for_plan(catalog, tx, &plan, (TriggerMode::Manual, now), now)
     })
 }
 
@@ -119,8 +119,8 @@ pub fn create_scheduled(
         if next != planned {
             return Ok(Scheduled::NotDue);
         }
-        let is_running = active(tx, account_id, plan_id)?.is_some();
-        match due(&schedule, planned, is_running, now) {
+        let is_running = active(tx, account_id, &plan.booked_on())?.is_some();
+        match due(&schedule, planned, is_running, now, catalog.zone()) {
             Due::Wait => Ok(Scheduled::NotDue),
             Due::Skip { reason, next } => {
                 plans::set_next_run(tx, plan_id, next)?;
@@ -128,7 +128,9 @@ pub fn create_scheduled(
             }
             Due::Run { next } => {
                 plans::set_next_run(tx, plan_id, next)?;
-                let job = insert_for_plan(catalog, tx, &plan, TriggerMode::Schedule, now)?;
+                let late = jitter_seconds(plan_id.as_str(), planned, catalog.jitter_seconds());
+                let start = (TriggerMode::Schedule, now.max(planned.plus_seconds(late)));
+                let job = insert_for_plan(catalog, tx, &plan, start, now)?;
                 Ok(Scheduled::Started(Box::new(job)))
             }
         }
@@ -139,11 +141,12 @@ fn insert_for_plan(
     catalog: &Catalog,
     tx: &Tx<'_>,
     plan: &Plan,
-    trigger: TriggerMode,
+    (trigger, not_before): (TriggerMode, Timestamp),
     now: Timestamp,
 ) -> Result<Job, CatalogError> {
     let account_id = &plan.account_id;
     let spec = &plan.spec;
+    let booked_on = plan.booked_on();
     let Some(vault_id) = &spec.vault_id else {
         return Err(CatalogError::PlanIncomplete {
             plan_id: plan.plan_id.to_string(),
@@ -161,7 +164,7 @@ fn insert_for_plan(
         backup_type: spec.backup_type.clone(),
         status: JobStatus::Created,
         vault_id: Some(vault_id.clone()),
-        plan_id: Some(plan.plan_id.clone()),
+        plan_id: Some(booked_on.clone()),
         client_id: spec.client_id.clone(),
         instance_id: spec.instance_id.clone(),
         bucket: spec.bucket.clone(),
@@ -190,10 +193,11 @@ fn insert_for_plan(
         account_id,
         client_id: spec.client_id.as_ref(),
         vault_id,
-        serial_key: Some(plan.plan_id.as_str()),
+        serial_key: Some(booked_on.as_str()),
+        not_before,
     };
     work::insert(catalog, tx, &new, now)?;
-    plans::set_latest_execute(tx, &plan.plan_id, &job.job_id)?;
+    plans::set_latest_execute(tx, &booked_on, &job.job_id)?;
     if vault.status == VaultStatus::Error {
         // It would wait for ever, and keep the plan's later runs from starting.
         let reason = vault.status_message.as_deref().unwrap_or("unknown reason");

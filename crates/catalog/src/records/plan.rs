@@ -66,6 +66,23 @@ pub struct Plan {
     pub created_time: Timestamp,
     /// When it was last changed.
     pub updated_time: Timestamp,
+    /// The policy binding or the plan one of whose rules it runs; such a plan is not shown.
+    pub owner_id: Option<String>,
+    /// That rule.
+    pub rule_id: Option<String>,
+    /// JSON of a [`model::retention::RetentionRule`], when it says more than the specification.
+    pub retention_rule: Option<String>,
+}
+
+impl Plan {
+    /// The plan that its jobs are booked on: the owner, when that is a plan.
+    #[must_use]
+    pub fn booked_on(&self) -> PlanId {
+        self.owner_id
+            .as_deref()
+            .and_then(|owner| PlanId::parse(owner).ok())
+            .unwrap_or_else(|| self.plan_id.clone())
+    }
 }
 
 /// What CreateBackupPlan asks for.

@@ -5,7 +5,9 @@
 mod accounts;
 mod crashes;
 mod leases;
+mod policies;
 mod restores;
+mod retention;
 mod schedules;
 mod snapshots;
 pub(crate) mod support;

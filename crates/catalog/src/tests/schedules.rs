@@ -6,7 +6,7 @@ use model::{JobQuery, JobStatus};
 use super::support::{Fixture, at, complete};
 use crate::jobs::Scheduled;
 use crate::plans::PlanSwitch;
-use crate::{Plan, jobs, plans};
+use crate::{CatalogOptions, Plan, jobs, plans};
 
 fn daily(fixture: &Fixture, start: i64) -> Plan {
     let vault = fixture.vault(0);
@@ -192,4 +192,60 @@ fn many_schedulers_start_a_run_once() {
         jobs::count_active(&fixture.catalog, &fixture.account).unwrap(),
         1
     );
+}
+
+#[test]
+fn jitter_delays_the_work_and_not_the_job() {
+    let fixture = Fixture::with(CatalogOptions {
+        jitter_seconds: 3_600,
+        ..CatalogOptions::default()
+    });
+    let client = fixture.client("m-1", 0);
+    let vault = fixture.vault(0);
+    let mut starts = Vec::new();
+    for number in 0..8 {
+        let plan = fixture.plan_with(&vault, &format!("plan {number}"), |spec| {
+            spec.schedule = Some(format!("I|{}|P1D", at(100).0));
+        });
+        let late = model::schedule::jitter_seconds(plan.plan_id.as_str(), at(100), 3_600);
+        starts.push(late);
+    }
+    assert_eq!(tick(&fixture, 100).len(), 8, "each is a job at its time");
+    let mut leased = 0;
+    for now in [100, 1000, 2000, 3700] {
+        // Each is given out once: leases are neither lost nor ended here.
+        leased += fixture.lease(&client, "run", now, 100).len();
+        let expected = starts.iter().filter(|late| 100 + **late <= now).count();
+        assert_eq!(leased, expected, "at {now}");
+    }
+    assert_eq!(leased, 8);
+}
+
+#[test]
+fn another_time_zone_moves_the_next_runs() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let plan = fixture.plan_with(&vault, "nightly", |spec| {
+        spec.schedule = Some("C|0|0 0 2 * * ?".to_owned());
+    });
+    let read = |catalog: &crate::Catalog| {
+        plans::get(catalog, &fixture.account, &plan.plan_id)
+            .unwrap()
+            .next_run_time
+            .unwrap()
+    };
+    let in_utc = read(&fixture.catalog);
+    assert_eq!(in_utc.0 % DAY, 2 * 3_600);
+    let elsewhere = crate::Catalog::open(
+        &fixture.folder.path().join("catalog.db"),
+        CatalogOptions {
+            zone: model::Zone::parse("Asia/Shanghai").unwrap(),
+            ..CatalogOptions::default()
+        },
+    )
+    .unwrap();
+    assert_eq!(crate::zone::follow(&elsewhere, at(0)).unwrap(), 1);
+    assert_eq!(crate::zone::follow(&elsewhere, at(0)).unwrap(), 0, "once");
+    let moved = read(&elsewhere);
+    assert_eq!(moved.0 % DAY, 18 * 3_600, "two o'clock in Shanghai");
 }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Tables whose rows grow with the history or the number of hosts: no statement may read one from end to end.
-const GROWING: [&str; 8] = [
+const GROWING: [&str; 11] = [
     "jobs",
     "work",
     "snapshots",
@@ -30,6 +30,9 @@ const GROWING: [&str; 8] = [
     "tasks",
     "plans",
     "clients",
+    "policy_bindings",
+    "kept_records",
+    "tags",
 ];
 
 thread_local! {

@@ -236,7 +236,7 @@ pub(crate) struct PlanCreateArgs {
         conflicts_with = "schedule"
     )]
     pub(crate) every: String,
-    /// Whole schedule as the API has it, I|START|DURATION [default: first run one interval from now]
+    /// Whole schedule as the API has it, I|START|DURATION or C|START|CRON [default: first run one interval from now]
     #[arg(long, value_name = "SCHEDULE")]
     pub(crate) schedule: Option<String>,
     /// Only what matches this pattern; repeat for more

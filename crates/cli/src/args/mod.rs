@@ -6,6 +6,7 @@
 mod control;
 mod filters;
 mod maintain;
+mod policy;
 mod repo;
 mod serve;
 
@@ -21,6 +22,9 @@ pub(crate) use control::{
 pub(crate) use maintain::{
     KeyCommand, NewPasswordArgs, PruneArgs, RepairCommand, RepoCopyArgs, RepoForgetArgs,
     RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
+};
+pub(crate) use policy::{
+    PolicyArgs, PolicyCommand, ScheduleArgs, SimulateArgs, SnapshotArgs, SnapshotCommand,
 };
 pub(crate) use repo::{
     ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoInitArgs, RepoLsArgs,
@@ -98,8 +102,14 @@ pub(crate) enum Command {
     Vault(VaultArgs),
     /// Create, list, run or delete backup plans
     Plan(PlanArgs),
+    /// List, run, simulate or delete policies
+    Policy(PolicyArgs),
+    /// Show when a schedule would run
+    Schedule(ScheduleArgs),
     /// List snapshots
     Snapshots(SnapshotsArgs),
+    /// Hold, release, delete or recover a snapshot
+    Snapshot(SnapshotArgs),
     /// List a folder of a snapshot
     Ls(LsArgs),
     /// Restore a snapshot, or parts of it, on this host

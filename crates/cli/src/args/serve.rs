@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -29,6 +30,18 @@ pub(crate) struct ServeArgs {
     /// Region that this service says it is
     #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]
     pub(crate) region: String,
+    /// Time zone in which schedules and retention read the calendar, as Europe/Berlin
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(crate) timezone: model::Zone,
+    /// Start scheduled runs up to this long after their time, each plan at its own moment
+    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
+    pub(crate) schedule_jitter: Duration,
+    /// How long a deleted snapshot can be taken back, as 12h or 7d
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = span)]
+    pub(crate) trash: Duration,
+    /// Refuse to delete a vault that is younger than this
+    #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
+    pub(crate) vault_delete_grace: Duration,
     /// End after the first job of each path
     #[arg(long, requires = "protect")]
     pub(crate) once: bool,
@@ -52,4 +65,55 @@ pub(crate) struct AgentArgs {
     /// Where the agent keeps its identity [default: agent in the data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// A whole number with `s`, `m`, `h` or `d`.
+fn span(text: &str) -> Result<Duration, String> {
+    let bad = || "write it as 90s, 10m, 12h or 7d".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err(bad()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| bad())?;
+    // A century is enough, and keeps times in range.
+    count
+        .checked_mul(unit)
+        .filter(|seconds| *seconds <= 36_525 * 86_400)
+        .map(Duration::from_secs)
+        .ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::span;
+    use std::time::Duration;
+
+    #[test]
+    fn spans() {
+        for (text, seconds) in [
+            ("0s", 0),
+            ("90s", 90),
+            ("10m", 600),
+            ("12h", 43_200),
+            ("7d", 604_800),
+        ] {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in [
+            "",
+            "s",
+            "7",
+            "-1s",
+            "1.5h",
+            "1w",
+            "ä",
+            "99999999999999999999d",
+            "999999d",
+        ] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -9,9 +9,12 @@ mod jobs;
 mod lookup;
 mod ls;
 mod plan;
+mod policy;
 mod repo;
 mod restore;
+mod schedule;
 mod serve;
+mod snapshot;
 mod snapshots;
 mod vault;
 
@@ -59,6 +62,9 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
         Command::Job(args) => jobs::one(&context, args.command),
         Command::Vault(args) => vault::run(&context, args.command),
         Command::Plan(args) => plan::run(&context, args.command),
+        Command::Policy(args) => policy::run(&context, args.command),
+        Command::Schedule(args) => schedule::run(&context, &args),
+        Command::Snapshot(args) => snapshot::run(&context, args.command),
         Command::Snapshots(args) => snapshots::run(&context, &args),
         Command::Ls(args) => ls::run(&context, &args),
         Command::Restore(args) => restore::run(&context, &args),

@@ -49,12 +49,14 @@ pub(crate) fn schedule_from_now(every: &str, now: i64) -> Result<String, Failure
     };
     let from_now =
         model::Schedule::parse(&format!("I|{now}|{every}")).map_err(|error| wrong(&error))?;
-    let first = from_now.next_run(model::Timestamp(now)).ok_or_else(|| {
-        Failure::usage(
-            format!("--every {every} is longer than the calendar"),
-            "write it as PT6H, P1D or P1M",
-        )
-    })?;
+    let first = from_now
+        .next_run(model::Timestamp(now), &model::Zone::utc())
+        .ok_or_else(|| {
+            Failure::usage(
+                format!("--every {every} is longer than the calendar"),
+                "write it as PT6H, P1D or P1M",
+            )
+        })?;
     Ok(format!("I|{}|{every}", first.0))
 }
 

@@ -1,13 +1,13 @@
 //! DescribeBackupJobs2 and CancelBackupJob.
 
 use api::error::Code;
-use api::shapes::backup_jobs::{BackupJob, BackupJobs, BackupJobsReply, JobDetail};
-use api::shapes::{OtsDetail, Paths, TableNames};
+use api::shapes::backup_jobs::{BackupJob, BackupJobs, BackupJobsReply, JobDetail, JobReply};
+use api::shapes::{OtsDetail, Paths, Report, TableNames};
 use catalog::jobs::Renderer;
-use catalog::{Job, SourceFields, jobs};
+use catalog::{Job, SourceFields, jobs, plan_rules};
 use model::{JobId, JobQuery, RawJobQuery, SourceType};
 
-use super::{Answer, Call, lists, plan_fields};
+use super::{Answer, Call, lists, plan_fields, temp_files};
 use crate::failure;
 
 /// The jobs that meet the conditions: one page and the exact count.
@@ -68,7 +68,7 @@ pub(crate) fn splice(empty: Vec<u8>, place: &[u8], objects: &[Vec<u8>]) -> Vec<u
 
 /// How the catalog makes the JSON that it keeps of a job: to be raised when [`shape`] changes.
 pub const JOB_RENDERER: Renderer = Renderer {
-    version: 1,
+    version: 2,
     render: |job| {
         serde_json::to_vec(&shape(job.clone())).expect("a struct of texts and numbers is JSON")
     },
@@ -77,8 +77,14 @@ pub const JOB_RENDERER: Renderer = Renderer {
 /// A job as the API shows it: the fields of every job, and those of its source type. A job that has not started or
 /// ended does not have these times.
 pub(crate) fn shape(job: Job) -> BackupJob {
+    let report = temp_files::failed_files_key(&job).map(|key| Report {
+        failed_files: Some(key),
+        report_task_status: Some("COMPLETE".to_owned()),
+        ..Report::default()
+    });
     let progress = job.progress;
     let mut shape = BackupJob {
+        report,
         job_id: Some(job.job_id.to_string()),
         job_name: Some(job.job_name),
         status: Some(job.status.as_str().to_owned()),
@@ -167,6 +173,23 @@ fn detail(fields: SourceFields) -> JobDetail {
         .detail
         .and_then(|value| serde_json::from_value(value).ok())
         .unwrap_or_default()
+}
+
+/// Backs up a host now, without a plan of the caller's: all of it, less what `Include` and `Exclude` say.
+pub(crate) fn create_backup_job(call: &Call<'_>) -> Answer {
+    let params = &call.params;
+    plan_fields::check_protectable(params, "SourceType")?;
+    plan_fields::check_cross_account(params)?;
+    let spec = plan_fields::adhoc_spec(call)?;
+    let catalog = &call.service.catalog;
+    let plan_id =
+        plan_rules::adhoc(catalog, &call.account, spec, call.now).map_err(failure::of_catalog)?;
+    let job =
+        jobs::create(catalog, &call.account, &plan_id, call.now).map_err(failure::of_catalog)?;
+    call.service.ring();
+    call.reply(JobReply {
+        job_id: Some(job.job_id.to_string()),
+    })
 }
 
 /// Stops a job: at once if no agent holds it, else its agent is told.

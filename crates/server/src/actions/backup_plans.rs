@@ -4,11 +4,11 @@
 use api::error::{ApiError, Code};
 use api::shapes::backup_jobs::JobReply;
 use api::shapes::backup_plans::{
-    BackupPlan, BackupPlans, BackupPlansReply, HitTags, PlanReply, Resources, Rules,
+    BackupPlan, BackupPlans, BackupPlansReply, HitTags, PlanReply, Resources, Rule, Rules,
 };
 use api::shapes::{OtsDetail, Paths, TableNames};
 use catalog::plans::{PlanFilter, PlanSwitch, RunningJobs};
-use catalog::{Plan, PlanSpec, clients, jobs, plans};
+use catalog::{Plan, PlanSpec, clients, jobs, plan_rules, plans};
 use model::{InstanceId, PlanId, SourceType, VaultId, names};
 
 use super::{Answer, Call, lists};
@@ -34,6 +34,9 @@ pub(crate) fn create_backup_plan(call: &Call<'_>) -> Answer {
     fields.check_for(&client)?;
     let mut spec = PlanSpec::files(&service.region, plan_name, vault_id, Vec::new());
     fields.apply(&mut spec);
+    if let Some(rules) = plan_fields::rules(params, || new_rule_id(call))? {
+        spec.rules = serde_json::to_value(rules).ok();
+    }
     spec.client_id = Some(client.client_id);
     spec.instance_id = Some(instance_id);
     spec.source_fields.cross_account_type = params.text("CrossAccountType").map(str::to_owned);
@@ -48,6 +51,13 @@ pub(crate) fn create_backup_plan(call: &Call<'_>) -> Answer {
     })
 }
 
+fn new_rule_id(call: &Call<'_>) -> String {
+    let micros = u64::try_from(call.now.0)
+        .unwrap_or_default()
+        .saturating_mul(1_000_000);
+    model::ids::new_id("rule-", micros, rand::random())
+}
+
 /// Changes what is named and leaves the rest.
 pub(crate) fn update_backup_plan(call: &Call<'_>) -> Answer {
     let params = &call.params;
@@ -55,7 +65,7 @@ pub(crate) fn update_backup_plan(call: &Call<'_>) -> Answer {
     if let Some(name) = params.text("PlanName") {
         names::check_plan_name(name).map_err(|error| ApiError::invalid("PlanName", error))?;
     }
-    plan_fields::refuse_rules(params)?;
+    let rules = plan_fields::rules(params, || new_rule_id(call))?;
     let fields = FileFields::read(params)?;
     let service = call.service;
     if let Some(client_id) = &plan.spec.client_id {
@@ -73,6 +83,9 @@ pub(crate) fn update_backup_plan(call: &Call<'_>) -> Answer {
             spec.plan_name = name;
         }
         fields.apply(spec);
+        if let Some(rules) = rules {
+            spec.rules = serde_json::to_value(rules).ok();
+        }
     };
     plans::update(
         &service.catalog,
@@ -140,13 +153,16 @@ fn switch(call: &Call<'_>, to: PlanSwitch) -> Answer {
 /// Makes a job of the plan now. It waits if the plan's former job still runs.
 pub(crate) fn execute_backup_plan(call: &Call<'_>) -> Answer {
     let plan = named_plan(call)?;
-    let job = jobs::create(
-        &call.service.catalog,
-        &call.account,
-        &plan.plan_id,
-        call.now,
-    )
-    .map_err(failure::of_catalog)?;
+    let catalog = &call.service.catalog;
+    let plan_id = match call.params.text("RuleId") {
+        Some(rule_id) => {
+            plan_rules::plan_of_rule(catalog, &call.account, plan.plan_id.as_str(), rule_id)
+                .map_err(failure::of_catalog)?
+        }
+        None => plan.plan_id,
+    };
+    let job =
+        jobs::create(catalog, &call.account, &plan_id, call.now).map_err(failure::of_catalog)?;
     call.service.ring();
     call.reply(JobReply {
         job_id: Some(job.job_id.to_string()),
@@ -201,8 +217,25 @@ pub(crate) fn describe_backup_plans(call: &Call<'_>) -> Answer {
     })
 }
 
+fn rule_shape(rule: plan_rules::PlanRule) -> Rule {
+    Rule {
+        rule_id: Some(rule.rule_id),
+        rule_name: rule.rule_name,
+        backup_type: Some(rule.backup_type.unwrap_or_else(|| "COMPLETE".to_owned())),
+        schedule: rule.schedule,
+        retention: rule.retention,
+        disabled: Some(rule.disabled.unwrap_or(false)),
+        do_copy: Some(false),
+        ..Rule::default()
+    }
+}
+
 /// What was stored, exactly: Terraform compares it with what it sent.
 fn shape(plan: Plan) -> BackupPlan {
+    let rules = plan_rules::of_plan(&plan)
+        .into_iter()
+        .map(rule_shape)
+        .collect();
     let spec = plan.spec;
     let fields = spec.source_fields;
     BackupPlan {
@@ -230,9 +263,7 @@ fn shape(plan: Plan) -> BackupPlan {
         exclude: spec.exclude,
         options: spec.options,
         speed_limit: spec.speed_limit,
-        rules: Some(Rules {
-            rule: Some(Vec::new()),
-        }),
+        rules: Some(Rules { rule: Some(rules) }),
         hit_tags: Some(HitTags {
             hit_tag: Some(Vec::new()),
         }),

@@ -5,7 +5,8 @@ use api::shapes::clients::{BackupClient, ClientSettings, ClientsReply};
 use catalog::clients::ClientFilter;
 use catalog::{Client, ClientType, clients};
 
-use super::{Answer, Call, lists};
+use super::client_settings::Settings;
+use super::{Answer, Call, lists, tags};
 use crate::failure;
 
 const FILTER_KEYS: &str = "clientId, instanceId, instanceName, hostname, status";
@@ -36,10 +37,15 @@ pub(crate) fn describe_backup_clients(call: &Call<'_>) -> Answer {
         lists::narrow(slot, values);
         true
     })?;
-    // No client has a tag, a cluster or another account.
-    let matches_none = !params.objects("Tag")?.is_empty()
-        || params.has("ClusterId")
-        || params.text("CrossAccountType") == Some("CROSS_ACCOUNT");
+    let wanted = tags::read_tags(params, "Tag")?;
+    if !wanted.is_empty() {
+        let found = catalog::tags::find(&call.service.catalog, &call.account, "client", &wanted)
+            .map_err(failure::of_catalog)?;
+        lists::narrow(&mut filter.client_ids, found);
+    }
+    // No client has a cluster or another account.
+    let matches_none =
+        params.has("ClusterId") || params.text("CrossAccountType") == Some("CROSS_ACCOUNT");
     let found = if matches_none {
         catalog::Page {
             rows: Vec::new(),
@@ -53,17 +59,25 @@ pub(crate) fn describe_backup_clients(call: &Call<'_>) -> Answer {
         page_number: lists::number_i32(page.page_number),
         page_size: lists::number_i32(page.page_size),
         total_count: lists::total_i64(found.total),
-        clients: Some(found.rows.into_iter().map(shape).collect()),
+        clients: Some(
+            found
+                .rows
+                .into_iter()
+                .map(|client| shape(call, client))
+                .collect::<Result<_, _>>()?,
+        ),
     })
 }
 
-fn shape(client: Client) -> BackupClient {
+fn shape(call: &Call<'_>, client: Client) -> Result<BackupClient, ApiError> {
+    let kept = Settings::of(call, client.client_id.as_str())?;
+    let tags = lists::tags_of(call, "client", client.client_id.as_str())?;
     let backup_status = if client.is_protected {
         "PROTECTED"
     } else {
         "UNPROTECTED"
     };
-    BackupClient {
+    Ok(BackupClient {
         client_id: Some(client.client_id.to_string()),
         client_type: Some(client.client_type.as_str().to_owned()),
         client_version: Some(client.client_version),
@@ -81,13 +95,20 @@ fn shape(client: Client) -> BackupClient {
         updated_time: Some(client.updated_time.0),
         last_heart_beat_time: Some(client.last_heart_beat_time.0),
         settings: Some(ClientSettings {
-            data_network_type: Some("PUBLIC".to_owned()),
+            data_network_type: Some(
+                kept.data_network_type
+                    .unwrap_or_else(|| "PUBLIC".to_owned()),
+            ),
             data_proxy_setting: Some("DISABLE".to_owned()),
-            use_https: Some("false".to_owned()),
-            alert_on_partial_complete: Some(false),
+            // Numbers and a flag as texts: so the API has them.
+            max_cpu_core: kept.max_cpu_core.map(|count| count.to_string()),
+            max_worker: kept.max_worker.map(|count| count.to_string()),
+            max_memory: kept.max_memory,
+            use_https: Some(kept.use_https.unwrap_or(false).to_string()),
+            alert_on_partial_complete: Some(kept.alert_on_partial_complete.unwrap_or(false)),
             ..ClientSettings::default()
         }),
-        tags: Some(Vec::new()),
+        tags: Some(tags),
         zone_id: None,
-    }
+    })
 }

@@ -27,6 +27,12 @@ pub(crate) fn page(params: &Params) -> Result<PageRequest, ApiError> {
     })
 }
 
+/// `MaxResults` of the lists that go on from a token: 10 by default, at most 100.
+pub(crate) fn max_results(params: &Params) -> Result<u32, ApiError> {
+    let asked = params.int_in("MaxResults", 1..=i64::from(i32::MAX))?;
+    Ok(u32::try_from(asked.unwrap_or(10).min(100)).unwrap_or(10))
+}
+
 /// `Filters` as they came in.
 pub(crate) fn raw_filters(params: &Params) -> Result<Vec<RawFilter>, ApiError> {
     params
@@ -107,6 +113,45 @@ pub(crate) fn narrow(slot: &mut Option<Vec<String>>, values: Vec<String>) {
             .filter(|value| values.contains(value))
             .collect(),
     });
+}
+
+/// The tags of a resource as the API shows them.
+pub(crate) fn tags_of(
+    call: &super::Call<'_>,
+    resource_type: &str,
+    id: &str,
+) -> Result<Vec<api::shapes::Tag>, ApiError> {
+    let tags = catalog::tags::of(&call.service.catalog, &call.account, resource_type, id)
+        .map_err(crate::failure::of_catalog)?;
+    Ok(tags
+        .into_iter()
+        .map(|tag| api::shapes::Tag {
+            key: Some(tag.key),
+            value: Some(tag.value),
+        })
+        .collect())
+}
+
+/// A page of the kept records of a kind that `wanted` takes. Records of one kind are few: all are looked at.
+pub(crate) fn kept_page<T: serde::de::DeserializeOwned>(
+    call: &super::Call<'_>,
+    kind: catalog::kept_records::Kind,
+    id: Option<&str>,
+    page: PageRequest,
+    wanted: impl Fn(&catalog::kept_records::Record<T>) -> bool,
+) -> Result<catalog::Page<catalog::kept_records::Record<T>>, ApiError> {
+    let all = PageRequest::first(u32::MAX);
+    let found = catalog::kept_records::list(&call.service.catalog, &call.account, kind, id, all)
+        .map_err(crate::failure::of_catalog)?;
+    let matching: Vec<_> = found.rows.into_iter().filter(wanted).collect();
+    let total = matching.len() as u64;
+    let skipped = (page.page_number as usize - 1).saturating_mul(page.page_size as usize);
+    let rows = matching
+        .into_iter()
+        .skip(skipped)
+        .take(page.page_size as usize)
+        .collect();
+    Ok(catalog::Page { rows, total })
 }
 
 /// An id that names one record which must exist. A text that is no id of that kind names nothing.

@@ -2,14 +2,21 @@
 
 use api::error::{ApiError, Code};
 use api::params::Params;
-use catalog::{Client, PlanSpec};
+use catalog::plan_rules::PlanRule;
+use catalog::{Client, PlanSpec, clients};
 use model::names::LONGEST_PATH_BYTES;
+use model::retention::MAX_RETENTION_DAYS;
 use model::{BackupOptions, Schedule, SourceType, SpeedLimit, patterns};
 
+use super::{Call, lists};
+use crate::failure;
+
 /// More source paths than a plan sensibly has.
-const MAX_PATHS: usize = 1_000;
-/// Retention in days, as policies have it.
-const MAX_RETENTION_DAYS: i64 = 364_635;
+pub(crate) const MAX_PATHS: usize = 1_000;
+/// More rules than a plan sensibly has.
+const MAX_RULES: usize = 20;
+/// What this server protects.
+pub(crate) const PROTECTED: &[SourceType] = &[SourceType::EcsFile];
 
 /// What came in; `None` is what was not named. An empty text takes a field away.
 #[derive(Debug, Default)]
@@ -27,35 +34,14 @@ pub(crate) struct FileFields {
 
 /// Only files of a host can be protected yet; says so at creation time, never later.
 pub(crate) fn check_source(params: &Params) -> Result<(), ApiError> {
-    let word = params.required("SourceType")?;
-    let kind: SourceType = word
-        .parse()
-        .map_err(|error: model::UnknownWord| ApiError::invalid("SourceType", error))?;
-    if kind != SourceType::EcsFile {
-        return Err(not_supported(format!(
-            "The source type {kind} is not supported by this server yet; it protects ECS_FILE."
-        )));
-    }
+    check_protectable(params, "SourceType")?;
     check_edition(params)?;
     if params.text("Edition") == Some("BASIC") {
         return Err(not_supported(
             "Plans of the edition BASIC are not supported by this server.".to_owned(),
         ));
     }
-    match params.text("CrossAccountType") {
-        None | Some("SELF_ACCOUNT") => {}
-        Some("CROSS_ACCOUNT") => {
-            return Err(not_supported(
-                "Backup across accounts is not supported by this server yet.".to_owned(),
-            ));
-        }
-        Some(_) => {
-            return Err(ApiError::invalid(
-                "CrossAccountType",
-                "valid values are SELF_ACCOUNT, CROSS_ACCOUNT",
-            ));
-        }
-    }
+    check_cross_account(params)?;
     match params.text("BackupType") {
         None | Some("COMPLETE") => {}
         Some(_) => {
@@ -65,7 +51,37 @@ pub(crate) fn check_source(params: &Params) -> Result<(), ApiError> {
             ));
         }
     }
-    refuse_rules(params)
+    Ok(())
+}
+
+/// A source type that this server protects: what every action that would create protection asks first.
+pub(crate) fn check_protectable(params: &Params, name: &str) -> Result<SourceType, ApiError> {
+    let word = params.required(name)?;
+    let kind: SourceType = word
+        .parse()
+        .map_err(|error: model::UnknownWord| ApiError::invalid(&params.full_name(name), error))?;
+    if PROTECTED.contains(&kind) {
+        return Ok(kind);
+    }
+    let known: Vec<&str> = PROTECTED.iter().map(|kind| kind.as_str()).collect();
+    Err(not_supported(format!(
+        "The source type {kind} is not supported by this server yet; it protects {}.",
+        known.join(", ")
+    )))
+}
+
+/// The caller's own account.
+pub(crate) fn check_cross_account(params: &Params) -> Result<(), ApiError> {
+    match params.text("CrossAccountType") {
+        None | Some("SELF_ACCOUNT") => Ok(()),
+        Some("CROSS_ACCOUNT" | "CROSS_ACCOUNT_BY_RD") => Err(not_supported(
+            "Backup across accounts is not supported by this server yet.".to_owned(),
+        )),
+        Some(_) => Err(ApiError::invalid(
+            &params.full_name("CrossAccountType"),
+            "valid values are SELF_ACCOUNT, CROSS_ACCOUNT, CROSS_ACCOUNT_BY_RD",
+        )),
+    }
 }
 
 /// `BASIC` or `STANDARD`.
@@ -79,15 +95,67 @@ pub(crate) fn check_edition(params: &Params) -> Result<(), ApiError> {
     }
 }
 
-/// A plan of files has one schedule.
-pub(crate) fn refuse_rules(params: &Params) -> Result<(), ApiError> {
-    if params.objects("Rule")?.is_empty() {
-        return Ok(());
+/// `Rule[]`: a plan may have several schedules, each with a retention of its own. `None` when there are none.
+pub(crate) fn rules(
+    params: &Params,
+    new_id: impl Fn() -> String,
+) -> Result<Option<Vec<PlanRule>>, ApiError> {
+    let members = params.objects("Rule")?;
+    if members.is_empty() {
+        return Ok(None);
     }
-    Err(not_supported(
-        "Rules of plans are not supported by this server yet; send Schedule and Retention."
-            .to_owned(),
-    ))
+    if members.len() > MAX_RULES {
+        return Err(ApiError::invalid(
+            "Rule",
+            format!("a plan has at most {MAX_RULES} rules"),
+        ));
+    }
+    let read = |member: &Params| {
+        let schedule = member.required("Schedule")?;
+        Schedule::parse(schedule)
+            .map_err(|why| ApiError::invalid(&member.full_name("Schedule"), why))?;
+        match member.text("BackupType") {
+            None | Some("COMPLETE") => {}
+            Some(_) => {
+                return Err(ApiError::invalid(
+                    &member.full_name("BackupType"),
+                    "the valid value is COMPLETE",
+                ));
+            }
+        }
+        if member.boolean("DoCopy")? == Some(true) || member.has("DestinationRegionId") {
+            return Err(not_supported(
+                "Copies to another region are not supported by this server yet.".to_owned(),
+            ));
+        }
+        if member
+            .text("RuleId")
+            .is_some_and(|id| id.len() > model::ids::MAX_ID_CHARS)
+        {
+            return Err(ApiError::invalid(
+                &member.full_name("RuleId"),
+                "it is too long",
+            ));
+        }
+        Ok(PlanRule {
+            rule_id: member.text("RuleId").map_or_else(&new_id, str::to_owned),
+            rule_name: member.text("RuleName").map(str::to_owned),
+            backup_type: member.text("BackupType").map(str::to_owned),
+            schedule: Some(schedule.to_owned()),
+            retention: member.int_in("Retention", 1..=MAX_RETENTION_DAYS)?,
+            disabled: member.boolean("Disabled")?,
+        })
+    };
+    let rules = members
+        .iter()
+        .map(read)
+        .collect::<Result<Vec<_>, ApiError>>()?;
+    let distinct: std::collections::BTreeSet<&str> =
+        rules.iter().map(|rule| rule.rule_id.as_str()).collect();
+    if distinct.len() != rules.len() {
+        return Err(ApiError::invalid("Rule", "two rules have one RuleId"));
+    }
+    Ok(Some(rules))
 }
 
 fn not_supported(message: String) -> ApiError {
@@ -157,6 +225,36 @@ impl FileFields {
         spec.retention = self.retention.or(spec.retention);
         spec.keep_latest_snapshots = self.keep_latest_snapshots.or(spec.keep_latest_snapshots);
     }
+}
+
+/// What CreateBackupJob asks for, as the plan that runs it.
+pub(crate) fn adhoc_spec(call: &Call<'_>) -> Result<PlanSpec, ApiError> {
+    let params = &call.params;
+    match params.text("BackupType") {
+        None | Some("COMPLETE") => {}
+        Some(_) => {
+            return Err(ApiError::invalid(
+                "BackupType",
+                "the valid value is COMPLETE",
+            ));
+        }
+    }
+    let vault_id = lists::id(params, "VaultId", Code::VaultNotExist)?;
+    let instance_id = lists::id(params, "InstanceId", Code::InstanceNotExist)?;
+    let service = call.service;
+    let client = clients::find_by_instance(&service.catalog, &call.account, &instance_id)
+        .map_err(failure::of_catalog)?
+        .ok_or_else(|| ApiError::of(Code::InstanceNotExist))?;
+    let fields = FileFields::read(params)?;
+    fields.check_for(&client)?;
+    let name = params.text("JobName").unwrap_or("CreateBackupJob");
+    model::names::check_plan_name(name).map_err(|why| ApiError::invalid("JobName", why))?;
+    let mut spec = PlanSpec::files(&service.region, name, vault_id, Vec::new());
+    fields.apply(&mut spec);
+    spec.schedule = None;
+    spec.client_id = Some(client.client_id);
+    spec.instance_id = Some(instance_id);
+    Ok(spec)
 }
 
 fn options(params: &Params) -> Result<BackupOptions, ApiError> {

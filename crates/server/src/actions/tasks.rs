@@ -1,19 +1,43 @@
 //! DescribeTask.
 
-use api::error::Code;
+use api::error::{ApiError, Code};
 use api::shapes::TaskReply;
-use catalog::{Task, tasks};
+use catalog::kept_records::{self, Kind, Record};
+use catalog::{CatalogError, Task, tasks};
 use model::{JobStatus, TaskId};
 
+use super::client_tasks::DoneTask;
 use super::{Answer, Call, lists};
 use crate::failure;
 
 /// How far a task of the service is.
 pub(crate) fn describe_task(call: &Call<'_>) -> Answer {
     let task_id: TaskId = lists::id(&call.params, "TaskId", Code::TaskNotExist)?;
-    let task =
-        tasks::get(&call.service.catalog, &call.account, &task_id).map_err(failure::of_catalog)?;
-    call.reply(shape(&task))
+    let catalog = &call.service.catalog;
+    match tasks::get(catalog, &call.account, &task_id) {
+        Ok(task) => call.reply(shape(&task)),
+        Err(CatalogError::NotFound { .. }) => {
+            match kept_records::get(catalog, &call.account, Kind::DoneTask, task_id.as_str()) {
+                Ok(record) => call.reply(done_shape(&record)),
+                Err(CatalogError::NotFound { .. }) => Err(ApiError::of(Code::TaskNotExist)),
+                Err(error) => Err(failure::of_catalog(error)),
+            }
+        }
+        Err(error) => Err(failure::of_catalog(error)),
+    }
+}
+
+/// A task that was over when it was asked for.
+fn done_shape(record: &Record<DoneTask>) -> TaskReply {
+    TaskReply {
+        name: Some(record.body.name.clone()),
+        description: Some("completed".to_owned()),
+        progress: Some(100),
+        result: Some(record.body.result.clone()),
+        created_time: Some(record.created_time.0),
+        updated_time: Some(record.updated_time.0),
+        completed_time: Some(record.created_time.0),
+    }
 }
 
 fn shape(task: &Task) -> TaskReply {

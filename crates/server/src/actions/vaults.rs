@@ -6,6 +6,7 @@
 use api::error::{ApiError, Code};
 use api::params::Params;
 use api::secret::SecretText;
+use api::shapes::Tag;
 use api::shapes::vaults::{
     PlanStatistics, SourceTypes, Vault as VaultShape, VaultReply, VaultTags, Vaults, VaultsReply,
 };
@@ -13,7 +14,7 @@ use catalog::vaults::{NewVault, VaultChange, VaultFilter};
 use catalog::{PageRequest, Vault, vaults};
 use model::{SourceType, VaultId, names};
 
-use super::{Answer, Call, lists};
+use super::{Answer, Call, lists, tags};
 use crate::places::{self, Place};
 use crate::seal::Record;
 use crate::{agents, failure};
@@ -147,13 +148,13 @@ pub(crate) fn describe_vaults(call: &Call<'_>) -> Answer {
         vault_type: text("VaultType"),
         status: text("Status"),
         resource_group_id: text("ResourceGroupId"),
+        vault_ids: tagged_vaults(call)?,
     };
-    // No vault is a replica, has a tag, or belongs to another account.
+    // No vault is a replica or belongs to another account.
     let matches_none = params.boolean("Replication")? == Some(true)
         || params
             .int("VaultOwnerId")?
-            .is_some_and(|owner| owner != call.account.as_number())
-        || !params.objects("Tag")?.is_empty();
+            .is_some_and(|owner| owner != call.account.as_number());
     let found = if matches_none {
         catalog::Page {
             rows: Vec::new(),
@@ -163,21 +164,39 @@ pub(crate) fn describe_vaults(call: &Call<'_>) -> Answer {
         vaults::list(&call.service.catalog, &call.account, &filter, page)
             .map_err(failure::of_catalog)?
     };
-    call.reply(shape_page(found, page))
+    call.reply(shape_page(call, found, page)?)
 }
 
-fn shape_page(found: catalog::Page<Vault>, page: PageRequest) -> VaultsReply {
-    VaultsReply {
+/// The vaults that have the tags the caller names; `None` without any.
+fn tagged_vaults(call: &Call<'_>) -> Result<Option<Vec<String>>, ApiError> {
+    let wanted = tags::read_tags(&call.params, "Tag")?;
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let found = catalog::tags::find(&call.service.catalog, &call.account, "vault", &wanted);
+    found.map(Some).map_err(failure::of_catalog)
+}
+
+fn shape_page(
+    call: &Call<'_>,
+    found: catalog::Page<Vault>,
+    page: PageRequest,
+) -> Result<VaultsReply, ApiError> {
+    let shapes = found.rows.into_iter().map(|vault| {
+        let tags = lists::tags_of(call, "vault", vault.vault_id.as_str())?;
+        Ok(shape(vault, tags))
+    });
+    Ok(VaultsReply {
         page_number: lists::number_i32(page.page_number),
         page_size: lists::number_i32(page.page_size),
         total_count: lists::total_i32(found.total),
         vaults: Some(Vaults {
-            vault: Some(found.rows.into_iter().map(shape).collect()),
+            vault: Some(shapes.collect::<Result<_, ApiError>>()?),
         }),
-    }
+    })
 }
 
-fn shape(vault: Vault) -> VaultShape {
+fn shape(vault: Vault, tags: Vec<Tag>) -> VaultShape {
     let source_types = vault
         .counts
         .source_types
@@ -214,9 +233,7 @@ fn shape(vault: Vault) -> VaultShape {
         source_types: Some(SourceTypes {
             source_type: Some(source_types),
         }),
-        tags: Some(VaultTags {
-            tag: Some(Vec::new()),
-        }),
+        tags: Some(VaultTags { tag: Some(tags) }),
         backup_plan_statistics: Some(statistics(&vault.counts.plans)),
         replication: Some(false),
         replication_source_vault: Some(false),

@@ -37,6 +37,11 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     let mut options = ServerOptions::new(data_dir.clone());
     options.listen = args.listen.to_string();
     options.region = args.region;
+    options.zone = args.timezone;
+    options.schedule_jitter_seconds =
+        u32::try_from(args.schedule_jitter.as_secs()).unwrap_or(u32::MAX);
+    options.trash = args.trash;
+    options.vault_delete_grace = args.vault_delete_grace;
     let server = server::start(options).map_err(|error| server_failure(&error))?;
     words::started(context, &server);
     let started = start_agent(&data_dir).and_then(|(access, agent)| {

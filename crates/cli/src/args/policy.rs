@@ -1,0 +1,167 @@
+//! Definitions of `policy`, `snapshot` and `schedule`: what is kept, and when things run.
+
+use clap::{Args, Subcommand};
+
+/// `strongroom policy`
+#[derive(Debug, Args)]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    pub(crate) command: PolicyCommand,
+}
+
+/// Verbs of `policy`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// List the policies
+    List {
+        /// Print one JSON object a line, with the names of the API
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the BACKUP rules of a policy now, for all that is bound to it
+    Run {
+        /// Policy id (po-…)
+        policy: String,
+        /// Only this rule (rule-…)
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+    },
+    /// Show which snapshots would be kept and which would go, and how many bytes that would free
+    Simulate(SimulateArgs),
+    /// Delete a policy; its snapshots stay
+    Delete {
+        /// Policy id (po-…)
+        policy: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+const SIMULATE_HELP: &str = "\
+Examples:
+  strongroom policy simulate                                   all snapshots, by what they were promised, now
+  strongroom policy simulate --policy po-000… --at 2027-01-01T00:00:00Z
+  strongroom policy simulate --plan plan-000… --days 30 --monthly 365 --keep-latest
+
+Nothing is changed. A snapshot goes only when its rule says so: without one it is kept. Bytes are what the snapshots that
+go had added to their vault; what later snapshots use of that stays.";
+
+/// `strongroom policy simulate`
+#[derive(Debug, Args)]
+#[command(after_help = SIMULATE_HELP)]
+pub(crate) struct SimulateArgs {
+    /// Only snapshots of this policy (po-…)
+    #[arg(long, value_name = "POLICY", conflicts_with = "plan")]
+    pub(crate) policy: Option<String>,
+    /// Only snapshots of this plan (plan-…)
+    #[arg(long, value_name = "PLAN")]
+    pub(crate) plan: Option<String>,
+    /// Only snapshots of this vault, by id (v-…) or name
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// As if it were this time, as 2027-01-01T00:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) at: Option<i64>,
+    /// As if all had been promised so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) days: Option<i64>,
+    /// As if the newest good one were kept always
+    #[arg(long)]
+    pub(crate) keep_latest: bool,
+    /// As if the first of each day were kept for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) daily: Option<i64>,
+    /// As if the first of each week were kept for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) weekly: Option<i64>,
+    /// As if the first of each month were kept for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) monthly: Option<i64>,
+    /// As if the first of each year were kept for so many days
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) yearly: Option<i64>,
+    /// Print one JSON object a line, with the names of the API
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `strongroom snapshot`
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotArgs {
+    #[command(subcommand)]
+    pub(crate) command: SnapshotCommand,
+}
+
+/// Verbs of `snapshot`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Hold a snapshot: nobody and nothing deletes it
+    Hold {
+        /// Snapshot id (s-…)
+        snapshot: String,
+        /// Why, for those who look later
+        #[arg(long, value_name = "TEXT", default_value = "held")]
+        reason: String,
+    },
+    /// Let a held snapshot go again
+    Release {
+        /// Snapshot id (s-…)
+        snapshot: String,
+    },
+    /// Delete a snapshot; it can be taken back while it rests in the trash
+    Delete {
+        /// Snapshot id (s-…)
+        snapshot: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List deleted snapshots that can be taken back
+    Trash {
+        /// Print one JSON object a line, with the names of the API
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a deleted snapshot back out of the trash
+    Recover {
+        /// Snapshot id (s-…)
+        snapshot: String,
+    },
+}
+
+const SCHEDULE_HELP: &str = "\
+Examples:
+  strongroom schedule 'I|1767225600|P1D'
+  strongroom schedule 'C|0|0 30 2 ? * MON-FRI' --timezone Europe/Berlin --count 10
+  strongroom schedule 'C|0|0 0 2 L * ?' --from 2027-01-01T00:00:00Z";
+
+/// `strongroom schedule`
+#[derive(Debug, Args)]
+#[command(after_help = SCHEDULE_HELP)]
+pub(crate) struct ScheduleArgs {
+    /// I|START|DURATION or C|START|CRON; cron has six fields, seconds first
+    pub(crate) schedule: String,
+    /// Time zone of the calendar
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub(crate) timezone: model::Zone,
+    /// Runs after this time, as 2027-01-01T00:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) from: Option<i64>,
+    /// How many runs
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) count: u32,
+    /// Print UNIX seconds
+    #[arg(long)]
+    pub(crate) seconds: bool,
+}
+
+/// A time with its offset, or UNIX seconds.
+fn time(text: &str) -> Result<i64, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    text.parse::<jiff::Timestamp>()
+        .map(jiff::Timestamp::as_second)
+        .map_err(|_| "write it as 2027-01-01T00:00:00Z or in UNIX seconds".to_owned())
+}
