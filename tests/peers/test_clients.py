@@ -3,9 +3,8 @@
 import pytest
 from harness.callers import CALLERS
 from harness.callers.sdk import SdkCaller
-from harness.contract import CONTRACT
+from harness.contract import CONTRACT, SERVED
 from harness.signing import ApiError
-from test_contract import SERVED
 
 
 def test_every_action_is_answered(caller):

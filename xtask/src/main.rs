@@ -23,11 +23,12 @@ use std::process::ExitCode;
 use suite::{Part, Plan};
 
 const USAGE: &str = "\
-usage: cargo xtask [test|lint|tidy|unit|peers] [options] [-- arguments for pytest]
+usage: cargo xtask [test|lint|tidy|coverage|unit|peers] [options] [-- arguments for pytest]
 
   test    everything that CI runs (the default)
   lint    cargo fmt --check, clippy and rustdoc with warnings denied
   tidy    the rules of the tree: crate table, headers, names, documents
+  coverage  write docs/api-coverage.md anew
   unit    cargo test --workspace
   peers   black-box tests of the binary with the real clients and stock restic
   bench NAME ...  a benchmark with its own arguments; not part of the tests (ledger)
@@ -89,6 +90,7 @@ fn parse(mut arguments: impl Iterator<Item = String>, ci: bool) -> Result<Option
             "test" => Part::Test,
             "lint" => Part::Lint,
             "tidy" => Part::Tidy,
+            "coverage" => Part::Coverage,
             "unit" => Part::Unit,
             "peers" => Part::Peers,
             other => return Err(format!("unknown argument '{other}'")),

@@ -19,6 +19,7 @@ pub(crate) enum Part {
     Test,
     Lint,
     Tidy,
+    Coverage,
     Unit,
     Peers,
 }
@@ -53,6 +54,9 @@ pub(crate) fn run(plan: &Plan) -> Result<bool> {
             one(workspace.cargo().args(["fmt", "--all", "--check"]))
         });
         steps.run("clippy", || clippy(&workspace));
+    }
+    if plan.part == Part::Coverage {
+        steps.run("coverage", || tidy::write_coverage(&workspace));
     }
     if all || plan.part == Part::Tidy {
         steps.run("tidy", || tidy::check(&workspace));

@@ -4,7 +4,20 @@ import json
 import pathlib
 
 PATH = pathlib.Path(__file__).parents[3] / "crates/api/contract/hbr-2017-09-08.json"
-CONTRACT = json.loads(PATH.read_text())["actions"]
+_GOLDEN = json.loads(PATH.read_text())
+CONTRACT = _GOLDEN["actions"]
+# Two actions that no SDK has, and that Terraform sends.
+EXTRA = {name: action for name, action in _GOLDEN["extra_actions"].items() if isinstance(action, dict)}
+
+
+def states():
+    """Action to `served` or `refused`, from the page that users read."""
+    page = (pathlib.Path(__file__).parents[3] / "docs/api-coverage.md").read_text()
+    rows = [line.split("|") for line in page.split("## Extensions")[0].splitlines() if line.startswith("| ")]
+    return {row[1].strip(): row[2].strip().split(":")[0] for row in rows if row[1].strip() in {**CONTRACT, **EXTRA}}
+
+
+SERVED = sorted(name for name, state in states().items() if state == "served")
 
 # Fields that a finished job of source type ECS_FILE always has; the plan sets Include, Exclude and SpeedLimit or not.
 JOB_FIELDS = {

@@ -2,6 +2,7 @@
 //!
 //! Owns the list of rules. Each rule is a pure function from the files (or from cargo's metadata) to what breaks it.
 
+pub(crate) mod coverage;
 mod crate_table;
 mod dependencies;
 mod documents;
@@ -10,7 +11,7 @@ mod rust_sources;
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::steps::{Outcome, Tally};
 use crate::workspace::Workspace;
@@ -93,6 +94,7 @@ const RULES: &[Rule] = &[
         documents::architecture_length,
     ),
     ("no host of a package registry", paths::registry_hosts),
+    ("the page of the API's coverage is fresh", coverage::fresh),
 ];
 
 /// Checks all rules; a breach is printed with its place.
@@ -155,6 +157,14 @@ fn report(tally: &mut Tally, title: &str, breaches: &[Breach]) {
     for breach in breaches {
         println!("        {breach}");
     }
+}
+
+/// Writes the page of the API's coverage.
+pub(crate) fn write_coverage(workspace: &Workspace) -> Result<Outcome> {
+    let files = load(workspace)?;
+    let page = coverage::page(&files).context("the register of actions is not there")?;
+    std::fs::write(workspace.root.join(coverage::PAGE), page)?;
+    Ok(Outcome::passed(Tally::ONE))
 }
 
 fn load(workspace: &Workspace) -> Result<Vec<SourceFile>> {

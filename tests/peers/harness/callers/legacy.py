@@ -42,7 +42,9 @@ class LegacyCaller:
             return request
         request = getattr(module, f"{action}Request")()
         request.set_endpoint(self.host)
-        for name, value in parameters.items():
+        # Its setters turn lists into flat parameters, or objects into JSON; these two they hand on as they are.
+        texts = {name: value for name, value in json_texts(action, parameters).items() if name in ("InstanceIds", "ClientIds")}
+        for name, value in {**parameters, **texts}.items():
             setter = getattr(request, f"set_{name}s", None) if isinstance(value, list) else None
             (setter or getattr(request, f"set_{name}"))(value)
         return request
