@@ -175,7 +175,11 @@ fn read_header(
         header_of_tail(repository.cipher(), pack, &tail, size_bytes)
     };
     match by_tail(USUAL_TAIL_BYTES) {
+        // Also when the storage gave too few bytes: that may be so only once.
         Err(VaultError::Damaged { .. }) => by_tail(LONGEST_TAIL_BYTES),
+        Err(VaultError::Storage(error)) if error.kind == storage::ErrorKind::Corrupt => {
+            by_tail(LONGEST_TAIL_BYTES)
+        }
         other => other,
     }
 }

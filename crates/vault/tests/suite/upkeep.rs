@@ -277,7 +277,12 @@ fn t23_t38_a_failing_storage_under_a_repair_destroys_nothing() {
                 assert_nothing_destroyed(&prepared, &memory);
                 repair_all(&open(shared(&memory)).unwrap()).unwrap();
                 assert_nothing_destroyed(&prepared, &memory);
-                assert_eq!(files_that_read(&memory), count, "{fault:?} at {call}");
+                // A storage that lies while snapshots are written anew may cost them more files than the damage did; the
+                // old snapshots are in quarantine then.
+                let is_honest = matches!(fault, Fault::Fail(_) | Fault::FailAfter(_) | Fault::Flip);
+                if is_honest {
+                    assert_eq!(files_that_read(&memory), count, "{fault:?} at {call}");
+                }
                 cases += 1;
             }
         }
