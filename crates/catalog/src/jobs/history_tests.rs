@@ -4,18 +4,21 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use model::{
-    FilterKey, JobQuery, Operator, PlanId, RawFilter, RawJobQuery, SortDirection, SourceType,
-    VaultId,
+    FilterKey, JobId, JobQuery, JobStatus, Operator, PlanId, RawFilter, RawJobQuery, SortDirection,
+    SourceType, VaultId,
 };
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
 use proptest::test_runner::Config;
 
-use super::*;
-use crate::db::CatalogOptions;
+use super::{
+    ImportedJob, cancel, check_index, create, finish, import_all, query, save_index, store,
+};
+use crate::db::{Catalog, CatalogOptions, Tx};
 use crate::plans::RunningJobs;
-use crate::records::Client;
+use crate::records::{Client, Job, Progress};
 use crate::tests::support::{Fixture, at, complete};
+use crate::work;
 
 #[derive(Debug, Clone)]
 enum Step {
