@@ -48,7 +48,11 @@ impl Link {
                 state.store_identity(&identity)?;
                 identity
             }
-            Err(AgentError::Server { source, .. }) if source.is_transient() && known.is_some() => {
+            // One that says that this agent is running means the process before this one, which was killed a moment ago:
+            // its state folder is locked by this one now. A copied machine is told apart when both speak.
+            Err(AgentError::Server { source, .. })
+                if (source.is_transient() || is_twin_refused(&source)) && known.is_some() =>
+            {
                 tracing::warn!("cannot register now: {source}; going on with the known identity");
                 match known {
                     Some(known) => known,

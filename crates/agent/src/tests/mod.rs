@@ -412,6 +412,23 @@ fn a_known_agent_starts_without_its_server_and_a_new_one_does_not() {
     assert!(!bench.try_start().unwrap_err().is_transient());
 }
 
+/// The server still counts the process as alive that was killed a moment ago. Who has its state folder is its successor;
+/// who has none is another agent on a copied machine.
+#[test]
+fn an_agent_that_was_killed_starts_again_at_once_and_its_twin_does_not() {
+    let bench = Bench::new();
+    let refuse = || {
+        bench.server.with(|state| {
+            state.failures.push(("Register", 409, "ClientIsRunning", 1));
+        });
+    };
+    refuse();
+    assert!(bench.try_start().is_err());
+    stop(bench.start());
+    refuse();
+    stop(bench.start());
+}
+
 #[test]
 fn backups_have_slots_of_their_own() {
     let bench = Bench::new();
