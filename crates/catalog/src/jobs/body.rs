@@ -114,6 +114,19 @@ mod tests {
         }
     }
 
+    /// Names and usual values come from the dictionary: what is left is little more than the ids and numbers.
+    #[test]
+    fn a_usual_body_is_small() {
+        let json = r#"{"JobId":"job-0000042fgxnuvj00v3o8","JobName":"home","Status":"COMPLETE","ErrorMessage":"","SourceType":"ECS_FILE","BackupType":"COMPLETE","VaultId":"v-00000fgxnuvj00v3o8ab","PlanId":"plan-00000fgxnuv9j0v3o8ab","Progress":10000,"CreatedTime":1712345678,"StartTime":1712345680,"CompleteTime":1712346999,"UpdatedTime":1712346999,"ActualBytes":12345678901,"BytesDone":32345678901,"BytesTotal":92345678901,"Speed":92345,"TriggerMode":"SCHEDULE","ClientId":"c-00000fgxnu0j00v3o8ab","InstanceId":"i-00000fgxnuvj00v3o8ab","Options":"{\"UseVSS\":false}","Paths":{"Path":["/home"]},"Include":"[]","Exclude":"[]","SpeedLimit":"","ItemsTotal":684044,"ItemsDone":205212,"ActualItems":87948,"FilesTotal":615637,"FilesDone":205212,"ActualFiles":87948,"CrossAccountType":"SELF_ACCOUNT"}"#;
+        let packed = pack(7, json.as_bytes()).unwrap();
+        assert!(
+            packed.len() < json.len() / 3,
+            "{} of {} bytes",
+            packed.len(),
+            json.len()
+        );
+    }
+
     #[test]
     fn another_versions_body_and_damage_are_refused() {
         let packed = pack(6, b"{\"JobId\":\"job-1\"}").unwrap();

@@ -41,7 +41,7 @@ fn files(filters: Vec<Filter>) -> JobQuery {
 
 fn words(choice: u64, count: u64) -> Vec<String> {
     (0..count)
-        .map(|number| plan_id(mix(choice ^ number) % 20_000))
+        .map(|number| plan_id(mix(choice ^ number) % 9_000))
         .collect()
 }
 
@@ -65,7 +65,7 @@ pub(crate) const CLASSES: &[Class] = &[
     Class {
         name: "Status = COMPLETE, any page",
         make: |choice| JobQuery {
-            page_number: 1 + (mix(choice) % 20_000) as u32,
+            page_number: 1 + (mix(choice) % 9_000) as u32,
             ..files(vec![equal(FilterKey::Status, "COMPLETE")])
         },
     },
@@ -78,7 +78,7 @@ pub(crate) const CLASSES: &[Class] = &[
         make: |choice| {
             files(vec![equal(
                 FilterKey::PlanId,
-                plan_id(10_000 + mix(choice) % 10_000),
+                plan_id(4_000 + mix(choice) % 5_000),
             )])
         },
     },
@@ -167,7 +167,7 @@ pub(crate) const CLASSES: &[Class] = &[
         make: |choice| {
             files(vec![text(
                 FilterKey::PlanId,
-                Test::Greater(plan_id(mix(choice) % 20_000)),
+                Test::Greater(plan_id(mix(choice) % 9_000)),
             )])
         },
     },
@@ -175,7 +175,7 @@ pub(crate) const CLASSES: &[Class] = &[
         name: "PlanId LESS_THAN, Status = FAILED",
         make: |choice| {
             files(vec![
-                text(FilterKey::PlanId, Test::Less(plan_id(mix(choice) % 20_000))),
+                text(FilterKey::PlanId, Test::Less(plan_id(mix(choice) % 9_000))),
                 equal(FilterKey::Status, "FAILED"),
             ])
         },

@@ -1,7 +1,7 @@
 //! A history of jobs as a large installation has it after two years, made of nothing but the row's number.
 //!
 //! Four accounts (the first has 78 % of the jobs), all source types (ECS_FILE has 60 %), 20,000 plans of which few make
-//! most of the jobs, 7,000 instances, 200 vaults, five regions. Most jobs of a day start in its first hour. Rows are in
+//! most of the jobs, up to 7,000 instances, 200 vaults, five regions. Most jobs of a day start in its first hour. Rows are in
 //! the order of creation.
 
 use catalog::ledger::IndexRow;
@@ -33,6 +33,27 @@ pub(crate) const fn mix(seed: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)
+}
+
+/// Per cent of the jobs and plans of each account.
+const SHARES: [u64; ACCOUNTS] = [78, 15, 5, 2];
+
+/// Per cent of the jobs and plans of a source type.
+const fn type_share(source_type: SourceType) -> u64 {
+    match source_type {
+        SourceType::EcsFile => 60,
+        SourceType::Oss => 10,
+        SourceType::Nas => 8,
+        SourceType::Ots | SourceType::UdmEcs | SourceType::UdmEcsDisk => 5,
+        SourceType::CommonNas => 3,
+        SourceType::File => 2,
+        SourceType::Sync | SourceType::Container => 1,
+    }
+}
+
+/// The number of plan `rank` of an account's source type; 0 is the busiest.
+pub(crate) const fn plan_number(account: usize, source_type: SourceType, rank: u64) -> u64 {
+    (account as u64 * 16 + source_type as u64) * 100_000 + rank
 }
 
 /// A history of `rows` jobs.
@@ -72,6 +93,7 @@ impl History {
     /// The job of a row.
     pub(crate) fn facts(self, row: u64) -> Facts {
         let bits = mix(row);
+        // As SHARES and `type_share` say.
         let account = match bits % 100 {
             0..78 => 0,
             78..93 => 1,
@@ -108,7 +130,13 @@ impl History {
             _ => (10 << ((length >> 16) % 11)) + (length >> 32) % 10,
         };
         let share = (mix(bits ^ 3) >> 11) as f64 / (1u64 << 53) as f64;
-        let plan = (PLANS as f64 * share * share * share) as u64;
+        // A plan belongs to one account and protects one kind of source.
+        let plans = PLANS * SHARES[account] * type_share(source_type) / 10_000;
+        let plan = plan_number(
+            account,
+            source_type,
+            (plans as f64 * share * share * share) as u64,
+        );
         Facts {
             row,
             account,
