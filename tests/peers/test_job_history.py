@@ -95,7 +95,7 @@ def test_a_bad_line_is_named_and_nothing_of_its_batch_stays(service, folder, lin
     before = service.call("DescribeBackupJobs2")["TotalCount"]
     path = folder / "bad.ndjson"
     path.write_text(lines([job(1)]) + line)
-    failed = service.cli("jobs", "import", path, status=1)
+    failed = service.cli("jobs", "import", path, status=2)
     assert why in failed.stderr and "InvalidParameter" in failed.stderr, failed.stderr
     assert service.call("DescribeBackupJobs2")["TotalCount"] == before
     with pytest.raises(ApiError):
