@@ -398,7 +398,11 @@ fn t16_a_damaged_pack_stops_a_prune() {
             }
             let files = count(&memory, "");
             match prune_at(shared(&memory), &thorough(), 0) {
-                Err(VaultError::Refused { .. } | VaultError::Storage(_)) => {
+                Err(
+                    VaultError::Refused { .. }
+                    | VaultError::Storage(_)
+                    | VaultError::DamagedBlob { .. },
+                ) => {
                     refused += 1;
                     assert_eq!(count(&memory, ""), files);
                 }
