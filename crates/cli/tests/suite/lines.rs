@@ -126,7 +126,7 @@ fn plans_and_jobs_by_hand() {
     assert!(bench.run(&filtered).expect(0).out.is_empty());
     let wrong = bench
         .run(&["jobs", "--filter", "Colour", "EQUAL", "red"])
-        .expect(1);
+        .expect(2);
     assert!(wrong.err.contains("InvalidParameter"), "{}", wrong.err);
     bench.run(&["plan", "delete", "slow"]).expect(2);
     bench.run(&["plan", "delete", "slow", "--yes"]).expect(0);
