@@ -143,7 +143,6 @@ pub fn register(
             None => None,
         };
         if let Some(client) = known.as_ref().or(same_machine.as_ref())
-            && client.last_heart_beat_time > client.created_time
             && now < client.last_heart_beat_time.plus(LIVE_TIME)
         {
             return Err(CatalogError::ClientLive {

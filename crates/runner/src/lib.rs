@@ -7,8 +7,8 @@
 //! gets, and makes the outcome [`Outcome::Partial`]. A failure of the vault, a full one above all, ends the run with a
 //! [`RunError`].
 //!
-//! Reading order: [`stop`], [`observe`], `progress`, [`error`], `throttle`, `node`, then [`backup`], [`restore`] and
-//! [`check`].
+//! Reading order: [`stop`], [`observe`], `progress`, [`error`], `throttle`, `node`, then `backup`, `restore` and
+//! `check`.
 
 pub mod backup;
 pub mod check;

@@ -5,7 +5,7 @@
 //! chunks, hashes or encrypts, never knows a vault, and never decides what a failure means for a job: it returns
 //! errors that name the operation and the path, and `runner` books them.
 //!
-//! Today there is one source: [`file`], the files of a Linux host.
+//! Today there is one source: `file`, the files of a Linux host.
 
 mod error;
 pub mod file;

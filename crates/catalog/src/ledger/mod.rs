@@ -4,7 +4,7 @@
 //! Owns the jobs' filterable fields in memory, one [`PartIndex`] for each account and source type. Never reads the
 //! database, never is the truth: `jobs` feeds it from the change log and can build it anew at any time.
 //!
-//! A part is one [`Run`](run) of rows in the order of (CreatedTime, JobId), or several after imports out of order. Rows
+//! A part is one `Run` of rows in the order of (CreatedTime, JobId), or several after imports out of order. Rows
 //! are grouped in chunks of 65,536. A field is a column that answers, for a chunk, which rows meet a clause: as a sorted
 //! list or a bitmap. Clauses are intersected chunk by chunk, only where there can be matches; counts that are known
 //! without looking at rows are not computed. A page is found by rank: in one run by the counts of its chunks, in several

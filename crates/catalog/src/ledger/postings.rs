@@ -17,7 +17,7 @@ pub(super) struct Postings {
     pub(super) slots: Box<[Slot]>,
     /// The rows of all slots that are kept as lists, one after the other.
     pub(super) rows: Box<[u16]>,
-    /// The slots with more than [`LIST_MAX`] rows.
+    /// The slots with more than `LIST_MAX` rows.
     pub(super) dense: Vec<(u32, Bits)>,
     /// Up to a few slots, the rows of all slots before: a range of values is the difference of two of them and a few rows
     /// more. Derived, see [`Postings::mark`].

@@ -1,6 +1,6 @@
 //! A part as bytes, and back.
 //!
-//! Little-endian throughout; a list is its length as u64 and then its members. The order is that of [`write`]. The bytes
+//! Little-endian throughout; a list is its length as u64 and then its members. The order is that of `write`. The bytes
 //! carry no checksum: whoever keeps them adds one. Reading checks all that an index relies on to not go out of bounds, so
 //! that bytes of another version or another program are refused and the part is built anew.
 

@@ -102,13 +102,31 @@ fn keys_can_be_switched_and_removed_in_their_account_only() {
 #[test]
 fn a_host_stays_the_same_client() {
     let fixture = Fixture::new();
-    let register = |machine: &str, key: &str, client_id: Option<&ClientId>| {
+    let now = std::cell::Cell::new(0);
+    let try_register = |machine: &str, key: &str, client_id: Option<&ClientId>| {
         let mut registration = registration(machine, key);
         registration.client_id = client_id.cloned();
-        clients::register(&fixture.catalog, &fixture.account, &registration, at(9)).unwrap()
+        clients::register(
+            &fixture.catalog,
+            &fixture.account,
+            &registration,
+            at(now.get()),
+        )
+    };
+    // Each time the agent before has been silent for long enough.
+    let register = |machine: &str, key: &str, client_id: Option<&ClientId>| {
+        now.set(now.get() + 60);
+        try_register(machine, key, client_id).unwrap()
     };
     let first = register("m-1", "key-1", None);
     assert_eq!(first.status, ClientStatus::Activated);
+    now.set(now.get() + 59);
+    for claim in [None, Some(&first.client_id)] {
+        assert!(matches!(
+            try_register("m-1", "key-0", claim),
+            Err(CatalogError::ClientLive { .. })
+        ));
+    }
     let reinstalled = register("m-1", "key-2", None);
     assert_eq!(
         (&reinstalled.client_id, &reinstalled.instance_id),

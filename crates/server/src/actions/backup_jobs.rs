@@ -66,7 +66,7 @@ pub(crate) fn splice(empty: Vec<u8>, place: &[u8], objects: &[Vec<u8>]) -> Vec<u
     reply
 }
 
-/// How the catalog makes the JSON that it keeps of a job: to be raised when [`shape`] changes.
+/// How the catalog makes the JSON that it keeps of a job: to be raised when `shape` changes.
 pub const JOB_RENDERER: Renderer = Renderer {
     version: 2,
     render: |job| {
