@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -151,11 +152,13 @@ impl Catalog {
     ) -> Result<T, CatalogError> {
         let mut writer = self.writer.lock();
         pragma(&writer, "synchronous", "NORMAL")?;
-        let result = run(&mut writer, self.renderer, operation, body);
-        // Must not be skipped: durable transactions rely on it.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            run(&mut writer, self.renderer, operation, body)
+        }));
+        // Must not be skipped, whatever the body did: durable transactions rely on it.
         pragma(&writer, "synchronous", "FULL")?;
         drop(writer);
-        let (value, changed) = result?;
+        let (value, changed) = result.unwrap_or_else(|panic| resume_unwind(panic))?;
         self.ledger.follow(self, &changed);
         Ok(value)
     }

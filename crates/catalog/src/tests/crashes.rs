@@ -336,6 +336,15 @@ fn durable_writes_are_synced_again_after_relaxed_ones() {
         .write_relaxed("test", |_| Err(CatalogError::TokenMismatch));
     assert!(failed.is_err());
     assert_eq!(level(), 2);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        fixture
+            .catalog
+            .write_relaxed("test", |_| -> Result<(), CatalogError> {
+                panic!("in the middle of a relaxed transaction")
+            })
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(level(), 2);
 }
 
 #[test]
