@@ -8,7 +8,7 @@
 //! - `name`: which names are legal.
 //! - `local`: a folder of a local (or mounted) file system, durable on return.
 //! - `memory`: a map, for tests.
-//! - `retry`, `record`, `faulty`: wrappers, each one storage around another.
+//! - `retry`, `record`, `faulty`, `stoppable`: wrappers, each one storage around another.
 //!
 //! The promise of [`Storage::put`] carries the whole house: when it returns `Ok`, the bytes are there after a power cut,
 //! and at no moment can a reader see a part of them under that name.
@@ -20,6 +20,7 @@ mod memory;
 mod name;
 mod record;
 mod retry;
+mod stoppable;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub use memory::Memory;
 pub use name::check_name;
 pub use record::{Call, Record};
 pub use retry::{Retry, RetryPolicy};
+pub use stoppable::{IsStopped, Stoppable};
 
 /// One entry of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
