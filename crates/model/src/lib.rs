@@ -5,7 +5,8 @@
 //! keep and apply these values; the engine crates use only the speed limit and the restore options.
 //!
 //! Modules in reading order: [`text`] (enums that are words on the wire), [`timestamp`], [`ids`], [`source_type`],
-//! [`status`], [`zone`], [`schedule`], [`retention`], [`speed_limit`], [`names`], [`patterns`], [`options`], [`job_query`], [`snapshot_query`].
+//! [`status`], [`zone`], [`schedule`], [`retention`], [`upkeep`], [`speed_limit`], [`names`],
+//! [`patterns`], [`options`], [`job_query`], [`snapshot_query`].
 
 pub mod ids;
 pub mod job_query;
@@ -20,6 +21,7 @@ pub mod speed_limit;
 pub mod status;
 pub mod text;
 pub mod timestamp;
+pub mod upkeep;
 pub mod zone;
 
 pub use ids::{
