@@ -81,6 +81,7 @@ fn done(work: &Work, report: &BackupReport, carried_bytes: u64) -> End {
         progress: Some(progress),
         snapshot: Some(snapshot(report)),
         error_epoch: report.found_epoch.filter(|epoch| *epoch != work.epoch),
+        upkeep: None,
     }
 }
 

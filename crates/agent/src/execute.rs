@@ -9,7 +9,7 @@ use api::agent_protocol::{Assignment, FinishRequest, Outcome, WorkKind};
 
 use crate::report::End;
 use crate::work::{StopReason, Work};
-use crate::{Shared, backup, outbox, restore, vaults};
+use crate::{Shared, backup, outbox, restore, upkeep, vaults};
 
 /// What runs a work; the engine, or something else in tests.
 pub(crate) trait Execute: Send + Sync + std::fmt::Debug {
@@ -88,6 +88,7 @@ fn finish(shared: &Shared, work: &Work, end: End) {
         progress,
         snapshot: end.snapshot,
         error_epoch: end.error_epoch,
+        upkeep: end.upkeep,
     };
     if reason != Some(StopReason::Lost) {
         outbox::keep(&shared.state, &report);
@@ -129,6 +130,8 @@ impl Execute for Engine {
             WorkKind::CreateVault(spec) => task(vaults::create(&spec, &self.hostname)),
             WorkKind::DeleteVault(spec) => task(vaults::delete(&spec, &work.stop_token)),
             WorkKind::DeleteSnapshot(spec) => task(vaults::delete_snapshot(&spec, &self.hostname)),
+            WorkKind::CheckVault(spec) => upkeep::check(self, &spec, work),
+            WorkKind::PruneVault(spec) => upkeep::prune(self, &spec, work),
         }
     }
 }

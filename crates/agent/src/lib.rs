@@ -8,7 +8,7 @@
 //! `RELEASED`, resumed later under the same job), lost (another lease exists: ends without a report). Passwords of
 //! vaults live only in the memory of a running work.
 //!
-//! Modules in reading order: `state` (files), `host`, `link`, `work`, `execute` with `vaults` and `report`, `outbox`,
+//! Modules in reading order: `state` (files), `host`, `link`, `work`, `execute` with `vaults`, `upkeep` and `report`, `outbox`,
 //! `sync`, `backoff`.
 
 mod backoff;
@@ -23,6 +23,7 @@ mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod vaults;
 mod work;
 

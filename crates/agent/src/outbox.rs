@@ -196,6 +196,7 @@ mod tests {
             progress: Progress::default(),
             snapshot: None,
             error_epoch: None,
+            upkeep: None,
         }
     }
 

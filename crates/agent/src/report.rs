@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use api::agent_protocol::{ErrorRow, Outcome, Progress, SnapshotReport};
+use api::agent_protocol::{ErrorRow, Outcome, Progress, SnapshotReport, UpkeepReport};
 use runner::{ItemError, Observer};
 
 use crate::work::{StopReason, Work};
@@ -18,6 +18,7 @@ pub(crate) struct End {
     pub(crate) progress: Option<Progress>,
     pub(crate) snapshot: Option<SnapshotReport>,
     pub(crate) error_epoch: Option<u64>,
+    pub(crate) upkeep: Option<UpkeepReport>,
 }
 
 impl End {

@@ -135,6 +135,7 @@ fn give_back(shared: &Shared, assignment: &Assignment) {
         progress: Progress::default(),
         snapshot: None,
         error_epoch: None,
+        upkeep: None,
     };
     if let Err(error) = shared.link.call(&end, Duration::ZERO) {
         tracing::debug!(

@@ -62,7 +62,16 @@ fn secret(text: &api::secret::SecretText) -> Secret {
 
 /// Opens the repository of a vault; one that cannot be reached is told apart.
 pub(crate) fn open(spec: &VaultSpec, hostname: &str) -> Result<Repository, TaskError> {
-    let storage = storage::open(&spec.storage_url)?;
+    open_through(spec, hostname, |storage| storage)
+}
+
+/// As [`open`], with `wrapped` around the storage.
+pub(crate) fn open_through(
+    spec: &VaultSpec,
+    hostname: &str,
+    wrapped: impl FnOnce(Arc<dyn Storage>) -> Arc<dyn Storage>,
+) -> Result<Repository, TaskError> {
+    let storage = wrapped(storage::open(&spec.storage_url)?);
     let location = storage.location();
     Repository::open(storage, &secret(&spec.password)).map_err(|error| match error {
         VaultError::NotARepository { .. } => unreachable(spec, location, hostname, error),

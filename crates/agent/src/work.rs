@@ -362,6 +362,7 @@ mod tests {
             progress: Progress::default(),
             snapshot: None,
             error_epoch: None,
+            upkeep: None,
         });
         assert_eq!((works.busy(), works.running().len()), ((0, 0), 1));
         works.remove(&work.lease());

@@ -148,6 +148,10 @@ pub enum WorkKind {
     DeleteVault(VaultSpec),
     /// Delete one snapshot file from a vault.
     DeleteSnapshot(DeleteSnapshotSpec),
+    /// Look for damage in a vault.
+    CheckVault(UpkeepSpec),
+    /// Remove from a vault what no snapshot needs.
+    PruneVault(UpkeepSpec),
 }
 
 /// Where a vault is and what opens it.
@@ -223,6 +227,100 @@ pub struct DeleteSnapshotSpec {
     pub vault: VaultSpec,
     /// 64 hex digits.
     pub snapshot_hash: String,
+}
+
+/// A check or a prune.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpkeepSpec {
+    /// Where it is.
+    pub vault: VaultSpec,
+    /// The part of the data that a check reads, from 1; 0: none. A prune has no use for it.
+    #[serde(default)]
+    pub part: u32,
+    /// In how many parts the data is divided.
+    #[serde(default)]
+    pub parts: u32,
+    /// Snapshots that should be in the vault: those that are not are told in [`UpkeepReport::missing`]. 64 hex digits each.
+    #[serde(default)]
+    pub expected: Vec<String>,
+    /// Snapshots that were missing before: those that are there are told in [`UpkeepReport::present`].
+    #[serde(default)]
+    pub missing: Vec<String>,
+}
+
+/// What a check or a prune found. Lists are cut to [`MAX_FINDINGS`]; the counts are exact.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpkeepReport {
+    /// Of a check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckFindings>,
+    /// Of a prune.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneFindings>,
+    /// Snapshots that were expected and are not there, each asked for by its name a second time.
+    pub missing: Vec<String>,
+    /// Snapshots that were missing and are there again.
+    pub present: Vec<String>,
+}
+
+/// Most entries of each list of an [`UpkeepReport`] but those of snapshots.
+pub const MAX_FINDINGS: usize = 100;
+
+/// What a check looked at and found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CheckFindings {
+    /// Snapshots looked at.
+    pub snapshots: u64,
+    /// Packs that indexes name.
+    pub packs: u64,
+    /// Blobs in them.
+    pub blobs: u64,
+    /// Trees read.
+    pub trees: u64,
+    /// Packs read whole.
+    pub packs_read: u64,
+    /// Bytes of those.
+    pub bytes_read: u64,
+    /// Damage of the structure: keys, snapshots, indexes, trees, missing packs.
+    pub structure_errors: u64,
+    /// Damage that only reading data shows.
+    pub data_errors: u64,
+    /// The first of both, in words.
+    pub errors: Vec<String>,
+    /// Files and folders, over all snapshots, that can no longer be restored whole.
+    pub touched: u64,
+    /// The first of them: snapshot and path.
+    pub touched_paths: Vec<String>,
+    /// What is worth knowing but loses nothing.
+    pub hints: Vec<String>,
+}
+
+/// What a prune did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct PruneFindings {
+    /// Snapshots whose data stays.
+    pub snapshots: u64,
+    /// Stored bytes that they need.
+    pub used_bytes: u64,
+    /// Stored bytes that nobody needs, in packs that are partly needed.
+    pub unused_bytes: u64,
+    /// Packs removed, and their bytes: what this run freed.
+    pub deleted_packs: u64,
+    /// See `deleted_packs`.
+    pub deleted_bytes: u64,
+    /// Packs that this run or an earlier one marked and a later one removes, and their bytes.
+    pub marked_packs: u64,
+    /// See `marked_packs`.
+    pub marked_bytes: u64,
+    /// Bytes that were written anew.
+    pub repacked_bytes: u64,
+    /// Others who hold locks: what they may need stays.
+    pub foreign_locks: u64,
+    /// Packs that could not be removed, and why.
+    pub failed: Vec<String>,
 }
 
 /// Counters of a running or ended work item. All totals are 0 until known.
@@ -334,6 +432,9 @@ pub struct FinishRequest {
     /// snapshot of an earlier attempt reports that attempt's errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_epoch: Option<u64>,
+    /// What a check or a prune found, if it got through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upkeep: Option<UpkeepReport>,
 }
 
 /// A snapshot that is in the vault.

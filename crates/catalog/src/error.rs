@@ -1,6 +1,6 @@
 //! What can go wrong, as callers need to tell it apart.
 
-use model::{JobStatus, VaultStatus};
+use model::{JobStatus, Timestamp, VaultStatus};
 use rusqlite::ErrorCode;
 
 /// What kind of record an error is about.
@@ -172,6 +172,16 @@ pub enum CatalogError {
     SnapshotGoing {
         /// The snapshot.
         snapshot_id: String,
+    },
+    /// Another program removed the snapshot from its vault.
+    #[error(
+        "snapshot {snapshot_id} is not in its vault any more: another program removed it, which was noticed {since}"
+    )]
+    SnapshotMissing {
+        /// The snapshot.
+        snapshot_id: String,
+        /// When that was noticed.
+        since: Timestamp,
     },
     /// A policy stores its snapshots in the vault.
     #[error("vault {vault_id} is used by policy {policy_id}")]

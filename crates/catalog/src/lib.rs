@@ -17,7 +17,7 @@
 //! Modules in reading order: [`records`] (rows as values), [`words`], [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`vaults`],
 //! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
-//! [`restores`], [`tasks`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
+//! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
 //! [`tags`], [`kept_records`], [`zone`].
 
 pub mod access_keys;
@@ -46,6 +46,7 @@ pub mod tags;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+pub mod upkeep;
 pub mod vaults;
 pub mod words;
 pub mod work;

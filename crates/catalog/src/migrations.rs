@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_job_ledger.sql"),
     include_str!("../migrations/0003_control_plane.sql"),
+    include_str!("../migrations/0004_upkeep.sql"),
 ];
 
 pub(crate) fn version(connection: &Connection) -> Result<i64, CatalogError> {

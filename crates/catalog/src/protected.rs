@@ -55,9 +55,9 @@ pub struct SnapshotsOf {
 const TABLE: &str = "(SELECT c.account_id, c.instance_id, c.created_time, \
     (SELECT COUNT(*) FROM plans p WHERE p.account_id = c.account_id AND p.instance_id = c.instance_id) AS plan_count, \
     (SELECT COUNT(*) FROM snapshots s WHERE s.account_id = c.account_id AND s.instance_id = c.instance_id \
-     AND s.delete_task_id IS NULL) AS snapshot_count, \
+     AND s.delete_task_id IS NULL AND s.missing_since IS NULL) AS snapshot_count, \
     COALESCE((SELECT s.bytes_total FROM snapshots s WHERE s.account_id = c.account_id \
-     AND s.instance_id = c.instance_id AND s.delete_task_id IS NULL \
+     AND s.instance_id = c.instance_id AND s.delete_task_id IS NULL AND s.missing_since IS NULL \
      ORDER BY s.complete_time DESC, s.snapshot_id DESC LIMIT 1), 0) AS data_bytes \
     FROM clients c WHERE c.account_id = ?) AS seen";
 
@@ -109,7 +109,7 @@ pub fn snapshots_of(
 ) -> Result<TokenPage<Snapshot>, CatalogError> {
     let operation = "list snapshots";
     let mut conditions = Conditions::equal("account_id", account_id.as_str());
-    conditions.and("delete_task_id IS NULL", []);
+    conditions.and("delete_task_id IS NULL AND missing_since IS NULL", []);
     conditions.and_equal("instance_id", Some(&wanted.instance_id));
     conditions.and_equal("vault_id", wanted.vault_id.as_deref());
     conditions.and_equal("plan_id", wanted.plan_id.as_deref());

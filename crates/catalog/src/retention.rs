@@ -80,8 +80,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Row1> {
 fn rows(tx: &Tx<'_>, group: &Group) -> Result<Vec<Row1>, CatalogError> {
     let operation = "read a plan's snapshots";
     let ids = [group.account_id.as_str(), group.vault_id.as_str()];
-    let start =
-        "SELECT * FROM snapshots WHERE delete_task_id IS NULL AND account_id = ? AND vault_id = ?";
+    let start = "SELECT * FROM snapshots WHERE delete_task_id IS NULL AND missing_since IS NULL AND account_id = ? AND vault_id = ?";
     match &group.plan_id {
         Some(plan_id) => {
             let sql = format!("{start} AND plan_id = ? ORDER BY created_time, snapshot_id");
@@ -215,7 +214,8 @@ pub fn groups_with_ended(
 ) -> Result<Vec<Group>, CatalogError> {
     let operation = "find snapshots whose time is over";
     let sql = "SELECT DISTINCT account_id, vault_id, plan_id FROM snapshots \
-               WHERE expire_time IS NOT NULL AND expire_time <= ? AND delete_task_id IS NULL AND hold_reason IS NULL \
+               WHERE expire_time IS NOT NULL AND expire_time <= ? AND delete_task_id IS NULL AND missing_since IS NULL \
+               AND hold_reason IS NULL \
                AND (account_id, vault_id, COALESCE(plan_id, '')) > (?, ?, ?) \
                ORDER BY account_id, vault_id, COALESCE(plan_id, '') LIMIT ?";
     let values = params![
@@ -285,7 +285,7 @@ pub fn preview(
     now: Timestamp,
 ) -> Result<Vec<(Group, Vec<Judged>)>, CatalogError> {
     let operation = "preview retention";
-    let sql = "SELECT DISTINCT vault_id, plan_id FROM snapshots WHERE account_id = ? AND delete_task_id IS NULL \
+    let sql = "SELECT DISTINCT vault_id, plan_id FROM snapshots WHERE account_id = ? AND delete_task_id IS NULL AND missing_since IS NULL \
                ORDER BY vault_id, plan_id";
     catalog.read(operation, |tx| {
         let groups = all(tx, operation, sql, [account_id.as_str()], |row| {

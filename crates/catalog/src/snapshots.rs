@@ -269,7 +269,8 @@ pub fn adopt(
     })
 }
 
-/// The snapshot. `NotFound` when it is another account's or being deleted.
+/// The snapshot. `NotFound` when it is another account's or being deleted, `SnapshotMissing` when somebody else removed
+/// it from its vault.
 pub fn get(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -284,14 +285,20 @@ pub(crate) fn require(
     snapshot_id: &SnapshotId,
 ) -> Result<Snapshot, CatalogError> {
     let sql = "SELECT * FROM snapshots WHERE account_id = ? AND snapshot_id = ? AND delete_task_id IS NULL";
-    first(
-        tx,
-        "read a snapshot",
-        sql,
-        [account_id.as_str(), snapshot_id.as_str()],
-        read,
-    )?
-    .ok_or_else(|| CatalogError::not_found(Entity::Snapshot, snapshot_id))
+    let ids = [account_id.as_str(), snapshot_id.as_str()];
+    first(tx, "read a snapshot", sql, ids, present)?
+        .ok_or_else(|| CatalogError::not_found(Entity::Snapshot, snapshot_id))?
+}
+
+/// The snapshot, unless it is missing from its vault.
+fn present(row: &Row<'_>) -> rusqlite::Result<Result<Snapshot, CatalogError>> {
+    Ok(match row.time_opt("missing_since")? {
+        None => Ok(read(row)?),
+        Some(since) => Err(CatalogError::SnapshotMissing {
+            snapshot_id: row.get("snapshot_id")?,
+            since,
+        }),
+    })
 }
 
 /// The snapshot of a vault by the engine's id. `NotFound` as for [`get`].
@@ -304,14 +311,9 @@ pub fn get_by_hash(
     let sql = "SELECT * FROM snapshots WHERE account_id = ? AND vault_id = ? AND snapshot_hash = ? \
                AND delete_task_id IS NULL";
     catalog.read("read a snapshot", |tx| {
-        first(
-            tx,
-            "read a snapshot",
-            sql,
-            [account_id.as_str(), vault_id.as_str(), snapshot_hash],
-            read,
-        )?
-        .ok_or_else(|| CatalogError::not_found(Entity::Snapshot, snapshot_hash))
+        let ids = [account_id.as_str(), vault_id.as_str(), snapshot_hash];
+        first(tx, "read a snapshot", sql, ids, present)?
+            .ok_or_else(|| CatalogError::not_found(Entity::Snapshot, snapshot_hash))?
     })
 }
 
@@ -325,7 +327,7 @@ pub fn search(
 ) -> Result<SnapshotPage, CatalogError> {
     let operation = "search snapshots";
     let mut conditions = Conditions::equal("account_id", account_id.as_str());
-    conditions.and("delete_task_id IS NULL", []);
+    conditions.and("delete_task_id IS NULL AND missing_since IS NULL", []);
     conditions.and_equal(
         "source_type",
         query.source_type.map(|source_type| source_type.as_str()),
@@ -512,9 +514,9 @@ pub(crate) fn delete_in(
         });
     }
     let target = tasks::Target {
-        vault_id: &snapshot.vault_id,
         snapshot: Some((&snapshot.snapshot_id, &snapshot.snapshot_hash)),
         not_before: now.plus(catalog.trash()),
+        ..tasks::Target::of(&snapshot.vault_id, now)
     };
     let task_id = tasks::insert(
         catalog,
@@ -543,7 +545,7 @@ pub fn of_client(
 ) -> Result<Vec<(VaultId, SnapshotId)>, CatalogError> {
     let operation = "list a client's snapshots";
     let sql = "SELECT vault_id, snapshot_id FROM snapshots WHERE account_id = ? AND client_id = ? \
-               AND delete_task_id IS NULL ORDER BY vault_id, snapshot_id";
+               AND delete_task_id IS NULL AND missing_since IS NULL ORDER BY vault_id, snapshot_id";
     let ids = [account_id.as_str(), client_id.as_str()];
     catalog.read(operation, |tx| {
         all(tx, operation, sql, ids, |row| {

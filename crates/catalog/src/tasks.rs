@@ -1,5 +1,6 @@
-//! Tasks: work of the service itself that an agent runs. Making a vault's repository, removing it, deleting a snapshot.
-//! What the end of a task means for the catalog is decided here, in the transaction that ends it.
+//! Tasks: work of the service itself that an agent runs. Making a vault's repository, removing it, deleting a snapshot,
+//! checking and pruning a vault. What the end of a task means for the catalog is decided here, in the transaction that
+//! ends it.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::records::Task;
 use crate::row::RowReader;
 use crate::words::{TaskKind, WorkKind};
 use crate::work::{self, Claim, FinishAnswer, NewWork};
-use crate::{snapshots, vaults};
+use crate::{snapshots, upkeep, vaults};
 
 /// Before a vault's data is tried to be deleted again: a lock that stands in the way may be half an hour old.
 const RETRY_DELETE_VAULT: Duration = Duration::from_secs(300);
@@ -24,6 +25,23 @@ pub(crate) struct Target<'a> {
     pub(crate) snapshot: Option<(&'a SnapshotId, &'a str)>,
     /// No agent gets it earlier.
     pub(crate) not_before: Timestamp,
+    /// What it is to do, where its kind does not say all.
+    pub(crate) spec: Option<&'a str>,
+    /// Works with the same key run one after the other.
+    pub(crate) serial_key: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// A vault, now.
+    pub(crate) const fn of(vault_id: &'a VaultId, now: Timestamp) -> Self {
+        Self {
+            vault_id,
+            snapshot: None,
+            not_before: now,
+            spec: None,
+            serial_key: None,
+        }
+    }
 }
 
 /// The end of a task as its agent reports it.
@@ -37,9 +55,11 @@ pub struct FinishTask {
     pub outcome: JobStatus,
     /// Why it failed.
     pub message: Option<String>,
+    /// What a check or a prune found.
+    pub upkeep: Option<upkeep::Found>,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Task> {
+pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Task> {
     Ok(Task {
         task_id: row.parsed("task_id")?,
         account_id: row.parsed("account_id")?,
@@ -50,13 +70,19 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Task> {
         snapshot_hash: row.get("snapshot_hash")?,
         progress: row.get("progress")?,
         message: row.get("message")?,
+        spec: row.get("spec")?,
+        result: row.get("result")?,
         created_time: row.time("created_time")?,
         updated_time: row.time("updated_time")?,
         completed_time: row.time_opt("completed_time")?,
     })
 }
 
-fn require(tx: &Tx<'_>, account_id: &AccountId, task_id: &TaskId) -> Result<Task, CatalogError> {
+pub(crate) fn require(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    task_id: &TaskId,
+) -> Result<Task, CatalogError> {
     let sql = "SELECT * FROM tasks WHERE account_id = ? AND task_id = ?";
     first(
         tx,
@@ -80,8 +106,8 @@ pub(crate) fn insert(
 ) -> Result<TaskId, CatalogError> {
     let (micros, entropy) = catalog.new_id(now);
     let task_id = TaskId::new(micros, entropy);
-    let sql = "INSERT INTO tasks (task_id, account_id, kind, status, vault_id, snapshot_id, snapshot_hash, progress, \
-               created_time, updated_time) VALUES (?, ?, ?, 'CREATED', ?, ?, ?, 0, ?, ?)";
+    let sql = "INSERT INTO tasks (task_id, account_id, kind, status, vault_id, snapshot_id, snapshot_hash, progress, spec, \
+               created_time, updated_time) VALUES (?, ?, ?, 'CREATED', ?, ?, ?, 0, ?, ?, ?)";
     let values = params![
         task_id.as_str(),
         account_id.as_str(),
@@ -89,6 +115,7 @@ pub(crate) fn insert(
         target.vault_id.as_str(),
         target.snapshot.map(|(id, _)| id.as_str()),
         target.snapshot.map(|(_, hash)| hash),
+        target.spec,
         now.0,
         now.0
     ];
@@ -99,7 +126,7 @@ pub(crate) fn insert(
         account_id,
         client_id,
         vault_id: target.vault_id,
-        serial_key: None,
+        serial_key: target.serial_key,
         not_before: target.not_before,
     };
     work::insert(catalog, tx, &new, now)?;
@@ -132,8 +159,8 @@ pub(crate) fn write_progress(
 }
 
 /// Ends a task, and does in the same transaction what that means: a made vault is CREATED (or ERROR, and the jobs that
-/// wait for it FAIL), a removed vault or snapshot is forgotten. A snapshot that could not be deleted is shown again; a
-/// vault's data is tried to be deleted until that succeeds.
+/// wait for it FAIL), a removed vault or snapshot is forgotten, damage is noted. A snapshot that could not be deleted is
+/// shown again; a vault's data is tried to be deleted until that succeeds.
 pub fn finish(
     catalog: &Catalog,
     report: &FinishTask,
@@ -143,6 +170,8 @@ pub fn finish(
         WorkKind::CreateVault,
         WorkKind::DeleteVault,
         WorkKind::DeleteSnapshot,
+        WorkKind::CheckVault,
+        WorkKind::PruneVault,
     ];
     catalog.write("finish a task", |tx| {
         let work = match work::claim(tx, &kinds, &report.work_id, report.epoch)? {
@@ -202,7 +231,11 @@ fn settle(
             )
         }
         TaskKind::DeleteVault => vaults::forget(tx, &task.vault_id),
-        TaskKind::DeleteSnapshot if is_done => snapshots::forget(tx, &task.task_id),
+        TaskKind::DeleteSnapshot if is_done => {
+            upkeep::want_prune(tx, &task.vault_id)?;
+            snapshots::forget(tx, &task.task_id)
+        }
         TaskKind::DeleteSnapshot => snapshots::show_again(tx, &task.task_id, now),
+        TaskKind::CheckVault | TaskKind::PruneVault => upkeep::settle(tx, task, report, now),
     }
 }

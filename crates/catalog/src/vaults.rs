@@ -13,7 +13,7 @@ use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Sealed, Vault, VaultCounts};
 use crate::row::{RowReader, text};
 use crate::words::TaskKind;
-use crate::{jobs, policies, tags, tasks};
+use crate::{jobs, policies, tags, tasks, upkeep};
 
 /// Most vaults of an account.
 pub const MAX_VAULTS: u32 = 100;
@@ -128,7 +128,7 @@ fn counts(tx: &Tx<'_>, vault_id: &VaultId) -> Result<VaultCounts, CatalogError> 
         tx,
         operation,
         "SELECT source_type, COUNT(*) AS n FROM snapshots WHERE vault_id = ? AND delete_task_id IS NULL \
-         GROUP BY source_type ORDER BY source_type",
+         AND missing_since IS NULL GROUP BY source_type ORDER BY source_type",
         [vault_id.as_str()],
         |row| {
             Ok((
@@ -215,11 +215,7 @@ pub fn create(
 ) -> Result<(Vault, TaskId), CatalogError> {
     catalog.write("create a vault", |tx| {
         insert(tx, account_id, vault, VaultStatus::Initializing, now)?;
-        let target = tasks::Target {
-            vault_id: &vault.vault_id,
-            snapshot: None,
-            not_before: now,
-        };
+        let target = tasks::Target::of(&vault.vault_id, now);
         let task_id = tasks::insert(
             catalog,
             tx,
@@ -384,9 +380,10 @@ pub fn delete(
             };
         }
         tags::forget(tx, account_id, "vault", vault_id.as_str())?;
+        upkeep::forget(tx, vault_id)?;
         let hide = "UPDATE vaults SET deleted_time = ?, updated_time = ? WHERE vault_id = ?";
         change(tx, operation, hide, params![now.0, now.0, vault_id.as_str()])?;
-        let target = tasks::Target { vault_id, snapshot: None, not_before: now };
+        let target = tasks::Target::of(vault_id, now);
         tasks::insert(catalog, tx, account_id, TaskKind::DeleteVault, &target, client_id, now)
     })
 }

@@ -94,6 +94,10 @@ words! {
         DeleteVault = "DELETE_VAULT",
         /// Removes a snapshot from its vault.
         DeleteSnapshot = "DELETE_SNAPSHOT",
+        /// Looks for damage in a vault.
+        CheckVault = "CHECK_VAULT",
+        /// Removes from a vault what no snapshot needs.
+        PruneVault = "PRUNE_VAULT",
     }
 }
 
@@ -103,6 +107,8 @@ impl From<TaskKind> for WorkKind {
             TaskKind::CreateVault => Self::CreateVault,
             TaskKind::DeleteVault => Self::DeleteVault,
             TaskKind::DeleteSnapshot => Self::DeleteSnapshot,
+            TaskKind::CheckVault => Self::CheckVault,
+            TaskKind::PruneVault => Self::PruneVault,
         }
     }
 }
@@ -120,6 +126,10 @@ words! {
         DeleteVault = "DELETE_VAULT",
         /// A task that deletes a snapshot.
         DeleteSnapshot = "DELETE_SNAPSHOT",
+        /// A task that checks a vault.
+        CheckVault = "CHECK_VAULT",
+        /// A task that prunes a vault.
+        PruneVault = "PRUNE_VAULT",
     }
 }
 
@@ -129,7 +139,7 @@ impl WorkKind {
         match self {
             Self::Backup => "jobs",
             Self::Restore => "restore_jobs",
-            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "tasks",
+            _ => "tasks",
         }
     }
 
@@ -138,40 +148,45 @@ impl WorkKind {
         match self {
             Self::Backup => "job_id",
             Self::Restore => "restore_id",
-            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "task_id",
+            _ => "task_id",
         }
     }
 
     /// The end column of that table.
     pub(crate) const fn end_column(self) -> &'static str {
-        match self {
-            Self::Backup | Self::Restore => "complete_time",
-            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "completed_time",
+        if self.is_task() {
+            "completed_time"
+        } else {
+            "complete_time"
         }
     }
 
     /// The message column of that table.
     pub(crate) const fn message_column(self) -> &'static str {
-        match self {
-            Self::Backup | Self::Restore => "error_message",
-            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => "message",
+        if self.is_task() {
+            "message"
+        } else {
+            "error_message"
         }
     }
 
     /// Whether it is one of the tasks.
     #[must_use]
     pub const fn is_task(self) -> bool {
-        matches!(
-            self,
-            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot
-        )
+        !matches!(self, Self::Backup | Self::Restore)
+    }
+
+    /// Whether it is a check or a prune.
+    #[must_use]
+    pub const fn is_upkeep(self) -> bool {
+        matches!(self, Self::CheckVault | Self::PruneVault)
     }
 
     pub(crate) const fn entity(self) -> Entity {
         match self {
             Self::Backup => Entity::Job,
             Self::Restore => Entity::RestoreJob,
-            Self::CreateVault | Self::DeleteVault | Self::DeleteSnapshot => Entity::Task,
+            _ => Entity::Task,
         }
     }
 

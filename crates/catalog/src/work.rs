@@ -475,10 +475,7 @@ pub(crate) fn close(
 fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
     match work.kind {
         WorkKind::Backup => jobs::ended(tx, work),
-        WorkKind::Restore
-        | WorkKind::CreateVault
-        | WorkKind::DeleteVault
-        | WorkKind::DeleteSnapshot => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -41,6 +41,9 @@ pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
             ApiError::new(Code::OperationNotSupported, sentence(&text))
         }
         CatalogError::SnapshotGoing { .. } => ApiError::new(Code::SnapshotBusy, sentence(&text)),
+        CatalogError::SnapshotMissing { .. } => {
+            ApiError::new(Code::SnapshotNotExist, sentence(&text))
+        }
         CatalogError::SnapshotHeld { .. } => ApiError::new(Code::SnapshotHeld, sentence(&text)),
         CatalogError::VaultBound { .. } => ApiError::new(Code::VaultBound, sentence(&text)),
         CatalogError::AlreadyBound { .. } => {

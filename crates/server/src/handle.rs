@@ -96,6 +96,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         data_dir: dir.root().to_owned(),
         lease_ttl: options.lease_ttl,
         vault_delete_grace: options.vault_delete_grace,
+        upkeep: options.upkeep,
         max_body_bytes: options.max_body_bytes,
         clock: options.clock,
         bell: Notify::new(),

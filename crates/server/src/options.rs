@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::upkeep::UpkeepRule;
+
 use crate::clock::{Clock, SystemClock};
 use crate::error::ServerError;
 
@@ -28,6 +30,8 @@ pub struct ServerOptions {
     pub schedule_jitter_seconds: u32,
     /// How long a deleted snapshot can be taken back before it is removed from its vault.
     pub trash: Duration,
+    /// How often vaults are checked and pruned.
+    pub upkeep: UpkeepRule,
     /// Most bytes of a request's body.
     pub max_body_bytes: usize,
     /// Most pages (4 KiB each) of the catalog; tests use it to fill the disk.
@@ -50,6 +54,7 @@ impl ServerOptions {
             zone: model::Zone::utc(),
             schedule_jitter_seconds: 0,
             trash: Duration::from_secs(24 * 3600),
+            upkeep: UpkeepRule::default(),
             max_body_bytes: 4 * 1024 * 1024,
             max_catalog_pages: None,
             clock: Arc::new(SystemClock),

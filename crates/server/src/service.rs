@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Catalog;
+use model::upkeep::UpkeepRule;
 use model::{ClientId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -28,6 +29,7 @@ pub(crate) struct Service {
     pub(crate) data_dir: PathBuf,
     pub(crate) lease_ttl: Duration,
     pub(crate) vault_delete_grace: Duration,
+    pub(crate) upkeep: UpkeepRule,
     pub(crate) max_body_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,
     /// Rung when there may be work or a cancellation for an agent.

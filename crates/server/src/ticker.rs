@@ -1,10 +1,13 @@
-//! What happens by time alone: lost leases, due plans, silent clients, snapshots whose time is over, hosts that fit a tag. One step is one call of `Ticker::tick`, so that a test
-//! with its own clock sees exactly what a day of running would do.
+//! What happens by time alone: lost leases, due plans, silent clients, snapshots whose time is over, hosts that fit a tag,
+//! vaults that are due for a check or a prune. One step is one call of `Ticker::tick`, so that a test with its own clock
+//! sees exactly what a day of running would do.
 
 use catalog::jobs::Scheduled;
 use catalog::retention::{self, Group};
-use catalog::{CatalogError, clients, jobs, plans, policy_bindings, work};
+use catalog::upkeep::{Extent, NewUpkeep};
+use catalog::{CatalogError, TaskKind, clients, jobs, plans, policy_bindings, upkeep, work};
 use model::Timestamp;
+use model::upkeep::Due;
 use parking_lot::Mutex;
 
 use crate::actions::policies::bind_by_tags;
@@ -39,6 +42,8 @@ pub struct TickReport {
     pub expired_snapshots: usize,
     /// Hosts that were bound to or unbound from a policy by their tags.
     pub bound_by_tags: usize,
+    /// Checks and prunes of vaults that were started.
+    pub started_upkeep: usize,
 }
 
 /// What a step remembers of the former ones: when each of these was last done.
@@ -103,6 +108,8 @@ impl Ticker {
             let heard_before = now.plus_seconds(-SILENCE_SECONDS);
             report.silent_clients =
                 clients::deactivate_silent(&service.catalog, heard_before, now)?;
+            start_due_upkeep(service, now, &mut report)?;
+            upkeep::forget_missing(&service.catalog, now)?;
             for account in policy_bindings::accounts_with_policies(&service.catalog)? {
                 report.bound_by_tags += bind_by_tags(service, &account, now)?;
             }
@@ -128,7 +135,13 @@ impl Ticker {
         if is_slow_step || memory.judged.is_some() {
             memory.judged = let_go(service, memory.judged.take(), now, &mut report)?;
         }
-        if report.expired_leases > 0 || report.started_jobs > 0 || report.expired_snapshots > 0 {
+        let has_work = [
+            report.expired_leases,
+            report.started_jobs,
+            report.expired_snapshots,
+            report.started_upkeep,
+        ];
+        if has_work.iter().any(|count| *count > 0) {
             service.ring();
         }
         Ok(report)
@@ -167,6 +180,44 @@ fn start_due_plans(
     Ok(())
 }
 
+/// Starts the checks and prunes that are due.
+fn start_due_upkeep(
+    service: &Service,
+    now: Timestamp,
+    report: &mut TickReport,
+) -> Result<(), CatalogError> {
+    for vault in upkeep::histories(&service.catalog)? {
+        let new = match service.upkeep.due(&vault.history, now) {
+            None => continue,
+            Some(Due::Prune) => NewUpkeep::prune(),
+            Some(Due::Check { part, parts }) => NewUpkeep {
+                kind: TaskKind::CheckVault,
+                extent: Extent { part, parts },
+                is_of_round: true,
+            },
+        };
+        let (account_id, vault_id) = (&vault.account_id, &vault.vault_id);
+        let client = agents::client_for_tasks(service, account_id);
+        match upkeep::start(
+            &service.catalog,
+            (account_id, vault_id),
+            &new,
+            client.as_ref(),
+            now,
+        ) {
+            Ok(task_id) => {
+                tracing::info!(%vault_id, %task_id, kind = %new.kind, "a vault is due");
+                report.started_upkeep += 1;
+            }
+            Err(CatalogError::Full) => return Err(CatalogError::Full),
+            Err(error) => {
+                tracing::error!(%vault_id, %error, "a vault that is due could not be looked after")
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Judges the next plans behind `after`; says where the next step goes on.
 fn let_go(
     service: &Service,
@@ -178,9 +229,7 @@ fn let_go(
     let has_more = groups.len() as u64 == u64::from(MAX_GROUPS);
     let mut last = None;
     for group in groups {
-        // Any agent of the account can do the work when none is beside the server.
-        let client = agents::local_client(service)
-            .filter(|id| clients::get(&service.catalog, &group.account_id, id).is_ok());
+        let client = agents::client_for_tasks(service, &group.account_id);
         match retention::apply(&service.catalog, &group, client.as_ref(), now) {
             Ok(gone) => {
                 for snapshot_id in &gone {

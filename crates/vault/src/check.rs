@@ -200,6 +200,14 @@ pub enum CheckError {
     },
 }
 
+impl CheckError {
+    /// Whether it was found by reading data, so that a check of the structure alone would not find it.
+    #[must_use]
+    pub const fn is_of_data(&self) -> bool {
+        matches!(self, Self::Pack { .. } | Self::Blob { .. })
+    }
+}
+
 /// What is worth knowing but loses nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -306,6 +314,8 @@ pub struct CheckReport {
     pub errors: Vec<CheckError>,
     /// How many findings there were.
     pub error_count: u64,
+    /// How many of them only reading data could show.
+    pub data_error_count: u64,
     /// What is worth knowing.
     pub hints: Vec<CheckHint>,
     /// What the damage touches, newest snapshot first: the first 10,000 files and folders.
@@ -333,6 +343,7 @@ const LARGEST_ERROR_LIST: usize = 10_000;
 impl CheckReport {
     fn add(&mut self, error: CheckError) {
         self.error_count += 1;
+        self.data_error_count += u64::from(error.is_of_data());
         if self.errors.len() < LARGEST_ERROR_LIST {
             self.errors.push(error);
         }

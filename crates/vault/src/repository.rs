@@ -1,5 +1,6 @@
 //! An open repository: its storage, its master key, and the files that are not packs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -323,6 +324,24 @@ impl Repository {
             }),
             other => Ok(other?),
         }
+    }
+
+    /// Which of `expected` are no snapshots of the repository any more. A listing may be short, and a lost mount looks like
+    /// an empty folder: each that the listing lacks is asked for by its name, and the config must still be there.
+    pub fn absent_snapshots(&self, expected: &[Id]) -> Result<Vec<Id>, VaultError> {
+        let listed: HashSet<Id> = self.list(FileKind::Snapshot)?.into_iter().collect();
+        let mut absent = Vec::new();
+        for id in expected.iter().filter(|id| !listed.contains(id)) {
+            match self.storage().size(&FileKind::Snapshot.name(id)) {
+                Ok(_) => {}
+                Err(error) if error.kind == ErrorKind::NotFound => absent.push(*id),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if !absent.is_empty() {
+            self.storage().get(FileKind::Config.folder())?;
+        }
+        Ok(absent)
     }
 
     /// Makes the index files and snapshots durable that are there now. Called before a run relies on them: a process that

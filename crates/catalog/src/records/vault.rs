@@ -84,6 +84,10 @@ pub struct Task {
     pub progress: i64,
     /// Why it failed.
     pub message: Option<String>,
+    /// What it is to do, where its kind does not say all: the part of the data that a check reads, `n/t`.
+    pub spec: Option<String>,
+    /// What came of it, as JSON.
+    pub result: Option<String>,
     /// When it was created.
     pub created_time: Timestamp,
     /// When it was last changed.

@@ -11,4 +11,5 @@ mod retention;
 mod schedules;
 mod snapshots;
 pub(crate) mod support;
+mod upkeep;
 mod vaults;

@@ -191,6 +191,7 @@ impl Fixture {
             epoch: leased[0].epoch,
             outcome,
             message: (outcome == model::JobStatus::Failed).then(|| "no room".to_owned()),
+            upkeep: None,
         };
         assert!(
             tasks::finish(&self.catalog, &report, at(now))

@@ -46,6 +46,7 @@ fn a_vault_is_made_by_a_task() {
         epoch: 1,
         outcome: JobStatus::Complete,
         message: None,
+        upkeep: None,
     };
     assert!(
         tasks::finish(&fixture.catalog, &report, at(3))

@@ -135,6 +135,66 @@ pub(crate) enum VaultCommand {
     },
     /// Take over a vault of a lost data directory, by its recovery file
     Adopt(VaultAdoptArgs),
+    /// Look for damage in a vault now
+    Check(VaultCheckArgs),
+    /// Remove from a vault now what no snapshot needs
+    #[command(after_help = PRUNE_HELP)]
+    Prune {
+        /// Vault id (v-…) or name
+        vault: String,
+        /// Do not wait for its end
+        #[arg(long)]
+        detach: bool,
+        /// Print the task as one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what the service does with its vaults: checks, prunes, deletions
+    Tasks {
+        /// Vault id (v-…) or name [default: all]
+        vault: Option<String>,
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// End a check or a prune early
+    Cancel {
+        /// Task id (t-…)
+        task: String,
+    },
+}
+
+const PRUNE_HELP: &str = "\
+What is not needed is marked first and removed by a prune a day later, so that others may work on the vault meanwhile. The \
+service does both by itself when snapshots were removed (serve --prune-every).";
+
+const CHECK_HELP: &str = "\
+Examples:
+  strongroom vault check default                        keys, snapshots, indexes, trees, and that packs are there
+  strongroom vault check default --read-data            and every byte
+  strongroom vault check default --read-data-subset 1/8 and an eighth of the data
+
+Exit status 1 if the vault is damaged; the files and snapshots that are touched are named. The service checks each vault by \
+itself (serve --check-every).";
+
+/// `strongroom vault check`
+#[derive(Debug, Args)]
+#[command(after_help = CHECK_HELP)]
+pub(crate) struct VaultCheckArgs {
+    /// Vault id (v-…) or name
+    pub(crate) vault: String,
+    /// Read all data
+    #[arg(long, conflicts_with = "read_data_subset")]
+    pub(crate) read_data: bool,
+    /// Read one part of the data
+    #[arg(long, value_name = "N/T")]
+    pub(crate) read_data_subset: Option<String>,
+    /// Do not wait for its end
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// Print the task as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `strongroom vault create`

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use control::{
     ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
     PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
-    VaultCommand, VaultCreateArgs,
+    VaultCheckArgs, VaultCommand, VaultCreateArgs,
 };
 pub(crate) use maintain::{
     KeyCommand, NewPasswordArgs, PruneArgs, RepairCommand, RepoCopyArgs, RepoForgetArgs,

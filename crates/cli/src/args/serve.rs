@@ -39,6 +39,15 @@ pub(crate) struct ServeArgs {
     /// How long a deleted snapshot can be taken back, as 12h or 7d
     #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = span)]
     pub(crate) trash: Duration,
+    /// Check each vault this often, or `off`
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = Every::parse)]
+    pub(crate) check_every: Every,
+    /// Read all data of each vault once in this time, a part with each check
+    #[arg(long, value_name = "SPAN", default_value = "28d", value_parser = span)]
+    pub(crate) read_all_within: Duration,
+    /// Prune each vault at most this often, when there is something to free, or `off`
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = Every::parse)]
+    pub(crate) prune_every: Every,
     /// Refuse to delete a vault that is younger than this
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
     pub(crate) vault_delete_grace: Duration,
@@ -67,6 +76,22 @@ pub(crate) struct AgentArgs {
     pub(crate) state_dir: Option<PathBuf>,
 }
 
+/// A span, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Every(pub(crate) Option<Duration>);
+
+impl Every {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            text => match span(text)? {
+                Duration::ZERO => Err("write it as 12h or 7d, or off".to_owned()),
+                every => Ok(Self(Some(every))),
+            },
+        }
+    }
+}
+
 /// A whole number with `s`, `m`, `h` or `d`.
 fn span(text: &str) -> Result<Duration, String> {
     let bad = || "write it as 90s, 10m, 12h or 7d".to_owned();
@@ -88,8 +113,16 @@ fn span(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use super::{Every, span};
     use std::time::Duration;
+
+    #[test]
+    fn spans_that_may_be_off() {
+        assert_eq!(Every::parse("off"), Ok(Every(None)));
+        let week = Duration::from_secs(604_800);
+        assert_eq!(Every::parse("7d"), Ok(Every(Some(week))));
+        assert!(Every::parse("0s").is_err() && Every::parse("on").is_err());
+    }
 
     #[test]
     fn spans() {

@@ -17,6 +17,7 @@ mod serve;
 mod snapshot;
 mod snapshots;
 mod vault;
+mod vault_upkeep;
 
 use std::path::PathBuf;
 

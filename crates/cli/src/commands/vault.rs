@@ -1,4 +1,4 @@
-//! `vault create|list|delete|export|adopt`.
+//! `vault create|list|delete|export|adopt`; the rest is in `vault_upkeep`.
 //!
 //! All but `adopt` are clients of the API; `adopt` works on a data directory without a server, and so does `export` when
 //! no server answers.
@@ -10,7 +10,7 @@ use server::AdoptOptions;
 
 use super::plan::api_path;
 use super::serve::{create_vault, server_failure, wait_until_created};
-use super::{Context, lookup};
+use super::{Context, lookup, vault_upkeep};
 use crate::args::{VaultAdoptArgs, VaultCommand, VaultCreateArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, bytes, clock, printable, status_paint};
@@ -27,6 +27,14 @@ pub(crate) fn run(context: &Context, command: VaultCommand) -> Result<Exit, Fail
         VaultCommand::Delete { vault, yes } => delete(context, &vault, yes),
         VaultCommand::Export { vault } => export(context, &vault),
         VaultCommand::Adopt(args) => adopt(context, args),
+        VaultCommand::Check(args) => vault_upkeep::check(context, &args),
+        VaultCommand::Prune {
+            vault,
+            detach,
+            json,
+        } => vault_upkeep::prune(context, &vault, detach, json),
+        VaultCommand::Tasks { vault, json } => vault_upkeep::tasks(context, vault.as_deref(), json),
+        VaultCommand::Cancel { task } => vault_upkeep::cancel(context, &task),
     }
 }
 
@@ -51,7 +59,9 @@ fn create(context: &Context, args: &VaultCreateArgs) -> Result<Exit, Failure> {
 }
 
 fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
-    let vaults = lookup::vaults(&context.session()?)?;
+    let session = context.session()?;
+    let mut vaults = lookup::vaults(&session)?;
+    vault_upkeep::add_health(&session, &mut vaults);
     if as_json {
         for vault in &vaults {
             context.screen.json(vault);
@@ -62,6 +72,7 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
         Column::Text("VAULT"),
         Column::Flexible("NAME"),
         Column::Text("STATUS"),
+        Column::Text("HEALTH"),
         Column::Number("STORED"),
         Column::Number("PROTECTED"),
         Column::Number("SNAPSHOTS"),
@@ -75,6 +86,7 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
             (text(vault, "VaultId").to_owned(), Paint::Plain),
             (text(vault, "VaultName").to_owned(), Paint::Plain),
             (status.to_owned(), status_paint(status)),
+            vault_upkeep::health_cell(vault),
             (bytes(size(vault, "StorageSize")), Paint::Plain),
             (bytes(size(vault, "BytesDone")), Paint::Plain),
             (size(vault, "SnapshotCount").to_string(), Paint::Plain),

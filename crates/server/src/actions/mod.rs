@@ -29,6 +29,7 @@ pub(crate) mod snapshots;
 pub(crate) mod tags;
 pub(crate) mod tasks;
 pub(crate) mod temp_files;
+pub(crate) mod upkeep;
 pub(crate) mod vault_keys;
 pub(crate) mod vaults;
 

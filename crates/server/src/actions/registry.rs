@@ -5,8 +5,8 @@ use super::Handler;
 use super::{
     account_info, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
     container_clusters, cross_accounts, data_sources, job_history, policies, policy_bindings,
-    protected, regions, restore_jobs, retention, snapshots, tags, tasks, temp_files, vault_keys,
-    vaults,
+    protected, regions, restore_jobs, retention, snapshots, tags, tasks, temp_files, upkeep,
+    vault_keys, vaults,
 };
 
 /// Actions of the contract that are served.
@@ -138,11 +138,16 @@ pub(crate) const SERVED: &[(&str, Handler)] = &[
 
 /// Actions of this server that the contract does not have.
 pub(crate) const EXTENSIONS: &[(&str, Handler)] = &[
+    ("CancelVaultTask", upkeep::cancel_vault_task),
+    ("CheckVault", upkeep::check_vault),
+    ("DescribeVaultHealth", upkeep::describe_vault_health),
     ("ExportBackupJobs", job_history::export_backup_jobs),
     ("ExportVaultKey", vault_keys::export_vault_key),
     ("HoldSnapshot", retention::hold_snapshot),
     ("ImportBackupJobs", job_history::import_backup_jobs),
     ("ListTrash", retention::list_trash),
+    ("ListVaultTasks", upkeep::list_vault_tasks),
+    ("PruneVault", upkeep::prune_vault),
     ("RecoverSnapshot", retention::recover_snapshot),
     ("ReleaseSnapshot", retention::release_snapshot),
     ("SimulateRetention", retention::simulate_retention),

@@ -59,6 +59,10 @@ fn shape(task: &Task) -> TaskReply {
             "snapshotId": task.snapshot_id.as_ref().map(model::SnapshotId::as_str),
             "status": task.status.as_str(),
             "errorCode": error,
+            "found": task
+                .result
+                .as_deref()
+                .and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok()),
         }])
         .to_string()
     } else {

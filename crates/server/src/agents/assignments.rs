@@ -4,15 +4,18 @@
 //! not open fails with that reason, and on an error of the catalog it goes back to the queue.
 
 use api::agent_protocol::{
-    Assignment, BackupSpec, DeleteSnapshotSpec, RestoreSpec, VaultSpec, WorkKind as Kind,
+    Assignment, BackupSpec, DeleteSnapshotSpec, RestoreSpec, UpkeepSpec, VaultSpec,
+    WorkKind as Kind,
 };
 use api::error::ApiError;
 use catalog::jobs::FinishJob;
 use catalog::restores::FinishRestore;
 use catalog::tasks::FinishTask;
+use catalog::upkeep::Extent;
 use catalog::vaults::VaultFilter;
 use catalog::{
-    CatalogError, PageRequest, Progress, Vault, Work, WorkKind, jobs, restores, tasks, vaults, work,
+    CatalogError, PageRequest, Progress, Vault, Work, WorkKind, jobs, restores, tasks, upkeep,
+    vaults, work,
 };
 use model::{JobId, JobStatus, RestoreId, RestoreOptions, TaskId, patterns};
 
@@ -99,6 +102,26 @@ fn kind_of(service: &Service, item: &Work) -> Result<Kind, Trouble> {
                 snapshot_hash,
             })
         }
+        WorkKind::CheckVault => Kind::CheckVault(upkeep_spec(service, item, &vault)?),
+        WorkKind::PruneVault => Kind::PruneVault(upkeep_spec(service, item, &vault)?),
+    })
+}
+
+fn upkeep_spec(service: &Service, item: &Work, vault: &Vault) -> Result<UpkeepSpec, Trouble> {
+    let task = tasks::get(
+        &service.catalog,
+        &item.account_id,
+        &id(TaskId::parse(&item.work_id))?,
+    )?;
+    let extent = Extent::of(task.spec.as_deref().unwrap_or_default())
+        .ok_or_else(|| Trouble::Record("what it is to check is not said".to_owned()))?;
+    let (expected, missing) = upkeep::expected(&service.catalog, &vault.vault_id)?;
+    Ok(UpkeepSpec {
+        vault: vault_spec(service, vault)?,
+        part: extent.part,
+        parts: extent.parts,
+        expected,
+        missing,
     })
 }
 
@@ -217,9 +240,7 @@ fn fail(service: &Service, item: &Work, reason: &str) -> Result<(), ApiError> {
             },
             now,
         ),
-        WorkKind::CreateVault | WorkKind::DeleteVault | WorkKind::DeleteSnapshot => {
-            return end_task(service, item, outcome, message);
-        }
+        _ => return end_task(service, item, outcome, message),
     }
     .map(drop)
     .map_err(failure::of_catalog)
@@ -236,6 +257,7 @@ fn end_task(
         epoch: item.epoch,
         outcome,
         message,
+        upkeep: None,
     };
     tasks::finish(&service.catalog, &report, service.now())
         .map(drop)

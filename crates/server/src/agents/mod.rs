@@ -8,6 +8,7 @@ mod register;
 mod report;
 mod runs;
 mod sync;
+mod upkeep;
 
 pub(crate) use runs::Runs;
 
@@ -111,6 +112,12 @@ fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, ApiError> {
 /// then any agent may take them.
 pub(crate) fn local_client(service: &Service) -> Option<ClientId> {
     service.local_client.lock().clone()
+}
+
+/// The agent beside the server, if it is of the account. Without it any agent of the account may take the work.
+pub(crate) fn client_for_tasks(service: &Service, account_id: &AccountId) -> Option<ClientId> {
+    local_client(service)
+        .filter(|id| catalog::clients::get(&service.catalog, account_id, id).is_ok())
 }
 
 /// Bytes and counts as the database has them.

@@ -12,7 +12,7 @@ use catalog::work::FinishAnswer;
 use catalog::{ItemError, Work, WorkKind, item_errors, jobs, restores, tasks, work};
 use model::{JobStatus, Timestamp};
 
-use super::{Agent, check_agent, encode, parse, signed, sync};
+use super::{Agent, check_agent, encode, parse, signed, sync, upkeep};
 use crate::failure;
 use crate::service::Service;
 use crate::wire::Wire;
@@ -123,16 +123,25 @@ fn end(service: &Service, item: &Work, request: FinishRequest) -> Result<FinishA
             },
             now,
         ),
-        WorkKind::CreateVault | WorkKind::DeleteVault | WorkKind::DeleteSnapshot => tasks::finish(
-            catalog,
-            &FinishTask {
-                work_id,
-                epoch,
-                outcome,
-                message,
-            },
-            now,
-        ),
+        kind => {
+            let upkeep = request
+                .upkeep
+                .map(|report| upkeep::booked(service, item, report));
+            if kind.is_upkeep() {
+                upkeep::tell(item, outcome, message.as_deref());
+            }
+            tasks::finish(
+                catalog,
+                &FinishTask {
+                    work_id,
+                    epoch,
+                    outcome,
+                    message,
+                    upkeep: upkeep.transpose()?,
+                },
+                now,
+            )
+        }
     }
     .map_err(failure::of_catalog)?;
     tracing::info!(work_id = item.work_id, kind = %item.kind, %outcome, ?answer, "a work was reported");

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent::AgentHandle;
+use model::upkeep::UpkeepRule;
 use server::{ServerHandle, ServerOptions};
 
 use self::first_jobs::FirstJob;
@@ -42,6 +43,11 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
         u32::try_from(args.schedule_jitter.as_secs()).unwrap_or(u32::MAX);
     options.trash = args.trash;
     options.vault_delete_grace = args.vault_delete_grace;
+    options.upkeep = UpkeepRule {
+        check_every: args.check_every.0,
+        read_all_within: args.read_all_within,
+        prune_every: args.prune_every.0,
+    };
     let server = server::start(options).map_err(|error| server_failure(&error))?;
     words::started(context, &server);
     let started = start_agent(&data_dir).and_then(|(access, agent)| {

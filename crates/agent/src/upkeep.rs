@@ -1,0 +1,254 @@
+//! Checks and prunes of a vault, and which snapshots others removed from it.
+//!
+//! Both may be stopped between any two calls of the storage, and may be repeated: a check changes nothing, and a prune
+//! that was cut short leaves a vault that is whole for every reader.
+
+use std::sync::Arc;
+
+use api::agent_protocol::{
+    CheckFindings, MAX_FINDINGS, Outcome, Progress, PruneFindings, UpkeepReport, UpkeepSpec,
+};
+use runner::{CheckRequest, RunError};
+use storage::Stoppable;
+use vault::{
+    CheckOptions, CheckPhase, CheckProgress, CheckReport, Id, PruneOptions, PrunePhase,
+    PruneProgress, PruneReport, ReadData, Repository, Time,
+};
+
+use crate::backup::failed;
+use crate::execute::Engine;
+use crate::report::{End, chain};
+use crate::vaults::{self, TaskError};
+use crate::work::Work;
+
+/// Looks for damage. Damage ends it as failed, with what was found.
+pub(crate) fn check(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End {
+    let repository = match open(engine, spec, work) {
+        Ok(repository) => repository,
+        Err(error) => return stopped_or_failed(work, &error),
+    };
+    let request = CheckRequest {
+        repository: repository.clone(),
+        options: CheckOptions {
+            read_data: match (spec.part, spec.parts) {
+                (0, _) => ReadData::None,
+                (_, 1) => ReadData::All,
+                (part, parts) => ReadData::Part { part, parts },
+            },
+            ..CheckOptions::default()
+        },
+    };
+    let progress = |progress: CheckProgress| work.set_progress(told_of_check(progress));
+    let report = runner::check(&request, &progress);
+    if work.stop_token.requested().is_some() {
+        // What a stopped check found is that it was stopped.
+        return End::stopped();
+    }
+    let findings = match report {
+        Ok(report) => check_findings(&report),
+        Err(error) => return failed(work, &error),
+    };
+    let errors = findings.structure_errors + findings.data_errors;
+    let end = match errors {
+        0 => End::done(Outcome::Complete),
+        _ => End::failed(damage_message(&findings)),
+    };
+    let found = UpkeepReport {
+        check: Some(findings),
+        ..UpkeepReport::default()
+    };
+    with_snapshots(&repository, spec, found, work, end)
+}
+
+/// Removes what no snapshot needs, as the prune of the engine does: marked first, removed by a later run.
+pub(crate) fn prune(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End {
+    let repository = match open(engine, spec, work) {
+        Ok(repository) => repository,
+        Err(error) => return stopped_or_failed(work, &error),
+    };
+    let progress = |progress: PruneProgress| work.set_progress(told_of_prune(progress));
+    let report = vault::prune(
+        &repository,
+        &PruneOptions::default(),
+        Time::now(),
+        &progress,
+    );
+    let report = match report {
+        Ok(report) => report,
+        Err(_) if work.stop_token.requested().is_some() => return End::stopped(),
+        Err(error) => return failed(work, &RunError::from(error)),
+    };
+    let end = match report.failed.as_slice() {
+        [] => End::done(Outcome::Complete),
+        [(pack, error), ..] => End {
+            message: format!(
+                "{} packs could not be removed and stay for the next prune; the first: {}: {}",
+                report.failed.len(),
+                pack.short(),
+                chain(error)
+            ),
+            ..End::done(Outcome::Complete)
+        },
+    };
+    let found = UpkeepReport {
+        prune: Some(prune_findings(&report)),
+        ..UpkeepReport::default()
+    };
+    with_snapshots(&repository, spec, found, work, end)
+}
+
+/// The repository behind a storage that ends with the work.
+fn open(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> Result<Repository, TaskError> {
+    let token = work.stop_token.clone();
+    let stoppable = |storage| -> Arc<dyn storage::Storage> {
+        let is_stopped = Arc::new(move || token.requested().is_some());
+        Arc::new(Stoppable::new(storage, is_stopped))
+    };
+    vaults::open_through(&spec.vault, &engine.hostname, stoppable)
+}
+
+fn stopped_or_failed(work: &Work, error: &TaskError) -> End {
+    match work.stop_token.requested() {
+        Some(_) => End::stopped(),
+        None => End::failed(chain(error)),
+    }
+}
+
+/// Adds what is known of the snapshots. Nothing is said of them when they cannot be listed.
+fn with_snapshots(
+    repository: &Repository,
+    spec: &UpkeepSpec,
+    mut found: UpkeepReport,
+    work: &Work,
+    end: End,
+) -> End {
+    let ids = |texts: &[String]| -> Vec<Id> {
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    };
+    let (expected, gone) = (ids(&spec.expected), ids(&spec.missing));
+    let looked = repository.absent_snapshots(&expected).and_then(|missing| {
+        let still_gone = repository.absent_snapshots(&gone)?;
+        Ok((missing, still_gone))
+    });
+    match looked {
+        Ok((missing, still_gone)) => {
+            let present = gone.iter().filter(|id| !still_gone.contains(id));
+            found.present = present.map(Id::to_hex).collect();
+            found.missing = missing.iter().map(Id::to_hex).collect();
+        }
+        Err(_) if work.stop_token.requested().is_some() => return End::stopped(),
+        Err(error) => tracing::warn!(
+            "cannot see which snapshots vault {} holds: {}",
+            spec.vault.vault_id,
+            chain(&error)
+        ),
+    }
+    End {
+        upkeep: Some(found),
+        ..end
+    }
+}
+
+fn damage_message(findings: &CheckFindings) -> String {
+    let errors = findings.structure_errors + findings.data_errors;
+    let first = findings.errors.first().map_or("", String::as_str);
+    let touched = match findings.touched_paths.first() {
+        Some(path) => format!(
+            "; {} files or folders can no longer be restored whole, the first: {path}",
+            findings.touched
+        ),
+        None => "; no file of any snapshot is touched".to_owned(),
+    };
+    format!("the vault is damaged: {errors} findings, the first: {first}{touched}")
+}
+
+fn check_findings(report: &CheckReport) -> CheckFindings {
+    CheckFindings {
+        snapshots: report.snapshot_count as u64,
+        packs: report.pack_count as u64,
+        blobs: report.blob_count as u64,
+        trees: report.tree_count,
+        packs_read: report.packs_read,
+        bytes_read: report.bytes_read,
+        structure_errors: report.error_count - report.data_error_count,
+        data_errors: report.data_error_count,
+        errors: report
+            .errors
+            .iter()
+            .take(MAX_FINDINGS)
+            .map(|error| chain(error))
+            .collect(),
+        touched: report.touched_count,
+        touched_paths: report
+            .touched
+            .iter()
+            .take(MAX_FINDINGS)
+            .map(ToString::to_string)
+            .collect(),
+        hints: report
+            .hints
+            .iter()
+            .take(MAX_FINDINGS)
+            .map(ToString::to_string)
+            .collect(),
+    }
+}
+
+fn prune_findings(report: &PruneReport) -> PruneFindings {
+    PruneFindings {
+        snapshots: report.snapshot_count as u64,
+        used_bytes: report.used_bytes,
+        unused_bytes: report.unused_left_bytes,
+        deleted_packs: report.deleted.count,
+        deleted_bytes: report.deleted.bytes,
+        marked_packs: report.marked.count + report.waiting.count,
+        marked_bytes: report.marked.bytes + report.waiting.bytes,
+        repacked_bytes: report.repacked.bytes,
+        foreign_locks: report.foreign_lock_count as u64,
+        failed: report
+            .failed
+            .iter()
+            .take(MAX_FINDINGS)
+            .map(|(pack, error)| format!("{}: {}", pack.to_hex(), chain(error)))
+            .collect(),
+    }
+}
+
+fn told_of_check(progress: CheckProgress) -> Progress {
+    let mut told = Progress::default();
+    match progress.phase {
+        CheckPhase::Packs => {
+            "packs".clone_into(&mut told.phase);
+            // Data is what takes long: packs and trees are the beginning.
+            told.items_done = progress.done;
+        }
+        CheckPhase::Trees => {
+            "trees".clone_into(&mut told.phase);
+            told.items_done = progress.done;
+        }
+        CheckPhase::Data => {
+            "data".clone_into(&mut told.phase);
+            (told.bytes_done, told.bytes_total) = (progress.done, progress.total);
+        }
+    }
+    told
+}
+
+fn told_of_prune(progress: PruneProgress) -> Progress {
+    let mut told = Progress::default();
+    match progress.phase {
+        PrunePhase::Trees => {
+            "trees".clone_into(&mut told.phase);
+            told.items_done = progress.done;
+        }
+        PrunePhase::Repack => {
+            "repack".clone_into(&mut told.phase);
+            (told.bytes_done, told.bytes_total) = (progress.done, progress.total);
+        }
+        PrunePhase::Delete => {
+            "delete".clone_into(&mut told.phase);
+            (told.items_done, told.items_total) = (progress.done, progress.total);
+        }
+    }
+    told
+}

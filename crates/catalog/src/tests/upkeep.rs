@@ -1,0 +1,300 @@
+//! Checks and prunes of vaults: what is due, what they found, and snapshots that others removed.
+
+use model::upkeep::{Due, UpkeepRule};
+use model::{JobStatus, TaskId, Timestamp, VaultId};
+
+use super::support::{Fixture, TTL, at};
+use crate::snapshots;
+use crate::tasks::{self, FinishTask};
+use crate::upkeep::{self, Extent, Found, NewUpkeep};
+use crate::work::FinishAnswer;
+use crate::{CatalogError, PageRequest, TaskKind, work};
+
+const CHECK: NewUpkeep = NewUpkeep {
+    kind: TaskKind::CheckVault,
+    extent: Extent { part: 3, parts: 28 },
+    is_of_round: true,
+};
+
+fn start(fixture: &Fixture, vault: &VaultId, new: &NewUpkeep, now: i64) -> TaskId {
+    upkeep::start(
+        &fixture.catalog,
+        (&fixture.account, vault),
+        new,
+        None,
+        at(now),
+    )
+    .unwrap()
+}
+
+/// A snapshot in the vault; gives its hash.
+fn snapshot(fixture: &Fixture, vault: &VaultId, number: i64) -> String {
+    let client = fixture.client(&format!("m-backup-{number}"), number);
+    let plan = fixture.plan(vault, &format!("plan-{number}"));
+    let hash = format!("{number:064x}");
+    fixture.run_job(&client, &plan, &hash, number);
+    hash
+}
+
+/// Leases the only work there is and ends it.
+fn run(
+    fixture: &Fixture,
+    task_id: &TaskId,
+    outcome: JobStatus,
+    found: Option<Found>,
+    now: i64,
+) -> FinishAnswer {
+    let client = fixture.client(&format!("m-upkeep-{now}"), now);
+    let leased = work::lease_next(
+        &fixture.catalog,
+        &fixture.account,
+        &client.client_id,
+        "run",
+        at(now),
+        TTL,
+        8,
+    )
+    .unwrap();
+    let mine = leased
+        .iter()
+        .find(|work| work.work_id == task_id.as_str())
+        .unwrap();
+    let report = FinishTask {
+        work_id: task_id.to_string(),
+        epoch: mine.epoch,
+        outcome,
+        message: (outcome == JobStatus::Failed).then(|| "it failed".to_owned()),
+        upkeep: found,
+    };
+    tasks::finish(&fixture.catalog, &report, at(now)).unwrap()
+}
+
+fn damaged(extent: Extent, structure: bool, data: bool) -> Found {
+    Found {
+        result: "{}".to_owned(),
+        data: Some(extent).filter(|extent| extent.has_data()),
+        structure_damage: structure.then(|| "a tree".to_owned()),
+        data_damage: data.then(|| "a pack".to_owned()),
+        ..Found::default()
+    }
+}
+
+fn extents(fixture: &Fixture) -> Vec<(u32, u32)> {
+    let found = upkeep::health(&fixture.catalog, &fixture.account).unwrap();
+    let damage = found[0].damage.iter();
+    damage
+        .map(|one| (one.extent.part, one.extent.parts))
+        .collect()
+}
+
+#[test]
+fn a_vault_comes_due_and_its_task_is_one_at_a_time() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let rule = UpkeepRule::default();
+    let due = |now: Timestamp| {
+        let found = upkeep::histories(&fixture.catalog).unwrap();
+        rule.due(&found[0].history, now)
+    };
+    assert_eq!(due(at(10)), None);
+    assert_eq!(due(at(86_400)), Some(Due::Check { part: 1, parts: 28 }));
+    let task = start(&fixture, &vault, &CHECK, 86_400);
+    assert_eq!(due(at(900_000)), None, "it waits or runs");
+    assert_eq!(
+        start(&fixture, &vault, &CHECK, 86_401),
+        task,
+        "the same again"
+    );
+    let prune = start(&fixture, &vault, &NewUpkeep::prune(), 86_402);
+    assert_ne!(prune, task);
+    let client = fixture.client("m-1", 86_403);
+    let leased = work::lease_next(
+        &fixture.catalog,
+        &fixture.account,
+        &client.client_id,
+        "run",
+        at(86_404),
+        TTL,
+        8,
+    )
+    .unwrap();
+    assert_eq!(leased.len(), 1, "one at a time: {leased:?}");
+    assert_eq!(leased[0].work_id, task.as_str());
+}
+
+#[test]
+fn damage_stays_until_a_look_at_the_same_place_finds_none() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    type Step = (Extent, bool, bool, &'static [(u32, u32)]);
+    let steps: [Step; 7] = [
+        (CHECK.extent, true, true, &[(0, 0), (3, 28)]),
+        (Extent { part: 4, parts: 28 }, false, false, &[(3, 28)]),
+        (Extent::STRUCTURE, true, false, &[(0, 0), (3, 28)]),
+        (
+            Extent { part: 5, parts: 28 },
+            false,
+            true,
+            &[(3, 28), (5, 28)],
+        ),
+        (CHECK.extent, false, false, &[(5, 28)]),
+        (Extent::ALL, false, true, &[(1, 1)]),
+        (Extent::ALL, false, false, &[]),
+    ];
+    for (number, (extent, structure, data, expected)) in steps.into_iter().enumerate() {
+        let now = number as i64 * 100;
+        let new = NewUpkeep { extent, ..CHECK };
+        let task = start(&fixture, &vault, &new, now);
+        let outcome = if structure || data {
+            JobStatus::Failed
+        } else {
+            JobStatus::Complete
+        };
+        let found = damaged(extent, structure, data);
+        assert_eq!(
+            run(&fixture, &task, outcome, Some(found), now + 1),
+            FinishAnswer::Accepted
+        );
+        assert_eq!(extents(&fixture), expected, "step {number}");
+    }
+    let health = &upkeep::health(&fixture.catalog, &fixture.account).unwrap()[0];
+    assert_eq!(health.check_ended, Some(at(601)));
+}
+
+#[test]
+fn a_prune_is_wanted_until_one_got_through_and_found_nothing_left() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let wants = || {
+        upkeep::histories(&fixture.catalog).unwrap()[0]
+            .history
+            .wants_prune
+    };
+    assert!(!wants());
+    let hash = snapshot(&fixture, &vault, 1);
+    let made = snapshots::get_by_hash(&fixture.catalog, &fixture.account, &vault, &hash).unwrap();
+    let task = snapshots::request_delete(
+        &fixture.catalog,
+        &fixture.account,
+        &made.snapshot_id,
+        None,
+        at(10),
+    )
+    .unwrap();
+    assert!(!wants(), "it can still be taken back");
+    run(&fixture, &task, JobStatus::Complete, None, 11);
+    assert!(wants());
+    let prune = start(&fixture, &vault, &NewUpkeep::prune(), 12);
+    assert!(!wants());
+    run(&fixture, &prune, JobStatus::Failed, None, 13);
+    assert!(wants(), "a prune that failed freed nothing");
+    let health = &upkeep::health(&fixture.catalog, &fixture.account).unwrap()[0];
+    assert_eq!(health.prune_trouble.as_deref(), Some("it failed"));
+    for (wants_prune, now) in [(true, 20), (false, 30)] {
+        let prune = start(&fixture, &vault, &NewUpkeep::prune(), now);
+        let found = Found {
+            wants_prune,
+            ..Found::default()
+        };
+        run(&fixture, &prune, JobStatus::Complete, Some(found), now + 1);
+        assert_eq!(wants(), wants_prune);
+    }
+    let health = &upkeep::health(&fixture.catalog, &fixture.account).unwrap()[0];
+    assert_eq!(
+        (health.prune_ended, &health.prune_trouble),
+        (Some(at(31)), &None)
+    );
+}
+
+#[test]
+fn snapshots_that_others_removed_are_hidden_and_come_back() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let hash = snapshot(&fixture, &vault, 1);
+    let other = snapshot(&fixture, &vault, 2);
+    let known = || upkeep::expected(&fixture.catalog, &vault).unwrap();
+    let mut both = vec![hash.clone(), other.clone()];
+    both.sort();
+    assert_eq!(known(), (both.clone(), Vec::new()));
+    let tell = |missing: &[&String], present: &[&String], now: i64| {
+        let task = start(
+            &fixture,
+            &vault,
+            &NewUpkeep {
+                extent: Extent::STRUCTURE,
+                ..CHECK
+            },
+            now,
+        );
+        let found = Found {
+            missing: missing.iter().map(|text| (*text).clone()).collect(),
+            present: present.iter().map(|text| (*text).clone()).collect(),
+            ..Found::default()
+        };
+        run(&fixture, &task, JobStatus::Complete, Some(found), now + 1);
+    };
+    let get = || snapshots::get_by_hash(&fixture.catalog, &fixture.account, &vault, &hash);
+    tell(&[&hash], &[], 100);
+    assert!(
+        matches!(get(), Err(CatalogError::SnapshotMissing { since, .. }) if since == at(101)),
+        "{:?}",
+        get()
+    );
+    assert_eq!(known(), (vec![other.clone()], vec![hash.clone()]));
+    let counts = crate::vaults::get(&fixture.catalog, &fixture.account, &vault)
+        .unwrap()
+        .counts;
+    assert_eq!(counts.snapshot_count, 1);
+    tell(&[], &[&hash], 200);
+    get().unwrap();
+    assert_eq!(known(), (both, Vec::new()));
+    // One that stays away is forgotten in the end.
+    tell(&[&hash], &[], 300);
+    assert_eq!(
+        upkeep::forget_missing(&fixture.catalog, at(89 * 86_400)).unwrap(),
+        0
+    );
+    assert_eq!(
+        upkeep::forget_missing(&fixture.catalog, at(91 * 86_400)).unwrap(),
+        1
+    );
+    assert!(matches!(get(), Err(CatalogError::NotFound { .. })));
+}
+
+#[test]
+fn tasks_are_listed_cancelled_and_another_accounts_are_not_there() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let task = start(&fixture, &vault, &CHECK, 10);
+    let page = PageRequest::first(10);
+    let listed = upkeep::tasks(&fixture.catalog, &fixture.account, Some(&vault), page).unwrap();
+    assert_eq!((listed.total, &listed.rows[0].task_id), (1, &task));
+    let stranger = super::support::new_account(&fixture.catalog, 2);
+    assert_eq!(
+        upkeep::tasks(&fixture.catalog, &stranger, None, page)
+            .unwrap()
+            .total,
+        0
+    );
+    for account in [&stranger, &fixture.account] {
+        let ended = upkeep::cancel(&fixture.catalog, account, &task, at(11));
+        match account == &stranger {
+            true => assert!(matches!(ended, Err(CatalogError::NotFound { .. }))),
+            false => assert_eq!(ended.unwrap(), JobStatus::Canceled),
+        }
+    }
+    assert!(
+        upkeep::start(&fixture.catalog, (&stranger, &vault), &CHECK, None, at(12)).is_err(),
+        "another account's vault"
+    );
+}
+
+#[test]
+fn extents_are_read_as_they_are_written() {
+    for text in ["0/0", "1/1", "3/28"] {
+        assert_eq!(Extent::of(text).unwrap().to_string(), text);
+    }
+    for bad in ["", "1", "0/3", "4/3", "-1/2", "a/b"] {
+        assert_eq!(Extent::of(bad), None, "{bad}");
+    }
+}

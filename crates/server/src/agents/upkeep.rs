@@ -1,0 +1,92 @@
+//! What an agent found in a check or a prune, as the catalog books it.
+
+use api::agent_protocol::UpkeepReport;
+use api::error::ApiError;
+use catalog::upkeep::{Extent, Found};
+use catalog::{Work, tasks};
+use model::{JobStatus, TaskId};
+
+use crate::failure;
+use crate::service::Service;
+
+/// Most snapshots that one report may name.
+const MAX_SNAPSHOTS: usize = 1_000_000;
+
+/// The findings. What the lists say in words is kept as they are; snapshots must be ids.
+pub(super) fn booked(
+    service: &Service,
+    item: &Work,
+    report: UpkeepReport,
+) -> Result<Found, ApiError> {
+    let is_hash = |text: &String| {
+        text.len() == 64
+            && text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    if report.missing.len() + report.present.len() > MAX_SNAPSHOTS
+        || !report.missing.iter().chain(&report.present).all(is_hash)
+    {
+        return Err(ApiError::invalid(
+            "upkeep",
+            "snapshots must be ids of 64 hex digits",
+        ));
+    }
+    let extent = TaskId::parse(&item.work_id)
+        .ok()
+        .map(|task_id| tasks::get(&service.catalog, &item.account_id, &task_id))
+        .transpose()
+        .map_err(failure::of_catalog)?
+        .and_then(|task| Extent::of(task.spec.as_deref()?));
+    if !report.missing.is_empty() {
+        tracing::warn!(
+            vault_id = %item.vault_id,
+            count = report.missing.len(),
+            "another program removed snapshots from the vault"
+        );
+    }
+    let mut found = Found {
+        data: extent.filter(|extent| extent.has_data()),
+        missing: report.missing.clone(),
+        present: report.present.clone(),
+        ..Found::default()
+    };
+    if let Some(check) = &report.check {
+        let first = check.errors.first().map_or("", String::as_str);
+        let touched = match check.touched_paths.first() {
+            Some(path) => format!(
+                "; {} files or folders touched, the first: {path}",
+                check.touched
+            ),
+            None => String::new(),
+        };
+        let said = |count: u64| (count > 0).then(|| format!("{count} findings: {first}{touched}"));
+        found.structure_damage = said(check.structure_errors);
+        found.data_damage = said(check.data_errors);
+    }
+    if let Some(prune) = &report.prune {
+        found.wants_prune = prune.marked_packs > 0 || !prune.failed.is_empty();
+    }
+    let findings = serde_json::json!({
+        "Check": report.check,
+        "Prune": report.prune,
+        "MissingSnapshots": report.missing.len(),
+        "ReappearedSnapshots": report.present.len(),
+    });
+    found.result = findings.to_string();
+    Ok(found)
+}
+
+/// Says the end in the log: a check that found damage, or a prune that failed, must not pass unseen.
+pub(super) fn tell(item: &Work, outcome: JobStatus, message: Option<&str>) {
+    if outcome == JobStatus::Failed {
+        tracing::error!(
+            vault_id = %item.vault_id,
+            task_id = item.work_id,
+            kind = %item.kind,
+            "{}; see: strongroom vault tasks {}",
+            message.unwrap_or("it failed"),
+            item.vault_id
+        );
+    }
+}
