@@ -1,7 +1,10 @@
 //! Trees: the entries of one folder, and their JSON, byte for byte as restic writes it.
 //!
 //! The text decides the id of a tree, so the order of fields, what is left out when empty, and every escape follow
-//! restic. It is written by hand for that reason and for speed; reading goes through serde.
+//! restic. It is written by hand for that reason and for speed; what is read in that very form is read by hand too
+//! (`canonical`), and all else goes through serde.
+
+mod canonical;
 
 use std::borrow::Cow;
 
@@ -68,6 +71,14 @@ impl Tree {
 
     /// Reads the JSON of a tree that any program wrote.
     pub fn decode(json: &[u8]) -> Result<Self, VaultError> {
+        match canonical::decode(json) {
+            Some(nodes) => Ok(Self { nodes }),
+            None => Self::decode_any(json),
+        }
+    }
+
+    /// Reads any JSON that is a tree.
+    fn decode_any(json: &[u8]) -> Result<Self, VaultError> {
         let damaged = |reason: String| VaultError::DamagedTree { reason };
         let tree: TreeJson<'_> =
             serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
