@@ -6,13 +6,14 @@
 //!
 //! Modules in reading order: [`text`] (enums that are words on the wire), [`timestamp`], [`ids`], [`source_type`],
 //! [`status`], [`zone`], [`schedule`], [`retention`], [`upkeep`], [`speed_limit`], [`names`],
-//! [`patterns`], [`options`], [`job_query`], [`snapshot_query`].
+//! [`patterns`], [`options`], [`ram`], [`job_query`], [`snapshot_query`].
 
 pub mod ids;
 pub mod job_query;
 pub mod names;
 pub mod options;
 pub mod patterns;
+pub mod ram;
 pub mod retention;
 pub mod schedule;
 pub mod snapshot_query;
