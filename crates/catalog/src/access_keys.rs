@@ -1,13 +1,13 @@
 //! Access keys. Secrets come in and go out sealed.
 
 use model::{AccountId, ClientId, Timestamp};
-use rusqlite::{Row, params};
 
 use crate::conditions::{all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{AccessKey, Sealed};
 use crate::row::{RowReader, text};
+use crate::sql::{Row, params};
 use crate::words::{AccessKeyKind, AccessKeyStatus};
 
 /// A key to be written.
@@ -23,7 +23,7 @@ pub struct NewAccessKey {
     pub sealed_secret: Sealed,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<AccessKey> {
+fn read(row: &Row<'_>) -> crate::sql::Result<AccessKey> {
     Ok(AccessKey {
         access_key_id: row.get("access_key_id")?,
         account_id: row.parsed("account_id")?,

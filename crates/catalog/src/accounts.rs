@@ -1,7 +1,6 @@
 //! Accounts: the owners of everything else. Created by the operator, never by a caller of the API.
 
 use model::{AccountId, Timestamp};
-use rusqlite::{Row, params};
 
 use crate::access_keys::{self, NewAccessKey};
 use crate::conditions::{all, change, first};
@@ -9,6 +8,7 @@ use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::Account;
 use crate::row::RowReader;
+use crate::sql::{Row, params};
 
 /// The order of an account that opened the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct ServiceOrder {
     pub is_new: bool,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Account> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Account> {
     Ok(Account {
         account_id: row.parsed("account_id")?,
         account_name: row.get("account_name")?,

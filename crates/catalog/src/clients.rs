@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use model::{AccountId, ClientId, ClientStatus, InstanceId, Timestamp};
-use rusqlite::{Row, params};
 
 use crate::access_keys::{self, NewAccessKey};
 use crate::conditions::{Conditions, change, first};
@@ -11,6 +10,7 @@ use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Client, Page, PageRequest, Sealed};
 use crate::row::RowReader;
+use crate::sql::{Row, params};
 use crate::words::{AccessKeyKind, ClientType};
 
 /// What an agent says about itself when it registers.
@@ -64,7 +64,7 @@ pub struct ClientFilter {
 const TABLE: &str = "(SELECT c.*, EXISTS (SELECT 1 FROM plans p WHERE p.account_id = c.account_id \
                      AND p.instance_id = c.instance_id AND p.disabled = 0) AS is_protected FROM clients c) AS seen";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Client> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Client> {
     Ok(Client {
         client_id: row.parsed("client_id")?,
         account_id: row.parsed("account_id")?,

@@ -1,10 +1,9 @@
 //! Building the WHERE of a list: clauses that are ANDed, with their values.
 
-use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, Row};
-
+use crate::db::Tx;
 use crate::error::{CatalogError, SqlResult};
 use crate::records::{Page, PageRequest};
+use crate::sql::{Params, Row, Value};
 
 /// Clauses that are ANDed, with the values of their `?` in order.
 #[derive(Debug, Clone)]
@@ -76,48 +75,40 @@ impl Conditions {
     /// How many rows of `table` match.
     pub(crate) fn count(
         &self,
-        connection: &Connection,
+        tx: &Tx<'_>,
         operation: &'static str,
         table: &str,
     ) -> Result<u64, CatalogError> {
         let sql = self.count_sql(table);
-        let count: i64 = prepare(connection, &sql)
-            .and_then(|mut statement| {
-                statement.query_row(rusqlite::params_from_iter(&self.values), |row| row.get(0))
-            })
-            .op(operation)?;
-        Ok(count.unsigned_abs())
+        let count: Option<i64> = first(tx, operation, &sql, &self.values[..], |row| row.get(0))?;
+        Ok(count.unwrap_or_default().unsigned_abs())
     }
 
     /// Rows `offset..offset + limit` of the rows that match, in `order`.
     pub(crate) fn rows<T>(
         &self,
-        connection: &Connection,
+        tx: &Tx<'_>,
         operation: &'static str,
         (table, order): (&str, &str),
         (limit, offset): (i64, i64),
-        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+        read: fn(&Row<'_>) -> crate::sql::Result<T>,
     ) -> Result<Vec<T>, CatalogError> {
         let sql = self.rows_sql(table, order);
         let mut values = self.values.clone();
         values.extend([Value::Integer(limit), Value::Integer(offset)]);
-        let mut statement = prepare(connection, &sql).op(operation)?;
-        let rows = statement
-            .query_map(rusqlite::params_from_iter(&values), read)
-            .op(operation)?;
-        rows.collect::<rusqlite::Result<Vec<T>>>().op(operation)
+        all(tx, operation, &sql, &values[..], read)
     }
 
-    /// A page and the exact count, of one state of the database when `connection` is in a transaction.
+    /// A page and the exact count, of one state of the database as the transaction sees it.
     pub(crate) fn page<T>(
         &self,
-        connection: &Connection,
+        tx: &Tx<'_>,
         operation: &'static str,
         (table, order): (&str, &str),
         page: PageRequest,
-        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+        read: fn(&Row<'_>) -> crate::sql::Result<T>,
     ) -> Result<Page<T>, CatalogError> {
-        let total = self.count(connection, operation, table)?;
+        let total = self.count(tx, operation, table)?;
         if page.offset().unsigned_abs() >= total {
             return Ok(Page {
                 rows: Vec::new(),
@@ -125,7 +116,7 @@ impl Conditions {
             });
         }
         let rows = self.rows(
-            connection,
+            tx,
             operation,
             (table, order),
             (page.limit(), page.offset()),
@@ -142,82 +133,71 @@ pub(crate) fn marks(count: usize) -> String {
     text
 }
 
-/// Every statement of the catalog is prepared here. In tests, one that would read a whole growing table fails.
-fn prepare<'a>(connection: &'a Connection, sql: &str) -> rusqlite::Result<CachedStatement<'a>> {
-    #[cfg(test)]
-    crate::tests::support::check_query_plan(connection, sql);
-    connection.prepare_cached(sql)
-}
-
 /// The first row of a statement, if any.
 pub(crate) fn first<T>(
-    connection: &Connection,
+    tx: &Tx<'_>,
     operation: &'static str,
     sql: &str,
-    params: impl rusqlite::Params,
-    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    params: impl Params,
+    read: impl FnOnce(&Row<'_>) -> crate::sql::Result<T>,
 ) -> Result<Option<T>, CatalogError> {
-    let mut statement = prepare(connection, sql).op(operation)?;
-    let mut rows = statement.query(params).op(operation)?;
-    match rows.next().op(operation)? {
-        Some(row) => read(row).map(Some).op(operation),
-        None => Ok(None),
-    }
+    let (mut read, mut found) = (Some(read), None);
+    while_each(tx, operation, sql, params, |row| {
+        if let Some(read) = read.take() {
+            found = Some(read(row)?);
+        }
+        Ok(false)
+    })?;
+    Ok(found)
 }
 
 /// All rows of a statement.
 pub(crate) fn all<T>(
-    connection: &Connection,
+    tx: &Tx<'_>,
     operation: &'static str,
     sql: &str,
-    params: impl rusqlite::Params,
-    read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    params: impl Params,
+    read: impl Fn(&Row<'_>) -> crate::sql::Result<T>,
 ) -> Result<Vec<T>, CatalogError> {
-    let mut statement = prepare(connection, sql).op(operation)?;
-    let rows = statement.query_map(params, read).op(operation)?;
-    rows.collect::<rusqlite::Result<Vec<T>>>().op(operation)
+    let mut rows = Vec::new();
+    each(tx, operation, sql, params, |row| {
+        rows.push(read(row)?);
+        Ok(())
+    })?;
+    Ok(rows)
 }
 
 /// Hands all rows of a statement to `take`, one after the other.
 pub(crate) fn each(
-    connection: &Connection,
+    tx: &Tx<'_>,
     operation: &'static str,
     sql: &str,
-    params: impl rusqlite::Params,
-    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+    params: impl Params,
+    mut take: impl FnMut(&Row<'_>) -> crate::sql::Result<()>,
 ) -> Result<(), CatalogError> {
-    while_each(connection, operation, sql, params, |row| {
-        take(row).map(|()| true)
-    })
-    .map(drop)
+    while_each(tx, operation, sql, params, |row| take(row).map(|()| true)).map(drop)
 }
 
-/// Hands rows of a statement to `take` until it says `false`; whether it never did.
+/// Hands rows of a statement to `take` until it says `false`; whether it never did. `take` must not use the
+/// transaction: its connection is busy with the rows.
 pub(crate) fn while_each(
-    connection: &Connection,
+    tx: &Tx<'_>,
     operation: &'static str,
     sql: &str,
-    params: impl rusqlite::Params,
-    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<bool>,
+    params: impl Params,
+    mut take: impl FnMut(&Row<'_>) -> crate::sql::Result<bool>,
 ) -> Result<bool, CatalogError> {
-    let mut statement = prepare(connection, sql).op(operation)?;
-    let mut rows = statement.query(params).op(operation)?;
-    while let Some(row) = rows.next().op(operation)? {
-        if !take(row).op(operation)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    tx.session()
+        .while_each(sql, params, &mut take)
+        .op(operation)
 }
 
 /// Runs a statement and says how many rows it changed.
 pub(crate) fn change(
-    connection: &Connection,
+    tx: &Tx<'_>,
     operation: &'static str,
     sql: &str,
-    params: impl rusqlite::Params,
+    params: impl Params,
 ) -> Result<usize, CatalogError> {
-    prepare(connection, sql)
-        .and_then(|mut statement| statement.execute(params))
-        .op(operation)
+    tx.session().change(sql, params).op(operation)
 }

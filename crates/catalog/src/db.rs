@@ -1,30 +1,20 @@
 //! Connections and transactions.
 //!
-//! One connection writes, behind a mutex: SQLite has one writer at a time anyway, and a queue of threads on a mutex is
-//! fair and cheap where its busy handler would sleep. A few connections read, each in a transaction that sees one
-//! state of the database; WAL lets them go on while the writer writes. The file is locked to this program by the
-//! server's own lock, not here.
+//! What a transaction promises is the same on every database (`sql` says how each keeps it): reads see one state, writes
+//! come one after the other, and what was written is durable when the function returns.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::{AccountId, Timestamp, Zone};
-use parking_lot::{Condvar, Mutex};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::error::{CatalogError, SqlResult};
+use crate::error::CatalogError;
 use crate::jobs::{Ledger, Renderer};
-use crate::migrations;
-
-/// Prepared statements that each connection keeps.
-const STATEMENT_CACHE: usize = 128;
-/// The WAL file is cut back to this size after a checkpoint, in bytes.
-const WAL_SIZE_LIMIT: i64 = 64 << 20;
+use crate::sql::{Database, Durability, Session, sqlite};
 
 /// How to open a catalog.
 #[derive(Debug, Clone)]
@@ -64,11 +54,7 @@ impl Default for CatalogOptions {
 
 /// An open catalog. Share it by reference or `Arc` among all threads.
 pub struct Catalog {
-    /// A mutex, not a read-write lock: every use of it writes.
-    writer: Mutex<Connection>,
-    /// Readers that are idle; taken for the length of one transaction.
-    readers: Mutex<Vec<Connection>>,
-    reader_returned: Condvar,
+    database: Database,
     ids: IdSource,
     pub(crate) ledger: Ledger,
     renderer: Option<Renderer>,
@@ -87,34 +73,25 @@ impl Catalog {
     /// Opens the database at `path`, creates it when it is not there, and brings its schema up to date. Refuses a
     /// database of a newer program.
     pub fn open(path: &Path, options: CatalogOptions) -> Result<Self, CatalogError> {
-        let mut writer = connect(path, &options)?;
-        // Also turns the file into a WAL database for good; readers find it so.
-        pragma(&writer, "journal_mode", "WAL")?;
-        pragma(&writer, "synchronous", "FULL")?;
-        pragma(&writer, "foreign_keys", "ON")?;
-        pragma(&writer, "journal_size_limit", &WAL_SIZE_LIMIT.to_string())?;
-        if let Some(pages) = options.max_page_count {
-            pragma(&writer, "max_page_count", &pages.to_string())?;
-        }
-        migrations::apply(&mut writer)?;
-        let readers = (0..options.reader_count.max(1))
-            .map(|_| {
-                let reader = connect(path, &options)?;
-                pragma(&reader, "query_only", "ON")?;
-                Ok(reader)
-            })
-            .collect::<Result<Vec<_>, CatalogError>>()?;
-        Ok(Self {
-            writer: Mutex::new(writer),
-            readers: Mutex::new(readers),
-            reader_returned: Condvar::new(),
+        let settings = sqlite::Settings {
+            reader_count: options.reader_count,
+            busy_timeout: options.busy_timeout,
+            max_page_count: options.max_page_count,
+        };
+        let database = sqlite::Database::open(path, &settings)?;
+        Ok(Self::new(Database::Sqlite(database), options))
+    }
+
+    fn new(database: Database, options: CatalogOptions) -> Self {
+        Self {
+            database,
             ids: IdSource::default(),
             ledger: Ledger::new(options.ledger_dir),
             renderer: options.renderer,
             zone: options.zone,
             jitter_seconds: options.jitter_seconds,
             trash: options.trash,
-        })
+        }
     }
 
     /// Runs `body` in a transaction that sees one state of the database.
@@ -123,13 +100,8 @@ impl Catalog {
         operation: &'static str,
         body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let mut reader = self.take_reader();
-        let connection = reader
-            .connection
-            .as_mut()
-            .expect("a taken reader has its connection until it is dropped");
-        let transaction = connection.transaction().op(operation)?;
-        body(&Tx::new(&transaction, self.renderer))
+        self.database
+            .read(operation, |session| body(&Tx::new(session, self.renderer)))
     }
 
     /// Runs `body` in a transaction that is durable when this returns `Ok`, and leaves no trace otherwise.
@@ -138,9 +110,7 @@ impl Catalog {
         operation: &'static str,
         body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let (value, changed) = run(&mut self.writer.lock(), self.renderer, operation, body)?;
-        self.ledger.follow(self, &changed);
-        Ok(value)
+        self.write_as(operation, Durability::Synced, body)
     }
 
     /// As [`Catalog::write`], but not synced: a loss of power may undo it (a crash of the program does not). Later
@@ -150,15 +120,20 @@ impl Catalog {
         operation: &'static str,
         body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let mut writer = self.writer.lock();
-        pragma(&writer, "synchronous", "NORMAL")?;
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            run(&mut writer, self.renderer, operation, body)
-        }));
-        // Must not be skipped, whatever the body did: durable transactions rely on it.
-        pragma(&writer, "synchronous", "FULL")?;
-        drop(writer);
-        let (value, changed) = result.unwrap_or_else(|panic| resume_unwind(panic))?;
+        self.write_as(operation, Durability::Relaxed, body)
+    }
+
+    fn write_as<T>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let (value, changed) = self.database.write(operation, durability, |session| {
+            let tx = Tx::new(session, self.renderer);
+            let value = body(&tx)?;
+            Ok((value, tx.changed_accounts.into_inner()))
+        })?;
         self.ledger.follow(self, &changed);
         Ok(value)
     }
@@ -183,67 +158,35 @@ impl Catalog {
     pub(crate) const fn trash(&self) -> Duration {
         self.trash
     }
-
-    fn take_reader(&self) -> TakenReader<'_> {
-        let mut readers = self.readers.lock();
-        loop {
-            if let Some(connection) = readers.pop() {
-                return TakenReader {
-                    catalog: self,
-                    connection: Some(connection),
-                };
-            }
-            self.reader_returned.wait(&mut readers);
-        }
-    }
-}
-
-/// A reader that goes back when dropped, also when the body panics.
-struct TakenReader<'a> {
-    catalog: &'a Catalog,
-    connection: Option<Connection>,
-}
-
-impl Drop for TakenReader<'_> {
-    fn drop(&mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.catalog.readers.lock().push(connection);
-            self.catalog.reader_returned.notify_one();
-        }
-    }
-}
-
-fn run<T>(
-    writer: &mut Connection,
-    renderer: Option<Renderer>,
-    operation: &'static str,
-    body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
-) -> Result<(T, BTreeSet<AccountId>), CatalogError> {
-    let transaction: Transaction<'_> = writer
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .op(operation)?;
-    let tx = Tx::new(&transaction, renderer);
-    let value = body(&tx)?;
-    let changed = tx.changed_accounts.into_inner();
-    transaction.commit().op(operation)?;
-    Ok((value, changed))
 }
 
 /// A transaction, as the functions of the catalog see it.
 pub(crate) struct Tx<'a> {
-    connection: &'a Connection,
+    session: Session<'a>,
     /// Accounts whose jobs this transaction changed: their index follows once it is committed.
     changed_accounts: RefCell<BTreeSet<AccountId>>,
     renderer: Option<Renderer>,
 }
 
 impl<'a> Tx<'a> {
-    fn new(connection: &'a Connection, renderer: Option<Renderer>) -> Self {
+    fn new(session: Session<'a>, renderer: Option<Renderer>) -> Self {
         Self {
-            connection,
+            session,
             changed_accounts: RefCell::default(),
             renderer,
         }
+    }
+
+    /// Where its statements go.
+    pub(crate) const fn session(&self) -> &Session<'a> {
+        &self.session
+    }
+
+    /// Its connection, for tests of what is SQLite's own.
+    #[cfg(test)]
+    pub(crate) const fn sqlite(&self) -> &rusqlite::Connection {
+        let Session::Sqlite(connection) = self.session;
+        connection
     }
 
     /// What makes the JSON of jobs.
@@ -258,37 +201,6 @@ impl<'a> Tx<'a> {
             accounts.insert(account_id.clone());
         }
     }
-}
-
-impl std::ops::Deref for Tx<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.connection
-    }
-}
-
-fn connect(path: &Path, options: &CatalogOptions) -> Result<Connection, CatalogError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX
-        | OpenFlags::SQLITE_OPEN_EXRESCODE;
-    let connection = Connection::open_with_flags(path, flags).op("open the catalog")?;
-    connection
-        .busy_timeout(options.busy_timeout)
-        .op("open the catalog")?;
-    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
-    Ok(connection)
-}
-
-fn pragma(connection: &Connection, name: &str, value: &str) -> Result<(), CatalogError> {
-    connection
-        .query_row(&format!("PRAGMA {name} = {value}"), [], |_| Ok(()))
-        .or_else(|error| match error {
-            rusqlite::Error::QueryReturnedNoRows => Ok(()),
-            error => Err(error),
-        })
-        .op("configure the catalog")
 }
 
 /// Gives microseconds that never repeat or fall within this catalog, and entropy.

@@ -1,7 +1,8 @@
 //! What can go wrong, as callers need to tell it apart.
 
 use model::{JobStatus, Timestamp, VaultStatus};
-use rusqlite::ErrorCode;
+
+use crate::sql::{SqlError, SqlErrorKind};
 
 /// What kind of record an error is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +82,7 @@ pub enum CatalogError {
         operation: &'static str,
         /// The database's error.
         #[source]
-        source: rusqlite::Error,
+        source: SqlError,
     },
     /// No such record in this account.
     #[error("{entity} {id} does not exist")]
@@ -255,29 +256,12 @@ impl CatalogError {
     }
 
     /// Sorts an error of the database into the kinds above.
-    pub(crate) fn from_sql(operation: &'static str, source: rusqlite::Error) -> Self {
-        // The kind of failure that SQLite calls SHMSIZE is a full disk, too: it cannot grow the WAL's index.
-        const SQLITE_IOERR_SHMSIZE: i32 = 4874;
-        match &source {
-            rusqlite::Error::SqliteFailure(error, message) => match error.code {
-                ErrorCode::DiskFull => Self::Full,
-                ErrorCode::SystemIoFailure if error.extended_code == SQLITE_IOERR_SHMSIZE => {
-                    Self::Full
-                }
-                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
-                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Damaged {
-                    operation,
-                    detail: message.clone().unwrap_or_else(|| error.to_string()),
-                },
-                _ => Self::Sql { operation, source },
-            },
-            rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..) => Self::Damaged {
-                operation,
-                detail: source.to_string(),
-            },
-            _ => Self::Sql { operation, source },
+    pub(crate) fn from_sql(operation: &'static str, source: SqlError) -> Self {
+        match source.kind() {
+            SqlErrorKind::Full => Self::Full,
+            SqlErrorKind::Busy => Self::Busy,
+            SqlErrorKind::Damaged(detail) => Self::Damaged { operation, detail },
+            SqlErrorKind::Other => Self::Sql { operation, source },
         }
     }
 }
@@ -287,7 +271,7 @@ pub(crate) trait SqlResult<T> {
     fn op(self, operation: &'static str) -> Result<T, CatalogError>;
 }
 
-impl<T> SqlResult<T> for rusqlite::Result<T> {
+impl<T> SqlResult<T> for crate::sql::Result<T> {
     fn op(self, operation: &'static str) -> Result<T, CatalogError> {
         self.map_err(|source| CatalogError::from_sql(operation, source))
     }

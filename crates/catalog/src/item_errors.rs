@@ -4,17 +4,17 @@
 //! present lease is shown; once it has ended, the list of the lease that made the result.
 
 use model::{AccountId, Timestamp};
-use rusqlite::{Row, params};
 
 use crate::conditions::{change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::records::{ItemError, Page, PageRequest, Work};
 use crate::row::RowReader;
+use crate::sql::{Row, params};
 use crate::words::WorkKind;
 use crate::{conditions, work};
 
-fn read(row: &Row<'_>) -> rusqlite::Result<ItemError> {
+fn read(row: &Row<'_>) -> crate::sql::Result<ItemError> {
     Ok(ItemError {
         path: row.get("path")?,
         operation: row.get("operation")?,
@@ -69,7 +69,7 @@ pub fn list(
         let epoch: i64 = first(tx, operation, &sql, [account_id.as_str(), id], |row| row.get("epoch"))?
             .ok_or_else(|| kind.not_found(id))?;
         let mut mine = conditions::Conditions::equal("work_id", id);
-        mine.and("epoch = ?", [rusqlite::types::Value::Integer(epoch)]);
+        mine.and("epoch = ?", [crate::sql::Value::Integer(epoch)]);
         mine.page(tx, operation, ("item_errors", "seq"), page, read)
     })
 }

@@ -4,7 +4,6 @@
 //! bodies hold is the server's affair; here they have an id, a key that no two of a kind share, and an owner.
 
 use model::{AccountId, Timestamp};
-use rusqlite::{Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -13,6 +12,7 @@ use crate::db::Catalog;
 use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest};
 use crate::row::{RowReader, json};
+use crate::sql::{Row, params};
 
 /// Most records of one kind in an account.
 pub const MAX_RECORDS: u64 = 10_000;
@@ -68,7 +68,7 @@ pub struct Record<T> {
     pub updated_time: Timestamp,
 }
 
-fn read<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Record<T>> {
+fn read<T: DeserializeOwned>(row: &Row<'_>) -> crate::sql::Result<Record<T>> {
     Ok(Record {
         id: row.get("record_id")?,
         body: row.json("body")?,

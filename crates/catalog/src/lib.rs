@@ -14,7 +14,8 @@
 //! ([`work::expire_leases`], [`work::release_run`]) turn it back to QUEUED. [`jobs::finish`] ends it, writes its snapshot
 //! and closes the work in one transaction; any report under an older epoch changes nothing.
 //!
-//! Modules in reading order: [`records`] (rows as values), [`words`], [`error`], [`db`] (connections and transactions),
+//! Modules in reading order: [`records`] (rows as values), [`words`], `sql` (what differs from
+//! one database to the other), [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`vaults`],
 //! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
 //! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
@@ -42,6 +43,7 @@ pub mod restores;
 pub mod retention;
 mod row;
 pub mod snapshots;
+mod sql;
 pub mod tags;
 pub mod tasks;
 #[cfg(test)]
@@ -58,6 +60,7 @@ pub use records::{
     AccessKey, Account, Client, ItemError, Job, Page, PageRequest, Plan, PlanSpec, Progress,
     RestoreJob, Sealed, Snapshot, SourceFields, TargetFields, Task, Vault, VaultCounts, Work,
 };
+pub use sql::SqlError;
 pub use words::{
     AccessKeyKind, AccessKeyStatus, ClientType, TaskKind, TriggerMode, WorkKind, WorkState,
 };

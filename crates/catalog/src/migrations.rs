@@ -1,128 +1,31 @@
-//! The schema, as numbered files that are only ever added to.
+//! The schema, as numbered files that are only ever added to, and one for all databases.
 //!
-//! The database's `user_version` is the number of the last migration that was applied; each one is one transaction
-//! together with that number, so a crash leaves a database of some version, never of half a version.
+//! They are written in the SQL that the databases share, in SQLite's words where there is no such; what another database
+//! calls otherwise is put into its words when it is applied. Each database keeps the number of the last one that was
+//! applied, in the transaction that applies it.
 
-use rusqlite::{Connection, TransactionBehavior};
-
-use crate::error::{CatalogError, SqlResult};
+use crate::error::CatalogError;
 
 /// Migration number `n` is at place `n - 1`. Released files never change.
-const MIGRATIONS: &[&str] = &[
+pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_initial.sql"),
     include_str!("../migrations/0002_job_ledger.sql"),
     include_str!("../migrations/0003_control_plane.sql"),
     include_str!("../migrations/0004_upkeep.sql"),
 ];
 
-pub(crate) fn version(connection: &Connection) -> Result<i64, CatalogError> {
-    connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .op("read the schema version")
-}
-
-/// Applies the migrations that the database does not have yet.
-pub(crate) fn apply(connection: &mut Connection) -> Result<(), CatalogError> {
-    apply_all(connection, MIGRATIONS)
-}
-
-fn apply_all(connection: &mut Connection, migrations: &[&str]) -> Result<(), CatalogError> {
+/// The migrations that a database of version `found` lacks, with their numbers. `SchemaTooNew` when it has more than
+/// there are.
+pub(crate) fn missing<'a>(
+    found: i64,
+    migrations: &[&'a str],
+) -> Result<Vec<(i64, &'a str)>, CatalogError> {
     let supported = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
-    let found = version(connection)?;
     if found > supported {
         return Err(CatalogError::SchemaTooNew { found, supported });
     }
-    let done = usize::try_from(found).unwrap_or_default();
-    for (position, sql) in migrations.iter().enumerate().skip(done) {
-        let transaction = connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .op("migrate the catalog")?;
-        // Another process may have been faster while this one waited for the lock.
-        let number = i64::try_from(position + 1).unwrap_or(i64::MAX);
-        if version(&transaction)? >= number {
-            continue;
-        }
-        transaction.execute_batch(sql).op("migrate the catalog")?;
-        transaction
-            .execute_batch(&format!("PRAGMA user_version = {number}"))
-            .op("migrate the catalog")?;
-        transaction.commit().op("migrate the catalog")?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::*;
-    use crate::db::{Catalog, CatalogOptions};
-
-    fn open(path: &std::path::Path) -> Result<Catalog, CatalogError> {
-        Catalog::open(path, CatalogOptions::default())
-    }
-
-    #[test]
-    fn an_empty_or_missing_file_gets_the_whole_schema() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["missing.db", "empty.db"] {
-            let path = folder.path().join(name);
-            if name == "empty.db" {
-                std::fs::write(&path, b"").unwrap();
-            }
-            drop(open(&path).unwrap());
-            let catalog = open(&path).unwrap();
-            let found = catalog.read("test", |tx| version(tx)).unwrap();
-            assert_eq!(found, MIGRATIONS.len() as i64);
-        }
-    }
-
-    #[test]
-    fn a_newer_database_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("catalog.db");
-        drop(open(&path).unwrap());
-        let newer = MIGRATIONS.len() as i64 + 1;
-        Connection::open(&path)
-            .unwrap()
-            .execute_batch(&format!("PRAGMA user_version = {newer}"))
-            .unwrap();
-        let error = open(&path).unwrap_err();
-        assert!(
-            matches!(error, CatalogError::SchemaTooNew { found, .. } if found == newer),
-            "{error:?}"
-        );
-        assert!(
-            error.to_string().contains("use the newer program"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn what_is_no_database_is_refused_and_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("catalog.db");
-        let garbage = vec![0x5a; 8192];
-        std::fs::write(&path, &garbage).unwrap();
-        assert!(matches!(open(&path), Err(CatalogError::Damaged { .. })));
-        assert_eq!(std::fs::read(&path).unwrap(), garbage);
-    }
-
-    #[test]
-    fn each_migration_is_applied_once_and_whole() {
-        let mut connection = Connection::open_in_memory().unwrap();
-        let first = "CREATE TABLE a (x BIGINT);";
-        let second = "INSERT INTO a VALUES (1); CREATE TABLE b (x BIGINT);";
-        apply_all(&mut connection, &[first]).unwrap();
-        // The last statement fails: the ones before it leave no trace, the version stays.
-        let broken = "INSERT INTO a VALUES (9); CREATE TABLE a (x BIGINT);";
-        assert!(apply_all(&mut connection, &[first, broken]).is_err());
-        assert_eq!(version(&connection).unwrap(), 1);
-        for _ in 0..2 {
-            apply_all(&mut connection, &[first, second]).unwrap();
-            let sum: i64 = connection
-                .query_row("SELECT SUM(x) FROM a", [], |row| row.get(0))
-                .unwrap();
-            assert_eq!((sum, version(&connection).unwrap()), (1, 2));
-        }
-    }
+    Ok((1..)
+        .zip(migrations.iter().copied())
+        .filter(|(number, _)| *number > found)
+        .collect())
 }

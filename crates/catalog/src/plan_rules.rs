@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use model::{AccountId, PlanId, Schedule, SourceType, Timestamp};
-use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{all, change, first};
@@ -14,6 +13,7 @@ use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Plan, PlanSpec};
 use crate::row::{RowReader, seconds};
+use crate::sql::params;
 use crate::{plans, vaults};
 
 /// One of the `Rule[]` of CreateBackupPlan, as it came in with its id.

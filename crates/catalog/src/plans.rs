@@ -5,13 +5,13 @@
 //! once, whatever crashes and however many schedulers look.
 
 use model::{AccountId, ClientId, JobId, PlanId, Schedule, Timestamp, Zone};
-use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Plan, PlanSpec};
 use crate::row::{RowReader, json, seconds, text};
+use crate::sql::{Row, params};
 use crate::{jobs, plan_rules, tags, vaults};
 
 /// What DescribeBackupPlans may ask for; an absent member does not matter, an empty list matches nothing.
@@ -56,7 +56,7 @@ pub enum RunningJobs {
     Drop,
 }
 
-pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Plan> {
+pub(crate) fn read(row: &Row<'_>) -> crate::sql::Result<Plan> {
     let spec = PlanSpec {
         region_id: row.get("region_id")?,
         plan_name: row.get("plan_name")?,

@@ -5,8 +5,6 @@
 
 use model::retention::{AdvancedRule, RetentionRule};
 use model::{AccountId, Timestamp, VaultId};
-use rusqlite::types::Value;
-use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Conditions, all, change, first};
@@ -14,6 +12,7 @@ use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::policy_bindings;
 use crate::row::{RowReader, json};
+use crate::sql::{Row, Value, params};
 use crate::{tags, vaults};
 
 /// Most policies of an account.
@@ -173,7 +172,7 @@ impl Policy {
     }
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Policy> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Policy> {
     Ok(Policy {
         policy_id: row.get("policy_id")?,
         account_id: row.parsed("account_id")?,
@@ -400,7 +399,7 @@ pub(crate) fn with_tag_rules(
 }
 
 /// Rows of a page, the token to go on from, and how a row is read.
-pub(crate) type TokenRequest<'a, T> = (u32, Option<&'a str>, fn(&Row<'_>) -> rusqlite::Result<T>);
+pub(crate) type TokenRequest<'a, T> = (u32, Option<&'a str>, fn(&Row<'_>) -> crate::sql::Result<T>);
 
 /// Rows in the order of creation behind those that the token names (`time.id` of the last one that was given out), so
 /// that rows that come and go between two pages neither repeat nor hide others.

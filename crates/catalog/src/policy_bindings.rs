@@ -1,7 +1,6 @@
 //! Policy bindings: which data sources a policy protects, and with which of their own settings.
 
 use model::{AccountId, ClientId, InstanceId, SourceType, Timestamp, VaultId};
-use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::{Conditions, all, change, first};
@@ -11,6 +10,7 @@ use crate::plan_rules::{self, Wanted, owned_name};
 use crate::policies::{self, Policy, PolicyRule, TokenPage, token_page};
 use crate::records::PlanSpec;
 use crate::row::{RowReader, json};
+use crate::sql::{Row, params};
 
 /// What CreatePolicyBindings asks for, as it came in.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ pub struct BindingFilter {
     pub data_source_ids: Option<Vec<String>>,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Binding> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Binding> {
     Ok(Binding {
         binding_id: row.get("binding_id")?,
         account_id: row.parsed("account_id")?,

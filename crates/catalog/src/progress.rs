@@ -1,12 +1,12 @@
 //! How far a work is: written into the row of the job, restore job or task behind it, and read from there.
 
 use model::{TaskId, Timestamp};
-use rusqlite::{Row, params};
 
 use crate::conditions::change;
 use crate::db::Tx;
 use crate::error::{CatalogError, Entity};
 use crate::records::{Progress, Work};
+use crate::sql::{Row, params};
 use crate::tasks;
 
 /// Writes how far a work is, into the row behind it.
@@ -51,7 +51,7 @@ pub(crate) fn write_progress(
 }
 
 /// How far a job or restore job is, from its row.
-pub(crate) fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
+pub(crate) fn read_progress(row: &Row<'_>) -> crate::sql::Result<Progress> {
     Ok(Progress {
         progress: row.get("progress")?,
         speed: row.get("speed")?,

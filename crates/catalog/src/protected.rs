@@ -1,8 +1,6 @@
 //! What is protected: hosts that have a plan or a snapshot, with how much there is of them.
 
 use model::{AccountId, InstanceId, SnapshotId, Timestamp};
-use rusqlite::Row;
-use rusqlite::types::Value;
 
 use crate::conditions::{Conditions, all};
 use crate::db::Catalog;
@@ -11,6 +9,7 @@ use crate::policies::{TokenPage, token_page};
 use crate::records::Snapshot;
 use crate::row::RowReader;
 use crate::snapshots;
+use crate::sql::{Row, Value};
 
 /// A host that has a plan or a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +60,7 @@ const TABLE: &str = "(SELECT c.account_id, c.instance_id, c.created_time, \
      ORDER BY s.complete_time DESC, s.snapshot_id DESC LIMIT 1), 0) AS data_bytes \
     FROM clients c WHERE c.account_id = ?) AS seen";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Protected> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Protected> {
     Ok(Protected {
         instance_id: row.parsed("instance_id")?,
         created_time: row.time("created_time")?,

@@ -5,7 +5,6 @@ use model::{
     AccountId, ClientId, FilterKey, InstanceId, JobStatus, RestoreId, RestoreQuery, SnapshotId,
     Timestamp,
 };
-use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, change, first, marks};
 use crate::db::{Catalog, Tx};
@@ -13,6 +12,7 @@ use crate::error::{CatalogError, Entity};
 use crate::jobs::add_filter;
 use crate::records::{Page, PageRequest, Progress, RestoreJob, TargetFields};
 use crate::row::{RowReader, json, text};
+use crate::sql::{Row, params};
 use crate::words::WorkKind;
 use crate::work::{self, Claim, FinishAnswer, NewWork};
 use crate::{item_errors, snapshots};
@@ -71,7 +71,7 @@ pub struct FinishRestore {
     pub progress: Progress,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<RestoreJob> {
+fn read(row: &Row<'_>) -> crate::sql::Result<RestoreJob> {
     Ok(RestoreJob {
         account_id: row.parsed("account_id")?,
         restore_id: row.parsed("restore_id")?,

@@ -5,7 +5,6 @@
 
 use model::retention::{RetentionRule, SnapshotFacts, Verdict, decide};
 use model::{AccountId, ClientId, PlanId, SnapshotId, SnapshotStatus, TaskId, Timestamp, VaultId};
-use rusqlite::{Row, params};
 
 use crate::conditions::{all, change, first};
 use crate::db::{Catalog, Tx};
@@ -13,6 +12,7 @@ use crate::error::{CatalogError, Entity};
 use crate::records::Snapshot;
 use crate::row::{RowReader, json, text};
 use crate::snapshots;
+use crate::sql::{Row, params};
 
 /// The snapshots that are judged together: those of one plan in one vault.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +57,7 @@ struct Row1 {
     facts: SnapshotFacts,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Row1> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Row1> {
     let retention: Option<i64> = row.get("retention")?;
     let rule = match row.get::<_, Option<String>>("retention_rule")? {
         Some(text) => RetentionRule::read(&text),

@@ -3,10 +3,10 @@
 use std::str::FromStr;
 
 use model::Timestamp;
-use rusqlite::Row;
-use rusqlite::types::Type;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::sql::{Row, SqlError, damage};
 
 /// Typed access to a row's columns by name.
 pub(crate) trait RowReader {
@@ -14,75 +14,60 @@ pub(crate) trait RowReader {
     fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
         &self,
         column: &str,
-    ) -> rusqlite::Result<T>;
+    ) -> crate::sql::Result<T>;
     /// A text that must parse when it is there.
     fn parsed_opt<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
         &self,
         column: &str,
-    ) -> rusqlite::Result<Option<T>>;
+    ) -> crate::sql::Result<Option<T>>;
     /// A time.
-    fn time(&self, column: &str) -> rusqlite::Result<Timestamp>;
+    fn time(&self, column: &str) -> crate::sql::Result<Timestamp>;
     /// A time that may be absent.
-    fn time_opt(&self, column: &str) -> rusqlite::Result<Option<Timestamp>>;
+    fn time_opt(&self, column: &str) -> crate::sql::Result<Option<Timestamp>>;
     /// A flag kept as 0 or 1.
-    fn flag(&self, column: &str) -> rusqlite::Result<bool>;
+    fn flag(&self, column: &str) -> crate::sql::Result<bool>;
     /// A value kept as JSON text.
-    fn json<T: DeserializeOwned>(&self, column: &str) -> rusqlite::Result<T>;
+    fn json<T: DeserializeOwned>(&self, column: &str) -> crate::sql::Result<T>;
 }
 
-fn damage(
-    row: &Row<'_>,
-    column: &str,
-    error: Box<dyn std::error::Error + Send + Sync>,
-) -> rusqlite::Error {
-    let index = row.as_ref().column_index(column).unwrap_or_default();
-    rusqlite::Error::FromSqlConversionFailure(index, Type::Text, error)
+fn unreadable(column: &str, error: &dyn std::error::Error) -> SqlError {
+    damage(format!("column {column}: {error}"))
 }
 
 impl RowReader for Row<'_> {
     fn parsed<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
         &self,
         column: &str,
-    ) -> rusqlite::Result<T> {
-        let text = self
-            .get_ref(column)?
-            .as_str()
-            .map_err(|error| damage(self, column, Box::new(error)))?;
-        text.parse()
-            .map_err(|error| damage(self, column, Box::new(error)))
+    ) -> crate::sql::Result<T> {
+        self.text(column)?
+            .parse()
+            .map_err(|error| unreadable(column, &error))
     }
 
     fn parsed_opt<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
         &self,
         column: &str,
-    ) -> rusqlite::Result<Option<T>> {
-        let text = self
-            .get_ref(column)?
-            .as_str_or_null()
-            .map_err(|error| damage(self, column, Box::new(error)))?;
-        text.map(str::parse)
+    ) -> crate::sql::Result<Option<T>> {
+        self.text_opt(column)?
+            .map(|text| text.parse())
             .transpose()
-            .map_err(|error| damage(self, column, Box::new(error)))
+            .map_err(|error| unreadable(column, &error))
     }
 
-    fn time(&self, column: &str) -> rusqlite::Result<Timestamp> {
+    fn time(&self, column: &str) -> crate::sql::Result<Timestamp> {
         Ok(Timestamp(self.get(column)?))
     }
 
-    fn time_opt(&self, column: &str) -> rusqlite::Result<Option<Timestamp>> {
+    fn time_opt(&self, column: &str) -> crate::sql::Result<Option<Timestamp>> {
         Ok(self.get::<_, Option<i64>>(column)?.map(Timestamp))
     }
 
-    fn flag(&self, column: &str) -> rusqlite::Result<bool> {
+    fn flag(&self, column: &str) -> crate::sql::Result<bool> {
         Ok(self.get::<_, i64>(column)? != 0)
     }
 
-    fn json<T: DeserializeOwned>(&self, column: &str) -> rusqlite::Result<T> {
-        let text = self
-            .get_ref(column)?
-            .as_str()
-            .map_err(|error| damage(self, column, Box::new(error)))?;
-        serde_json::from_str(text).map_err(|error| damage(self, column, Box::new(error)))
+    fn json<T: DeserializeOwned>(&self, column: &str) -> crate::sql::Result<T> {
+        serde_json::from_str(&self.text(column)?).map_err(|error| unreadable(column, &error))
     }
 }
 

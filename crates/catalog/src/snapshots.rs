@@ -10,8 +10,6 @@ use model::{
     AccountId, ClientId, JobId, JobStatus, Predicate, SnapshotId, SnapshotStatus, TaskId,
     Timestamp, VaultId,
 };
-use rusqlite::types::Value;
-use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first, marks};
 use crate::db::{Catalog, Tx};
@@ -19,6 +17,7 @@ use crate::error::{CatalogError, Entity};
 use crate::jobs::add_test;
 use crate::records::{Job, Snapshot};
 use crate::row::{RowReader, json, seconds, text};
+use crate::sql::{Row, Value, params};
 use crate::words::TaskKind;
 use crate::{retention, tasks, vaults};
 
@@ -46,7 +45,7 @@ pub struct SnapshotPage {
     pub next_token: Option<String>,
 }
 
-pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Snapshot> {
+pub(crate) fn read(row: &Row<'_>) -> crate::sql::Result<Snapshot> {
     Ok(Snapshot {
         snapshot_id: row.parsed("snapshot_id")?,
         account_id: row.parsed("account_id")?,
@@ -291,7 +290,7 @@ pub(crate) fn require(
 }
 
 /// The snapshot, unless it is missing from its vault.
-fn present(row: &Row<'_>) -> rusqlite::Result<Result<Snapshot, CatalogError>> {
+fn present(row: &Row<'_>) -> crate::sql::Result<Result<Snapshot, CatalogError>> {
     Ok(match row.time_opt("missing_since")? {
         None => Ok(read(row)?),
         Some(since) => Err(CatalogError::SnapshotMissing {

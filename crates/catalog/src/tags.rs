@@ -1,11 +1,11 @@
 //! Tags that callers put on vaults, clients, policies and plans. A tag is a key and a value; a key is there once.
 
 use model::AccountId;
-use rusqlite::params;
 
 use crate::conditions::{all, change};
 use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
+use crate::sql::params;
 
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -5,13 +5,13 @@
 use std::time::Duration;
 
 use model::{AccountId, ClientId, JobStatus, SnapshotId, TaskId, Timestamp, VaultId, VaultStatus};
-use rusqlite::{Row, params};
 
 use crate::conditions::{change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::Task;
 use crate::row::RowReader;
+use crate::sql::{Row, params};
 use crate::words::{TaskKind, WorkKind};
 use crate::work::{self, Claim, FinishAnswer, NewWork};
 use crate::{snapshots, upkeep, vaults};
@@ -59,7 +59,7 @@ pub struct FinishTask {
     pub upkeep: Option<upkeep::Found>,
 }
 
-pub(crate) fn read(row: &Row<'_>) -> rusqlite::Result<Task> {
+pub(crate) fn read(row: &Row<'_>) -> crate::sql::Result<Task> {
     Ok(Task {
         task_id: row.parsed("task_id")?,
         account_id: row.parsed("account_id")?,

@@ -6,13 +6,13 @@
 
 use model::upkeep::UpkeepHistory;
 use model::{AccountId, ClientId, JobStatus, TaskId, Timestamp, VaultId};
-use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::records::{Page, PageRequest, Task};
 use crate::row::RowReader;
+use crate::sql::{Row, params};
 use crate::tasks::{self, FinishTask, Target};
 use crate::vaults;
 use crate::words::TaskKind;
@@ -117,7 +117,7 @@ pub struct VaultHealth {
     pub missing_count: u64,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<VaultHealth> {
+fn read(row: &Row<'_>) -> crate::sql::Result<VaultHealth> {
     Ok(VaultHealth {
         vault_id: row.parsed("vault_id")?,
         account_id: row.parsed("account_id")?,

@@ -5,13 +5,13 @@ use model::{
     AccountId, ClientId, Filter, FilterKey, Predicate, SourceType, TaskId, Test, Timestamp,
     VaultId, VaultStatus,
 };
-use rusqlite::{Row, params};
 
 use crate::conditions::{Conditions, all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Page, PageRequest, Sealed, Vault, VaultCounts};
 use crate::row::{RowReader, text};
+use crate::sql::{Row, params};
 use crate::words::TaskKind;
 use crate::{jobs, policies, tags, tasks, upkeep};
 
@@ -80,7 +80,7 @@ pub fn new_id(catalog: &Catalog, now: Timestamp) -> VaultId {
     VaultId::new(micros, entropy)
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Vault> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Vault> {
     Ok(Vault {
         vault_id: row.parsed("vault_id")?,
         account_id: row.parsed("account_id")?,

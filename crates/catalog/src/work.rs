@@ -9,7 +9,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use model::{AccountId, ClientId, JobStatus, Timestamp, VaultId};
-use rusqlite::{Row, params};
 
 use crate::conditions::{all, change, first};
 use crate::db::{Catalog, Tx};
@@ -18,6 +17,7 @@ use crate::jobs;
 pub(crate) use crate::progress::{read_progress, write_progress};
 use crate::records::{Progress, Work};
 use crate::row::{RowReader, seconds};
+use crate::sql::{Row, params};
 use crate::words::{WorkKind, WorkState};
 
 /// A work that an agent says it is running.
@@ -91,7 +91,7 @@ pub(crate) struct NewWork<'a> {
     pub(crate) not_before: Timestamp,
 }
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Work> {
+fn read(row: &Row<'_>) -> crate::sql::Result<Work> {
     Ok(Work {
         work_id: row.get("work_id")?,
         kind: row.parsed("kind")?,

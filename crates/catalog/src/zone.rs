@@ -1,13 +1,13 @@
 //! What depends on the time zone that the server was started with: the next runs of schedules, which are rows.
 
 use model::{Schedule, Timestamp};
-use rusqlite::params;
 
 use crate::conditions::{all, change, first};
 use crate::db::Catalog;
 use crate::error::CatalogError;
 use crate::plans;
 use crate::row::seconds;
+use crate::sql::params;
 
 /// Reads the calendar of every schedule anew when the zone is another one than last time; says how many runs moved. Runs
 /// that are due already stay: they are decided as before.

@@ -247,12 +247,8 @@ impl World {
 
     /// All rows, as the database has them, in the order of creation.
     fn truth(&self) -> Vec<Job> {
-        let sql = "SELECT * FROM jobs ORDER BY created_time, job_id";
-        let read = |tx: &Tx<'_>| {
-            let mut statement = tx.prepare(sql).unwrap();
-            let jobs = statement.query_map([], store::read).unwrap();
-            Ok(jobs.collect::<Result<Vec<_>, _>>().unwrap())
-        };
+        let sql = "/* whole */ SELECT * FROM jobs ORDER BY created_time, job_id";
+        let read = |tx: &Tx<'_>| crate::conditions::all(tx, "test", sql, [], store::read);
         self.catalog().read("test", read).unwrap()
     }
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashSet};
 
 use model::{AccountId, SourceType, Timestamp};
-use rusqlite::params;
 
 use super::{body, parts, store};
 use crate::conditions::{change, first};
 use crate::db::{Catalog, Tx, micros};
 use crate::error::{CatalogError, Entity};
 use crate::records::Job;
+use crate::sql::params;
 
 /// A job to be imported.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
 //! Feeding an index from the database: the changes since its version, or all rows.
 
+use std::borrow::Cow;
+
 use model::{JobStatus, SourceType};
-use rusqlite::Row;
 
 use super::ledger::IndexedPart;
 use super::parts::{self, Change, ChangeKind, Part, Version};
@@ -9,32 +10,27 @@ use crate::conditions::{each, first, while_each};
 use crate::db::Tx;
 use crate::error::CatalogError;
 use crate::ledger::{IndexRow, PartIndex, StateCounts};
+use crate::row::RowReader;
+use crate::sql::Row;
 
 /// The columns that the index needs, the first of their table.
 const COLUMNS: &str = "row_id, job_id, created_time, status, complete_time, region_id, plan_id, vault_id, instance_id, \
                        bucket, file_system_id, instance_name, backup_type, parent_id";
 
 /// Hands a row to `take` as the index sees it, without copying its texts.
-fn read<T>(row: &Row<'_>, take: impl FnOnce(&IndexRow<'_>) -> T) -> rusqlite::Result<T> {
-    let text = |column: usize| {
-        row.get_ref(column)?
-            .as_str_or_null()
-            .map_err(rusqlite::Error::from)
-    };
-    let mut texts = [None; 9];
+fn read<T>(row: &Row<'_>, take: impl FnOnce(&IndexRow<'_>) -> T) -> crate::sql::Result<T> {
+    let mut texts: [Option<Cow<'_, str>>; 9] = Default::default();
     for (number, place) in texts.iter_mut().enumerate() {
-        *place = text(5 + number)?;
+        *place = row.text_opt(5 + number)?;
     }
-    let status: JobStatus = text(3)?.unwrap_or_default().parse().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Text, Box::new(error))
-    })?;
+    let job_id = row.text(1)?;
     Ok(take(&IndexRow {
         seq: parts::split_row_id(row.get(0)?).1,
-        job_id: text(1)?.unwrap_or_default(),
+        job_id: &job_id,
         created_time: row.get(2)?,
-        status,
+        status: row.parsed("status")?,
         complete_time: row.get(4)?,
-        texts,
+        texts: texts.each_ref().map(Option::as_deref),
     }))
 }
 
@@ -69,7 +65,7 @@ fn apply(tx: &Tx<'_>, indexed: &mut IndexedPart, change: &Change) -> Result<bool
             let sql = "SELECT status, complete_time FROM jobs WHERE row_id = ?";
             let row_id = parts::row_id(part_id, change.first_seq);
             let state = first(tx, "read a job's state", sql, [row_id], |row| {
-                let status: JobStatus = crate::row::RowReader::parsed(row, "status")?;
+                let status: JobStatus = row.parsed("status")?;
                 Ok((status, row.get(1)?))
             })?;
             // A job that is gone was deleted by a later entry.
@@ -191,7 +187,7 @@ pub(super) fn counts(tx: &Tx<'_>, part_id: i64) -> Result<StateCounts, CatalogEr
     let sql = "SELECT status, COUNT(*), COUNT(complete_time) FROM jobs WHERE row_id BETWEEN ? AND ? GROUP BY status";
     let mut counts = StateCounts::default();
     each(tx, "count jobs", sql, range, |row| {
-        let status: JobStatus = crate::row::RowReader::parsed(row, "status")?;
+        let status: JobStatus = row.parsed("status")?;
         let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         counts[status as usize] = (count(1)?, count(2)?);
         Ok(())

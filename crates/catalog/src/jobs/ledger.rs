@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 use model::{AccountId, Filter, Test};
 use parking_lot::{Mutex, RwLock};
-use rusqlite::params_from_iter;
-use rusqlite::types::Value;
 
 use super::index_rows;
 use super::parts::{self, Part, Version};
@@ -23,6 +21,7 @@ use crate::conditions::{Conditions, all, first};
 use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::ledger::{self, JobIds, PartIndex, StateCounts};
+use crate::sql::Value;
 
 /// A part's index and the version of the part that it shows.
 #[derive(Debug)]
@@ -325,13 +324,7 @@ impl JobIds for PartIds<'_, '_> {
             Value::Text(text.clone())
         });
         let (sql, values) = conditions.select("row_id", "jobs");
-        let rows = all(
-            self.tx,
-            "find jobs",
-            &sql,
-            params_from_iter(values),
-            |row| row.get(0),
-        )?;
+        let rows = all(self.tx, "find jobs", &sql, &values[..], |row| row.get(0))?;
         Ok(rows
             .into_iter()
             .filter_map(|row_id| self.own(row_id))

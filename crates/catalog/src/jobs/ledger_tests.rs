@@ -47,16 +47,9 @@ fn total(catalog: &Catalog, fixture: &Fixture, key: FilterKey, value: &str) -> u
 
 /// The ids of all jobs, newest first, from the database alone.
 fn truth(catalog: &Catalog) -> Vec<String> {
-    let sql = "SELECT job_id FROM jobs ORDER BY created_time DESC, job_id DESC";
-    let ids = |tx: &Tx<'_>| {
-        Ok(tx
-            .prepare(sql)
-            .unwrap()
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .collect::<Result<Vec<String>, _>>()
-            .unwrap())
-    };
+    let sql = "/* whole */ SELECT job_id FROM jobs ORDER BY created_time DESC, job_id DESC";
+    let ids =
+        |tx: &Tx<'_>| crate::conditions::all(tx, "test", sql, [], |row| row.get::<_, String>(0));
     catalog.read("test", ids).unwrap()
 }
 
@@ -176,7 +169,7 @@ fn a_restart_goes_on_from_the_snapshot() {
     fixture
         .catalog
         .write("test", |tx| {
-            Ok(tx.execute("DELETE FROM job_changes", []).unwrap())
+            crate::conditions::change(tx, "test", "/* whole */ DELETE FROM job_changes", [])
         })
         .unwrap();
     check(&open(&fixture), &fixture);
@@ -288,8 +281,9 @@ fn the_check_finds_a_wrong_index_and_heals_it() {
     let jobs: Vec<Job> = (0..5).map(|number| fixture.job(&plan, number)).collect();
     check(&fixture.catalog, &fixture);
     assert_eq!(check_index(&fixture.catalog).unwrap(), []);
-    let sql = "UPDATE jobs SET status = 'FAILED', complete_time = 1 WHERE job_id = ?";
-    let change = |tx: &Tx<'_>| Ok(tx.execute(sql, [jobs[2].job_id.as_str()]).unwrap());
+    let sql = "/* whole */ UPDATE jobs SET status = 'FAILED', complete_time = 1 WHERE job_id = ?";
+    let change =
+        |tx: &Tx<'_>| crate::conditions::change(tx, "test", sql, [jobs[2].job_id.as_str()]);
     fixture.catalog.write("test", change).unwrap();
     assert_eq!(
         total(&fixture.catalog, &fixture, FilterKey::Status, "FAILED"),

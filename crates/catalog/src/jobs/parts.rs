@@ -5,12 +5,12 @@
 //! version `n` brings it to the present one by the entries above `n`, and knows when that is not possible any more.
 
 use model::{AccountId, SourceType};
-use rusqlite::params;
 
 use crate::conditions::{all, change, first};
 use crate::db::{Tx, entropy};
 use crate::error::{CatalogError, Entity};
 use crate::row::RowReader;
+use crate::sql::params;
 
 /// Bits of a job's number in the id of its row.
 const SEQ_BITS: u32 = 32;

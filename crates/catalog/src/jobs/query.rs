@@ -3,7 +3,6 @@
 //! The meaning is that of [`JobQuery::matches`]; property tests compare the two.
 
 use model::{AccountId, Filter, JobQuery, Predicate, Test};
-use rusqlite::types::Value;
 
 use super::{parts, store};
 use crate::conditions::{Conditions, each, first};
@@ -11,6 +10,7 @@ use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::ledger;
 use crate::records::{Job, Page};
+use crate::sql::Value;
 
 /// The page and the exact count of the account's jobs that match, of one state of the catalog.
 pub fn query(

@@ -1,7 +1,6 @@
 //! A job's row, and how jobs get their ids.
 
 use model::{AccountId, Filter, JobId, Timestamp};
-use rusqlite::{Row, params};
 
 use super::body::{self, Renderer};
 use super::parts;
@@ -10,6 +9,7 @@ use crate::db::{Catalog, Tx, entropy, micros};
 use crate::error::{CatalogError, Entity};
 use crate::records::Job;
 use crate::row::{RowReader, json, seconds, text};
+use crate::sql::{Row, params};
 use crate::work;
 
 /// The id and creation time of the account's next job. Both rise with every job, even when the clock falls: order by
@@ -40,7 +40,7 @@ pub(super) fn next_id(
     ))
 }
 
-pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Job> {
+pub(super) fn read(row: &Row<'_>) -> crate::sql::Result<Job> {
     Ok(Job {
         account_id: row.parsed("account_id")?,
         job_id: row.parsed("job_id")?,
@@ -197,10 +197,7 @@ pub(super) fn read_body(tx: &Tx<'_>, row_id: i64) -> Result<Option<Vec<u8>>, Cat
     let renderer = tx.renderer();
     let sql = "SELECT body FROM jobs WHERE row_id = ?";
     let kept = first(tx, operation, sql, [row_id], |row| {
-        let packed = row
-            .get_ref(0)?
-            .as_blob_or_null()
-            .map_err(rusqlite::Error::from)?;
+        let packed = row.blob_opt(0)?;
         Ok(packed.and_then(|packed| body::unpack(renderer, packed)))
     })?;
     if let Some(Some(kept)) = kept {

@@ -40,9 +40,11 @@ thread_local! {
 }
 
 /// Fails when SQLite would scan a growing table for this statement (a scan of an index that holds only due plans is
-/// none). Called for each statement that any test runs.
+/// none). Called for each statement that any test runs, but for those of the tests themselves that say `/* whole */`.
 pub(crate) fn check_query_plan(connection: &Connection, sql: &str) {
-    if !CHECKED.with_borrow_mut(|checked| checked.insert(sql.to_owned())) {
+    if sql.starts_with("/* whole */")
+        || !CHECKED.with_borrow_mut(|checked| checked.insert(sql.to_owned()))
+    {
         return;
     }
     let mut statement = connection

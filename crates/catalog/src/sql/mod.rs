@@ -1,0 +1,95 @@
+//! The seam between the catalog's functions and the database under them: values, rows, errors, one statement at a time.
+//!
+//! Statements are written once, in the SQL that the databases share, with `?` for values. What differs from one database
+//! to the other is in the module of that database and nowhere else. No function outside of this module names a driver.
+//!
+//! In reading order: `values` (what is bound), `rows` (what is read), `errors`, `pool`, `sqlite`.
+
+mod errors;
+mod pool;
+mod rows;
+pub(crate) mod sqlite;
+mod values;
+
+pub use errors::SqlError;
+pub(crate) use errors::{SqlErrorKind, damage};
+pub(crate) use rows::{Row, ValueRef};
+pub(crate) use values::{Param, Params, ToParam, Value, params};
+
+use crate::error::CatalogError;
+
+/// What reading a row gives.
+pub(crate) type Result<T> = std::result::Result<T, SqlError>;
+
+/// What a transaction that writes promises when it has returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// It survives a loss of power.
+    Synced,
+    /// It survives a crash of the program; a loss of power may undo it.
+    Relaxed,
+}
+
+/// A database with its connections.
+pub(crate) enum Database {
+    /// A file, embedded.
+    Sqlite(sqlite::Database),
+}
+
+impl Database {
+    /// Runs `body` in a transaction that sees one state of the database.
+    pub(crate) fn read<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(Session<'_>) -> std::result::Result<T, CatalogError>,
+    ) -> std::result::Result<T, CatalogError> {
+        match self {
+            Self::Sqlite(database) => database.read(operation, body),
+        }
+    }
+
+    /// Runs `body` in a transaction that writes: while it goes on no other one does, in whatever program. It leaves no
+    /// trace unless this returns `Ok`.
+    pub(crate) fn write<T>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        body: impl FnOnce(Session<'_>) -> std::result::Result<T, CatalogError>,
+    ) -> std::result::Result<T, CatalogError> {
+        match self {
+            Self::Sqlite(database) => database.write(operation, durability, body),
+        }
+    }
+}
+
+/// Where the statements of a transaction go.
+#[derive(Clone, Copy)]
+pub(crate) enum Session<'a> {
+    /// A connection to an embedded database.
+    Sqlite(&'a rusqlite::Connection),
+}
+
+impl Session<'_> {
+    /// Hands rows of a statement to `take` until it says `false`; whether it never did. `take` must not use the session.
+    pub(crate) fn while_each(
+        &self,
+        sql: &str,
+        params: impl Params,
+        take: &mut dyn FnMut(&Row<'_>) -> Result<bool>,
+    ) -> Result<bool> {
+        match self {
+            Self::Sqlite(connection) => {
+                params.with_params(|params| sqlite::while_each(connection, sql, params, take))
+            }
+        }
+    }
+
+    /// Runs a statement and says how many rows it changed.
+    pub(crate) fn change(&self, sql: &str, params: impl Params) -> Result<usize> {
+        match self {
+            Self::Sqlite(connection) => {
+                params.with_params(|params| sqlite::change(connection, sql, params))
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The connections to one SQLite file.
+//!
+//! One connection writes, behind a mutex: SQLite has one writer at a time anyway, and a queue of threads on a mutex is
+//! fair and cheap where its busy handler would sleep. A few connections read, each in a transaction that sees one
+//! state of the database; WAL lets them go on while the writer writes. The file is locked to this program by the
+//! server's own lock, not here.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::{pragma, schema};
+use crate::error::{CatalogError, SqlResult};
+use crate::sql::pool::Pool;
+use crate::sql::{Durability, Session};
+
+/// Prepared statements that each connection keeps.
+const STATEMENT_CACHE: usize = 128;
+/// The WAL file is cut back to this size after a checkpoint, in bytes.
+const WAL_SIZE_LIMIT: i64 = 64 << 20;
+
+/// How to open a file.
+pub(crate) struct Settings {
+    pub(crate) reader_count: usize,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) max_page_count: Option<u32>,
+}
+
+/// An open file.
+pub(crate) struct Database {
+    /// A mutex, not a read-write lock: every use of it writes.
+    writer: Mutex<Connection>,
+    readers: Pool<Connection>,
+}
+
+impl Database {
+    pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Self, CatalogError> {
+        let mut writer = connect(path, settings)?;
+        // Also turns the file into a WAL database for good; readers find it so.
+        set(&writer, "journal_mode", "WAL")?;
+        set(&writer, "synchronous", "FULL")?;
+        set(&writer, "foreign_keys", "ON")?;
+        set(&writer, "journal_size_limit", &WAL_SIZE_LIMIT.to_string())?;
+        if let Some(pages) = settings.max_page_count {
+            set(&writer, "max_page_count", &pages.to_string())?;
+        }
+        schema::apply(&mut writer)?;
+        let readers = (0..settings.reader_count.max(1))
+            .map(|_| {
+                let reader = connect(path, settings)?;
+                set(&reader, "query_only", "ON")?;
+                Ok(reader)
+            })
+            .collect::<Result<Vec<_>, CatalogError>>()?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            readers: Pool::new(readers),
+        })
+    }
+
+    pub(crate) fn read<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(Session<'_>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let mut reader = self.readers.take();
+        let transaction = sql(reader.transaction(), operation)?;
+        body(Session::Sqlite(&transaction))
+    }
+
+    pub(crate) fn write<T>(
+        &self,
+        operation: &'static str,
+        durability: Durability,
+        body: impl FnOnce(Session<'_>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let mut writer = self.writer.lock();
+        if durability == Durability::Synced {
+            return run(&mut writer, operation, body);
+        }
+        set(&writer, "synchronous", "NORMAL")?;
+        let result = catch_unwind(AssertUnwindSafe(|| run(&mut writer, operation, body)));
+        // Must not be skipped, whatever the body did: durable transactions rely on it.
+        set(&writer, "synchronous", "FULL")?;
+        drop(writer);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+fn run<T>(
+    writer: &mut Connection,
+    operation: &'static str,
+    body: impl FnOnce(Session<'_>) -> Result<T, CatalogError>,
+) -> Result<T, CatalogError> {
+    let begun = writer.transaction_with_behavior(TransactionBehavior::Immediate);
+    let transaction = sql(begun, operation)?;
+    let value = body(Session::Sqlite(&transaction))?;
+    sql(transaction.commit(), operation)?;
+    Ok(value)
+}
+
+fn connect(path: &Path, settings: &Settings) -> Result<Connection, CatalogError> {
+    let operation = "open the catalog";
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let connection = sql(Connection::open_with_flags(path, flags), operation)?;
+    sql(connection.busy_timeout(settings.busy_timeout), operation)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    Ok(connection)
+}
+
+fn set(connection: &Connection, name: &str, value: &str) -> Result<(), CatalogError> {
+    pragma(connection, &format!("PRAGMA {name} = {value}"))
+        .map(drop)
+        .op("configure the catalog")
+}
+
+fn sql<T>(result: rusqlite::Result<T>, operation: &'static str) -> Result<T, CatalogError> {
+    result.map_err(crate::sql::SqlError::from).op(operation)
+}

@@ -1,0 +1,10 @@
+//! SQLite: a file beside the server, embedded. `statements` has its types and errors, `database` its connections and
+//! transactions, `schema` its migrations.
+
+mod database;
+mod schema;
+mod statements;
+
+pub(crate) use database::{Database, Settings};
+pub(crate) use statements::pragma;
+pub(super) use statements::{change, kind, value, while_each};
