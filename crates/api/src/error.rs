@@ -19,6 +19,26 @@ pub struct ApiError {
     pub message: String,
     /// Sent as the header `x-acs-retry-after`, which SDKs and the CLI obey.
     pub retry_after_ms: Option<u64>,
+    /// Of a 403: who was not allowed what.
+    pub denied: Option<Box<AccessDenied>>,
+}
+
+/// `AccessDeniedDetail` of a 403, with the names that SDKs and consoles know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AccessDenied {
+    /// `hbr:DeleteVault`.
+    pub auth_action: String,
+    /// `SubUser` or `AssumedRoleUser`.
+    pub auth_principal_type: &'static str,
+    /// The account.
+    pub auth_principal_owner_id: String,
+    /// The user's name, or `role:session`.
+    pub auth_principal_display_name: String,
+    /// `ImplicitDeny` (nothing allows it) or `ExplicitDeny`.
+    pub no_permission_type: &'static str,
+    /// Which kind of policy decided.
+    pub policy_type: &'static str,
 }
 
 /// The JSON body of a failure.
@@ -35,6 +55,9 @@ pub struct ErrorBody<'a> {
     pub message: &'a str,
     /// Where to read on.
     pub recommend: &'a str,
+    /// See [`ApiError::denied`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_denied_detail: Option<&'a AccessDenied>,
 }
 
 macro_rules! codes {
@@ -113,10 +136,21 @@ codes! {
     TimestampExpired = "InvalidTimeStamp.Expired", 400, "Specified time stamp or date value is expired.";
     /// Replay.
     SignatureNonceUsed = "SignatureNonceUsed", 400, "Specified signature nonce was used already.";
-    /// STS tokens.
-    SecurityTokenNotSupported = "InvalidSecurityToken.Malformed", 400, "Security tokens (STS) are not supported by this server; sign with an access key alone.";
+    /// A temporary key without its token.
+    MissingSecurityToken = "MissingSecurityToken", 400, "SecurityToken is mandatory for a temporary access key.";
+    /// A security token that this service did not give out, or not with this access key.
+    SecurityTokenMalformed = "InvalidSecurityToken.Malformed", 400, "The specified security token is not one of this service, or was changed.";
+    /// A security token beside a lasting access key.
+    SecurityTokenMismatch = "InvalidSecurityToken.MismatchWithAccessKey", 400, "The specified security token does not belong to the access key.";
+    /// A security token whose time is over.
+    SecurityTokenExpired = "InvalidSecurityToken.Expired", 400, "The specified security token is expired.";
     /// Not allowed.
     NoPermission = "NoPermission", 403, "You are not authorized to do this operation.";
+
+    /// No such user, role or account.
+    EntityNotExist = "EntityNotExist", 404, "The specified user, role or account does not exist.";
+    /// A user, role or account of this name is there.
+    EntityExists = "EntityAlreadyExists", 409, "A user, role or account of this name exists already.";
 
     /// Too many requests.
     Throttling = "Throttling.User", 429, "Request was denied due to user flow control.";
@@ -206,6 +240,7 @@ impl ApiError {
             http_status: code.http_status(),
             message: message.into(),
             retry_after_ms: None,
+            denied: None,
         }
     }
 
@@ -217,6 +252,7 @@ impl ApiError {
             http_status: 400,
             message: format!("{parameter} is mandatory for this action."),
             retry_after_ms: None,
+            denied: None,
         }
     }
 
@@ -230,6 +266,7 @@ impl ApiError {
             http_status: 400,
             message: format!("The specified parameter {parameter} is not valid: {why}"),
             retry_after_ms: None,
+            denied: None,
         }
     }
 
@@ -244,6 +281,19 @@ impl ApiError {
                 Code::SignatureDoesNotMatch.message()
             ),
         )
+    }
+
+    /// `NoPermission`, with who was not allowed what.
+    #[must_use]
+    pub fn denied(detail: AccessDenied) -> Self {
+        let message = format!(
+            "You are not authorized to do this operation: {} of {} by {}.",
+            detail.no_permission_type, detail.auth_action, detail.auth_principal_display_name
+        );
+        Self {
+            denied: Some(Box::new(detail)),
+            ..Self::new(Code::NoPermission, message)
+        }
     }
 
     /// Adds the time after which the client may come again.

@@ -5,10 +5,11 @@ use model::{AccountId, ClientId, Timestamp};
 use crate::conditions::{all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
-use crate::records::{AccessKey, Sealed};
+use crate::records::{AccessKey, Sealed, User};
 use crate::row::{RowReader, text};
 use crate::sql::{Row, params};
-use crate::words::{AccessKeyKind, AccessKeyStatus};
+use crate::words::{AccessKeyKind, AccessKeyStatus, IdentityStatus};
+use crate::{accounts, identities};
 
 /// A key to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct NewAccessKey {
     pub kind: AccessKeyKind,
     /// The client that it belongs to, for an agent's key.
     pub client_id: Option<ClientId>,
+    /// The user that it belongs to, for a user's key.
+    pub user_name: Option<String>,
     /// The secret, sealed.
     pub sealed_secret: Sealed,
 }
@@ -29,6 +32,7 @@ fn read(row: &Row<'_>) -> crate::sql::Result<AccessKey> {
         account_id: row.parsed("account_id")?,
         kind: row.parsed("kind")?,
         client_id: row.parsed_opt("client_id")?,
+        user_name: row.get("user_name")?,
         sealed_secret: Sealed(row.get("sealed_secret")?),
         status: row.parsed("status")?,
         created_time: row.time("created_time")?,
@@ -49,13 +53,14 @@ pub(crate) fn insert(
         });
     }
     let sql = "INSERT INTO access_keys \
-               (access_key_id, account_id, kind, client_id, sealed_secret, status, created_time) \
-               VALUES (?, ?, ?, ?, ?, ?, ?)";
+               (access_key_id, account_id, kind, client_id, user_name, sealed_secret, status, created_time) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     let values = params![
         key.access_key_id,
         account_id.as_str(),
         key.kind.as_str(),
         text(&key.client_id),
+        key.user_name,
         key.sealed_secret.0,
         AccessKeyStatus::Active.as_str(),
         now.0
@@ -84,6 +89,46 @@ pub fn create(
 /// The key that a request names, whatever its account and status: this is how a request finds its account.
 pub fn find(catalog: &Catalog, access_key_id: &str) -> Result<Option<AccessKey>, CatalogError> {
     catalog.read("read an access key", |tx| by_id(tx, access_key_id))
+}
+
+/// A key with what decides about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identified {
+    /// The key.
+    pub key: AccessKey,
+    /// Whether its account, and its user if it is a user's, may be used.
+    pub is_active: bool,
+    /// Its user.
+    pub user: Option<User>,
+}
+
+/// The key that a request names, with its account and its user: this is how a request finds who asks.
+pub fn identify(
+    catalog: &Catalog,
+    access_key_id: &str,
+) -> Result<Option<Identified>, CatalogError> {
+    catalog.read("read an access key", |tx| {
+        let Some(key) = by_id(tx, access_key_id)? else {
+            return Ok(None);
+        };
+        let account = accounts::find(tx, &key.account_id)?;
+        let user = match &key.user_name {
+            Some(name) => identities::find_user(tx, &key.account_id, name)?,
+            None => None,
+        };
+        // A key whose user is gone is good for nothing.
+        let is_active = account.is_some_and(|account| account.status == IdentityStatus::Active)
+            && match (&key.user_name, &user) {
+                (None, _) => true,
+                (Some(_), Some(user)) => user.status == IdentityStatus::Active,
+                (Some(_), None) => false,
+            };
+        Ok(Some(Identified {
+            key,
+            is_active,
+            user,
+        }))
+    })
 }
 
 /// The keys of an account, oldest first.

@@ -9,6 +9,7 @@ use crate::error::{CatalogError, Entity};
 use crate::records::Account;
 use crate::row::RowReader;
 use crate::sql::{Row, params};
+use crate::words::IdentityStatus;
 
 /// The order of an account that opened the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,7 @@ fn read(row: &Row<'_>) -> crate::sql::Result<Account> {
         account_id: row.parsed("account_id")?,
         account_name: row.get("account_name")?,
         order_id: row.get("order_id")?,
+        status: row.parsed("status")?,
         created_time: row.time("created_time")?,
     })
 }
@@ -48,7 +50,10 @@ pub fn create(
     })
 }
 
-fn find(connection: &Tx<'_>, account_id: &AccountId) -> Result<Option<Account>, CatalogError> {
+pub(crate) fn find(
+    connection: &Tx<'_>,
+    account_id: &AccountId,
+) -> Result<Option<Account>, CatalogError> {
     let sql = "SELECT * FROM accounts WHERE account_id = ?";
     first(
         connection,
@@ -75,6 +80,21 @@ pub fn list(catalog: &Catalog) -> Result<Vec<Account>, CatalogError> {
             [],
             read,
         )
+    })
+}
+
+/// Switches an account off or on: none of the keys of one that is off is accepted. Its plans go on.
+pub fn set_status(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    status: IdentityStatus,
+) -> Result<(), CatalogError> {
+    let operation = "change an account";
+    let sql = "UPDATE accounts SET status = ? WHERE account_id = ?";
+    let values = params![status.as_str(), account_id.as_str()];
+    catalog.write(operation, |tx| match change(tx, operation, sql, values)? {
+        0 => Err(CatalogError::not_found(Entity::Account, account_id)),
+        _ => Ok(()),
     })
 }
 

@@ -182,6 +182,7 @@ pub fn register(
             access_key_id: registration.agent_key_id.clone(),
             kind: AccessKeyKind::Agent,
             client_id: Some(client_id.clone()),
+            user_name: None,
             sealed_secret: registration.sealed_agent_secret.clone(),
         };
         access_keys::insert(tx, account_id, &key, now)?;

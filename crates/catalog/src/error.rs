@@ -22,6 +22,8 @@ pub enum Entity {
     PolicyBinding,
     PolicyRule,
     Record,
+    User,
+    Role,
 }
 
 impl std::fmt::Display for Entity {
@@ -41,6 +43,8 @@ impl std::fmt::Display for Entity {
             Self::PolicyBinding => "policy binding",
             Self::PolicyRule => "policy rule",
             Self::Record => "record",
+            Self::User => "user",
+            Self::Role => "role",
         })
     }
 }

@@ -16,7 +16,7 @@
 //!
 //! Modules in reading order: [`records`] (rows as values), [`words`], `sql` (what differs from
 //! one database to the other), [`error`], [`db`] (connections and transactions),
-//! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`vaults`],
+//! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`vaults`],
 //! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
 //! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
 //! [`tags`], [`kept_records`], [`zone`].
@@ -27,6 +27,7 @@ pub mod clients;
 mod conditions;
 pub mod db;
 pub mod error;
+pub mod identities;
 pub mod item_errors;
 pub mod jobs;
 pub mod kept_records;
@@ -58,9 +59,11 @@ pub use db::{Catalog, CatalogOptions};
 pub use error::{CatalogError, Entity};
 pub use records::{
     AccessKey, Account, Client, ItemError, Job, Page, PageRequest, Plan, PlanSpec, Progress,
-    RestoreJob, Sealed, Snapshot, SourceFields, TargetFields, Task, Vault, VaultCounts, Work,
+    RestoreJob, Role, Sealed, Snapshot, SourceFields, TargetFields, Task, User, Vault, VaultCounts,
+    Work,
 };
 pub use sql::SqlError;
 pub use words::{
-    AccessKeyKind, AccessKeyStatus, ClientType, TaskKind, TriggerMode, WorkKind, WorkState,
+    AccessKeyKind, AccessKeyStatus, ClientType, IdentityStatus, TaskKind, TriggerMode, WorkKind,
+    WorkState,
 };

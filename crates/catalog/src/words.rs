@@ -50,6 +50,10 @@ words! {
         Root = "ROOT",
         /// The agent protocol of one client.
         Agent = "AGENT",
+        /// What its user may do.
+        User = "USER",
+        /// Registering agents of its account, and nothing else.
+        Register = "REGISTER",
     }
 }
 
@@ -60,6 +64,16 @@ words! {
         Active = "ACTIVE",
         /// It may not.
         Inactive = "INACTIVE",
+    }
+}
+
+words! {
+    /// Whether an account or a user may be used.
+    IdentityStatus {
+        /// It may.
+        Active = "ACTIVE",
+        /// None of its keys is accepted.
+        Disabled = "DISABLED",
     }
 }
 

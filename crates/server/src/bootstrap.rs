@@ -162,6 +162,7 @@ fn new_key(master_key: &MasterKey, kind: AccessKeyKind) -> (NewAccessKey, Secret
             access_key_id,
             kind,
             client_id: None,
+            user_name: None,
             sealed_secret,
         },
         secret,

@@ -55,6 +55,10 @@ pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
             entity: Entity::Record,
             ..
         } => ApiError::new(Code::ResourceConflict, sentence(&text)),
+        CatalogError::AlreadyExists {
+            entity: Entity::User | Entity::Role | Entity::Account,
+            ..
+        } => ApiError::new(Code::EntityExists, sentence(&text)),
         CatalogError::Schedule(why) => ApiError::invalid("Schedule", why),
         CatalogError::Transition { .. } => ApiError::new(Code::JobAlreadyFinished, sentence(&text)),
         CatalogError::TokenMismatch => ApiError::of(Code::IdempotentParameterMismatch),
@@ -101,7 +105,8 @@ fn not_found(entity: Entity, id: &str) -> ApiError {
         Entity::PolicyBinding => Code::PolicyBindingNotExist,
         Entity::PolicyRule => Code::RuleNotExist,
         Entity::Record => Code::ResourceNotExist,
-        Entity::Account | Entity::Work => Code::InternalError,
+        Entity::User | Entity::Role | Entity::Account => Code::EntityNotExist,
+        Entity::Work => Code::InternalError,
     };
     let shown: String = id.chars().take(64).collect();
     ApiError::new(code, format!("{} ({shown})", code.message()))

@@ -90,6 +90,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     let service = Arc::new(Service {
         catalog,
         master_key,
+        operator: account_id.clone(),
         nonces,
         region: options.region,
         vaults_dir: dir.vaults(),

@@ -104,6 +104,7 @@ async fn answer(
                 code: &error.code,
                 message: &error.message,
                 recommend: RECOMMEND,
+                access_denied_detail: error.denied.as_deref(),
             };
             let json = serde_json::to_vec(&body).unwrap_or_default();
             respond(

@@ -8,7 +8,7 @@
 //! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
 //!
 //! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `seal`, `bootstrap`, `nonces`, `wire`, `service`,
-//! `failure`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
+//! `failure`, `principal`, `sessions`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
 
 mod actions;
 mod adopt;
@@ -26,8 +26,10 @@ mod http;
 mod nonces;
 mod options;
 mod places;
+mod principal;
 mod seal;
 mod service;
+mod sessions;
 mod ticker;
 mod wire;
 

@@ -36,6 +36,7 @@ pub(crate) struct UnsealError;
 pub(crate) enum Record<'a> {
     AccessKey(&'a str),
     Vault(&'a str),
+    Session(&'a str),
 }
 
 impl Record<'_> {
@@ -43,6 +44,7 @@ impl Record<'_> {
         match self {
             Self::AccessKey(id) => format!("access-key:{id}"),
             Self::Vault(id) => format!("vault:{id}"),
+            Self::Session(id) => format!("session:{id}"),
         }
         .into_bytes()
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use catalog::Catalog;
 use model::upkeep::UpkeepRule;
-use model::{ClientId, Timestamp};
+use model::{AccountId, ClientId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
@@ -23,6 +23,8 @@ use crate::seal::MasterKey;
 pub(crate) struct Service {
     pub(crate) catalog: Catalog,
     pub(crate) master_key: MasterKey,
+    /// The first account, whose root key is the operator's.
+    pub(crate) operator: AccountId,
     pub(crate) nonces: Nonces,
     pub(crate) region: String,
     pub(crate) vaults_dir: PathBuf,

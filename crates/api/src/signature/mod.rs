@@ -62,6 +62,8 @@ pub struct Claim {
     pub action: Option<String>,
     /// The version, if it names one.
     pub version: Option<String>,
+    /// The security token of a temporary key.
+    pub security_token: Option<String>,
     string_to_sign: String,
     signature: String,
     payload_mismatch: bool,
@@ -104,8 +106,7 @@ pub struct Claimed {
 /// Reads the claim and the parameters of a request.
 ///
 /// # Errors
-/// What is missing or malformed, and the kinds of credentials that are not served: STS, bearer, identity tokens, other
-/// algorithms.
+/// What is missing or malformed, and the kinds of credentials that are not served: bearer, identity tokens, other algorithms.
 pub fn claim(request: &WireRequest<'_>) -> Result<Claimed, ApiError> {
     let query = pairs::decode(request.query.as_bytes()).map_err(bad_pairs)?;
     let body = if has_form_body(request) {
@@ -177,14 +178,6 @@ fn refuse_tokens(request: &WireRequest<'_>, merged: &[Pair]) -> Result<(), ApiEr
             Code::InvalidSignatureMethod,
             "Bearer and identity tokens are not supported by this server; sign with an access key.",
         ));
-    }
-    let v3 = request.header("authorization").is_some();
-    let security_token = request
-        .header("x-acs-security-token")
-        .is_some_and(|token| !token.is_empty())
-        || (!v3 && filled("SecurityToken"));
-    if security_token {
-        return Err(ApiError::of(Code::SecurityTokenNotSupported));
     }
     Ok(())
 }

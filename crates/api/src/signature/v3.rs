@@ -11,7 +11,10 @@ use crate::pairs::{Pair, canonical};
 /// Name of the algorithm in `Authorization` and in the string to sign.
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// Headers that must be signed; `content-type` too if there is a body.
+/// Carries the token of a temporary key.
+const TOKEN_HEADER: &str = "x-acs-security-token";
+
+/// Headers that must be signed; `content-type` too if there is a body, and the security token if there is one.
 pub const REQUIRED_HEADERS: [&str; 6] = [
     "host",
     "x-acs-action",
@@ -184,6 +187,7 @@ pub(super) fn claim(request: &WireRequest<'_>, query: &[Pair]) -> Result<Claim, 
         nonce: nonce.to_owned(),
         action: filled("x-acs-action").map(str::to_owned),
         version: filled("x-acs-version").map(str::to_owned),
+        security_token: filled(TOKEN_HEADER).map(str::to_owned),
         string_to_sign: string_to_sign(&canonical),
         signature: authorization.signature.to_ascii_lowercase(),
         payload_mismatch: !stated_hash.eq_ignore_ascii_case(&payload_hash),
@@ -194,7 +198,15 @@ pub(super) fn claim(request: &WireRequest<'_>, query: &[Pair]) -> Result<Claim, 
 fn require_signed(request: &WireRequest<'_>, signed: &[String]) -> Result<(), ApiError> {
     let content_type = (!request.body.is_empty() && request.header("content-type").is_some())
         .then_some("content-type");
-    for name in REQUIRED_HEADERS.into_iter().chain(content_type) {
+    let token = request
+        .header(TOKEN_HEADER)
+        .is_some()
+        .then_some(TOKEN_HEADER);
+    for name in REQUIRED_HEADERS
+        .into_iter()
+        .chain(content_type)
+        .chain(token)
+    {
         let count = request
             .headers
             .iter()
@@ -496,7 +508,8 @@ mod tests {
         .verify("secret")
         .unwrap();
         for (name, code) in [
-            ("x-acs-security-token", "InvalidSecurityToken.Malformed"),
+            // Not under the signature.
+            ("x-acs-security-token", "IncompleteSignature"),
             ("x-acs-bearer-token", "InvalidSignatureMethod"),
             ("x-acs-zero-trust-idtoken", "InvalidSignatureMethod"),
         ] {

@@ -9,7 +9,7 @@ mod snapshot;
 mod vault;
 
 pub use job::{ItemError, Job, Progress, Work};
-pub use owner::{AccessKey, Account, Client};
+pub use owner::{AccessKey, Account, Client, Role, User};
 pub use plan::{Plan, PlanSpec, SourceFields};
 pub use restore::{RestoreJob, TargetFields};
 pub use snapshot::Snapshot;

@@ -33,6 +33,7 @@ fn an_account_is_created_once_with_its_root_key() {
         access_key_id: "other".to_owned(),
         kind: AccessKeyKind::Root,
         client_id: None,
+        user_name: None,
         sealed_secret: Sealed(vec![4]),
     };
     let again = accounts::create(&fixture.catalog, &fixture.account, "again", &new, at(1));

@@ -209,6 +209,7 @@ pub(crate) fn new_account(catalog: &Catalog, number: u64) -> AccountId {
         access_key_id: format!("root-{number}"),
         kind: AccessKeyKind::Root,
         client_id: None,
+        user_name: None,
         sealed_secret: Sealed(vec![1, 2, 3]),
     };
     accounts::create(catalog, &account, "account", &key, at(0)).unwrap();

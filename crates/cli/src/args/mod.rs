@@ -5,6 +5,7 @@
 
 mod control;
 mod filters;
+mod identity;
 mod maintain;
 mod policy;
 mod repo;
@@ -18,6 +19,10 @@ pub(crate) use control::{
     ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
     PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
     VaultCheckArgs, VaultCommand, VaultCreateArgs,
+};
+pub(crate) use identity::{
+    AccessKeyCommand, AccountArgs, AccountCommand, KeyArgs, RoleArgs, RoleCommand, UserArgs,
+    UserCommand,
 };
 pub(crate) use maintain::{
     KeyCommand, NewPasswordArgs, PruneArgs, RepairCommand, RepoCopyArgs, RepoForgetArgs,
@@ -104,6 +109,14 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// List, run, simulate or delete policies
     Policy(PolicyArgs),
+    /// Create, list or disable accounts, each with vaults, jobs and users of its own
+    Account(AccountArgs),
+    /// Create, list, change or delete users of the account
+    User(UserArgs),
+    /// Create, list, rotate or disable access keys
+    Key(KeyArgs),
+    /// Create, list or delete roles, which users take on for a while
+    Role(RoleArgs),
     /// Show when a schedule would run
     Schedule(ScheduleArgs),
     /// List snapshots

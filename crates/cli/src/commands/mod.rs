@@ -4,6 +4,7 @@ mod agent;
 mod api;
 mod documents;
 mod follow;
+mod identity;
 mod job_history;
 mod jobs;
 mod lookup;
@@ -64,6 +65,10 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
         Command::Vault(args) => vault::run(&context, args.command),
         Command::Plan(args) => plan::run(&context, args.command),
         Command::Policy(args) => policy::run(&context, args.command),
+        Command::Account(args) => identity::account(&context, args.command),
+        Command::User(args) => identity::user(&context, args.command),
+        Command::Key(args) => identity::key(&context, args.command),
+        Command::Role(args) => identity::role(&context, args.command),
         Command::Schedule(args) => schedule::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args.command),
         Command::Snapshots(args) => snapshots::run(&context, &args),

@@ -47,6 +47,7 @@ pub(crate) fn load(dir: &Path, history: History) -> Outcome<Vec<AccountId>> {
             access_key_id: format!("bench-{account}"),
             kind: AccessKeyKind::Root,
             client_id: None,
+            user_name: None,
             sealed_secret: Sealed(Vec::new()),
         };
         owners.push(account_id(account));

@@ -13,6 +13,7 @@ pub(crate) mod clients;
 pub(crate) mod container_clusters;
 pub(crate) mod cross_accounts;
 pub(crate) mod data_sources;
+pub(crate) mod identities;
 pub(crate) mod job_history;
 pub(crate) mod lists;
 pub(crate) mod plan_fields;
@@ -23,9 +24,11 @@ pub(crate) mod protected;
 pub(crate) mod regions;
 pub(crate) mod registry;
 pub(crate) mod repositories;
+pub(crate) mod resource;
 pub(crate) mod restore_jobs;
 pub(crate) mod retention;
 pub(crate) mod snapshots;
+pub(crate) mod sts;
 pub(crate) mod tags;
 pub(crate) mod tasks;
 pub(crate) mod temp_files;
@@ -42,6 +45,7 @@ use serde::Serialize;
 
 use crate::auth::{Caller, authenticate};
 use crate::failure;
+use crate::principal::Principal;
 use crate::service::Service;
 use crate::wire::Wire;
 use registry::Entry;
@@ -51,6 +55,7 @@ use registry::Entry;
 pub(crate) struct Call<'a> {
     pub(crate) service: &'a Service,
     pub(crate) account: AccountId,
+    pub(crate) principal: Principal,
     pub(crate) params: Params,
     pub(crate) request_id: &'a str,
     /// As the caller named it, for links.
@@ -83,7 +88,7 @@ impl Call<'_> {
 /// Answers a request to `/`.
 pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
     let (caller, claimed) = authenticate(service, wire)?;
-    let Caller::Account(account) = caller else {
+    let Caller::Account(principal) = caller else {
         return Err(ApiError::new(
             Code::NoPermission,
             "The key of an agent is good for the agent protocol only.",
@@ -99,6 +104,10 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
         .version
         .as_deref()
         .ok_or_else(|| ApiError::of(Code::MissingVersion))?;
+    if version == sts::VERSION {
+        let params = Params::new(claimed.pairs);
+        return sts::serve(service, wire, &principal, action, &params);
+    }
     if version != api::VERSION {
         return Err(ApiError::of(Code::InvalidVersion));
     }
@@ -119,13 +128,18 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
         action.check_request(&params)?;
     }
     tracing::debug!(action, request_id = %wire.request_id, "call");
+    let now = service.now();
+    let resource = resource::of(&service.region, &principal.account, &params);
+    let product = registry::product(action);
+    principal.authorize(&format!("{product}:{action}"), &resource, wire.peer, now)?;
     let call = Call {
         service,
-        account,
+        account: principal.account.clone(),
+        principal,
         params,
         request_id: &wire.request_id,
         host: wire.host(),
-        now: service.now(),
+        now,
     };
     handler(&call)
 }

@@ -4,9 +4,9 @@
 use super::Handler;
 use super::{
     account_info, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
-    container_clusters, cross_accounts, data_sources, job_history, policies, policy_bindings,
-    protected, regions, restore_jobs, retention, snapshots, tags, tasks, temp_files, upkeep,
-    vault_keys, vaults,
+    container_clusters, cross_accounts, data_sources, identities, job_history, policies,
+    policy_bindings, protected, regions, restore_jobs, retention, snapshots, tags, tasks,
+    temp_files, upkeep, vault_keys, vaults,
 };
 
 /// Actions of the contract that are served.
@@ -198,6 +198,14 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("UpgradeClient", HANA_CLIENT),
 ];
 
+/// The product whose actions policies count it to.
+pub(crate) fn product(action: &str) -> &'static str {
+    match identities::ACTIONS.iter().any(|(name, _)| *name == action) {
+        true => "ram",
+        false => "hbr",
+    }
+}
+
 /// What is to be done for an action.
 pub(crate) enum Entry {
     Serve(Handler),
@@ -209,6 +217,7 @@ pub(crate) fn find(action: &str) -> Option<Entry> {
     let served = SERVED
         .iter()
         .chain(EXTENSIONS)
+        .chain(identities::ACTIONS)
         .find(|(name, _)| *name == action);
     let refused = REFUSED.iter().find(|(name, _)| *name == action);
     served

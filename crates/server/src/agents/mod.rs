@@ -88,7 +88,7 @@ fn check(service: &Service, wire: &Wire, method: &str) -> Result<Caller, ApiErro
 fn check_agent(service: &Service, wire: &Wire, method: &str) -> Result<Agent, ApiError> {
     match check(service, wire, method)? {
         Caller::Agent(account, client) => Ok(Agent { account, client }),
-        Caller::Account(_) => Err(ApiError::new(
+        Caller::Account(_) | Caller::Registrar(_) => Err(ApiError::new(
             Code::NoPermission,
             "This message must be signed with the agent's own key.",
         )),

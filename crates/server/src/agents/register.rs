@@ -21,11 +21,19 @@ const MAX_TEXT_CHARS: usize = 255;
 
 /// The same machine always gets the same client and instance id; each registration makes its former key void.
 pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiError> {
-    let Caller::Account(account) = check(service, wire, RegisterRequest::METHOD)? else {
-        return Err(ApiError::new(
-            Code::NoPermission,
-            "Register must be signed with a key of the account.",
-        ));
+    let account = match check(service, wire, RegisterRequest::METHOD)? {
+        Caller::Registrar(account) => account,
+        Caller::Account(principal) => {
+            let resource = format!("acs:hbr:{}:{}:*", service.region, principal.account);
+            principal.authorize("hbr:RegisterAgent", &resource, wire.peer, service.now())?;
+            principal.account
+        }
+        Caller::Agent(..) => {
+            return Err(ApiError::new(
+                Code::NoPermission,
+                "Register must be signed with a key of the account.",
+            ));
+        }
     };
     let request: RegisterRequest = parse(wire)?;
     for (name, text) in [

@@ -1,0 +1,229 @@
+//! Who calls, and whether his policies allow it.
+
+use std::net::IpAddr;
+
+use api::error::{AccessDenied, ApiError, Code};
+use catalog::User;
+use model::ram::{Decision, Document, Request, evaluate};
+use model::{AccountId, Timestamp};
+
+/// What kind of identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A root key: may do everything in its account.
+    Root,
+    /// A user.
+    User {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+    },
+    /// Somebody who has taken a role on.
+    Role {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: String,
+        /// What the caller named the session.
+        session: String,
+    },
+}
+
+/// Somebody of an account.
+#[derive(Debug, Clone)]
+pub(crate) struct Principal {
+    pub(crate) account: AccountId,
+    pub(crate) kind: Kind,
+    /// Each of these must allow a call; of a root key there are none.
+    layers: Vec<Document>,
+}
+
+impl Principal {
+    /// The account itself.
+    pub(crate) const fn root(account: AccountId) -> Self {
+        Self {
+            account,
+            kind: Kind::Root,
+            layers: Vec::new(),
+        }
+    }
+
+    /// A user with its policy.
+    pub(crate) fn user(user: User) -> Result<Self, ApiError> {
+        Ok(Self {
+            layers: vec![document(user.policy.as_deref())?],
+            account: user.account_id,
+            kind: Kind::User {
+                name: user.user_name,
+                id: user.user_id,
+            },
+        })
+    }
+
+    /// A session of a role: what the role may do, and of that what the session was cut down to.
+    pub(crate) fn role(
+        role: catalog::Role,
+        session: String,
+        session_policy: Option<&str>,
+    ) -> Result<Self, ApiError> {
+        let mut layers = vec![document(role.policy.as_deref())?];
+        if session_policy.is_some() {
+            layers.push(document(session_policy)?);
+        }
+        Ok(Self {
+            layers,
+            account: role.account_id,
+            kind: Kind::Role {
+                name: role.role_name,
+                id: role.role_id,
+                session,
+            },
+        })
+    }
+
+    /// `acs:ram::…`
+    pub(crate) fn arn(&self) -> String {
+        let account = &self.account;
+        match &self.kind {
+            Kind::Root => format!("acs:ram::{account}:root"),
+            Kind::User { name, .. } => format!("acs:ram::{account}:user/{name}"),
+            Kind::Role { name, session, .. } => {
+                format!("acs:ram::{account}:assumed-role/{name}/{session}")
+            }
+        }
+    }
+
+    /// As it is shown in logs and refusals.
+    pub(crate) fn display_name(&self) -> String {
+        match &self.kind {
+            Kind::Root => "root".to_owned(),
+            Kind::User { name, .. } => name.clone(),
+            Kind::Role { name, session, .. } => format!("{name}:{session}"),
+        }
+    }
+
+    /// Refuses what the policies do not allow.
+    pub(crate) fn authorize(
+        &self,
+        action: &str,
+        resource: &str,
+        source_ip: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        let request = Request {
+            action,
+            resource,
+            source_ip,
+            now,
+        };
+        for layer in &self.layers {
+            let no_permission_type = match evaluate([layer], &request) {
+                Decision::Allowed => continue,
+                Decision::NotAllowed => "ImplicitDeny",
+                Decision::Denied => "ExplicitDeny",
+            };
+            return Err(ApiError::denied(AccessDenied {
+                auth_action: action.to_owned(),
+                auth_principal_type: match self.kind {
+                    Kind::Role { .. } => "AssumedRoleUser",
+                    Kind::Root | Kind::User { .. } => "SubUser",
+                },
+                auth_principal_owner_id: self.account.to_string(),
+                auth_principal_display_name: self.display_name(),
+                no_permission_type,
+                policy_type: "AccountLevelIdentityBasedPolicy",
+            }));
+        }
+        Ok(())
+    }
+}
+
+/// The document, or one that allows nothing where there is none. One that cannot be read allows nothing at all.
+fn document(text: Option<&str>) -> Result<Document, ApiError> {
+    match text {
+        None => Ok(Document {
+            statements: Vec::new(),
+        }),
+        Some(text) => Document::parse(text).map_err(|error| {
+            tracing::error!(%error, "a stored policy document cannot be read");
+            ApiError::new(
+                Code::NoPermission,
+                "The policy of this identity cannot be read by this server.",
+            )
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::Principal;
+    use catalog::{IdentityStatus, Role, User};
+    use model::{AccountId, Timestamp};
+
+    fn policy(effect: &str, action: &str) -> String {
+        format!(
+            r#"{{"Version":"1","Statement":[{{"Effect":"{effect}","Action":"{action}","Resource":"*"}}]}}"#
+        )
+    }
+
+    fn user(policy: Option<String>) -> Principal {
+        Principal::user(User {
+            account_id: AccountId::new(1),
+            user_name: "ops".to_owned(),
+            user_id: "3".to_owned(),
+            status: IdentityStatus::Active,
+            policy,
+            created_time: Timestamp(0),
+            updated_time: Timestamp(0),
+        })
+        .unwrap()
+    }
+
+    fn ask(principal: &Principal, action: &str) -> Result<(), String> {
+        let ip = "127.0.0.1".parse().unwrap();
+        principal
+            .authorize(action, "acs:hbr:r:1:*", ip, Timestamp(0))
+            .map_err(|error| error.denied.unwrap().no_permission_type.to_owned())
+    }
+
+    #[test]
+    fn root_may_and_a_user_without_a_policy_may_not() {
+        assert_eq!(ask(&Principal::root(AccountId::new(1)), "hbr:Any"), Ok(()));
+        assert_eq!(ask(&user(None), "hbr:Any"), Err("ImplicitDeny".to_owned()));
+        let reader = user(Some(policy("Allow", "hbr:Describe*")));
+        assert_eq!(ask(&reader, "hbr:DescribeVaults"), Ok(()));
+        assert!(ask(&reader, "hbr:DeleteVault").is_err());
+        let barred = user(Some(policy("Deny", "hbr:*")));
+        assert_eq!(ask(&barred, "hbr:Any"), Err("ExplicitDeny".to_owned()));
+    }
+
+    #[test]
+    fn a_session_may_what_role_and_session_both_allow() {
+        let role = Role {
+            account_id: AccountId::new(1),
+            role_name: "r".to_owned(),
+            role_id: "3".to_owned(),
+            trust: String::new(),
+            policy: Some(policy("Allow", "hbr:D*")),
+            max_session_seconds: 3_600,
+            created_time: Timestamp(0),
+            updated_time: Timestamp(0),
+        };
+        let cut = policy("Allow", "hbr:*e");
+        let session = Principal::role(role.clone(), "s".to_owned(), Some(&cut)).unwrap();
+        assert_eq!(ask(&session, "hbr:Delete"), Ok(()));
+        assert!(
+            ask(&session, "hbr:Describes").is_err(),
+            "the session does not"
+        );
+        assert!(ask(&session, "hbr:Create").is_err(), "the role does not");
+        let whole = Principal::role(role, "s".to_owned(), None).unwrap();
+        assert_eq!(ask(&whole, "hbr:Describes"), Ok(()));
+        assert_eq!(
+            whole.arn(),
+            format!("acs:ram::{}:assumed-role/r/s", AccountId::new(1))
+        );
+    }
+}

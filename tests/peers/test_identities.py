@@ -1,0 +1,341 @@
+"""Accounts that cannot see each other, users who may do what their policy says, roles for a while, and who gets in: nobody."""
+
+import json
+import time
+
+import pytest
+from alibabacloud_sts20150401 import models as sts_models
+from alibabacloud_sts20150401.client import Client as StsClient
+from alibabacloud_tea_openapi import utils_models as openapi_models
+from darabonba.exceptions import DaraException
+from harness.callers.sdk import SdkCaller
+from harness.contract import SERVED
+from harness.programs import Trees
+from harness.signing import FORM, ApiError, SignedCaller, form, send, v1_parameters, v3_request
+from test_every_action import FOREIGN, complete
+
+
+def policy(*statements):
+    rows = [{"Effect": effect, "Action": action, "Resource": resource} for effect, action, resource in statements]
+    return json.dumps({"Version": "1", "Statement": rows})
+
+
+def keys(service, reply):
+    """Credentials of a key that was just made, as the callers take them."""
+    return {**service.credentials(), "AccessKeyId": reply["AccessKeyId"], "AccessKeySecret": reply["AccessKeySecret"]}
+
+
+@pytest.fixture(scope="module")
+def world(service, module_folder):
+    source = Trees.small(module_folder / "source")
+    vault_id = service.vault("first")
+    job = service.backup(vault_id, [source], name="first")
+    return {
+        "vault": vault_id,
+        "job": job,
+        "snapshot": service.snapshot_of(vault_id, job["JobId"]),
+        "client": service.client(),
+    }
+
+
+@pytest.fixture(scope="module")
+def stranger(service):
+    """The root key of a second account."""
+    reply = json.loads(service.cli("account", "create", "second", "--json").stdout)
+    return {**keys(service, reply), "AccountId": reply["AccountId"]}
+
+
+def user(service, name, document=None):
+    service.call("CreateUser", UserName=name, **({"PolicyDocument": document} if document else {}))
+    return keys(service, service.call("CreateKey", UserName=name))
+
+
+def role(service, name, trusted, document, **more):
+    trust = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": trusted}}]}
+    reply = service.call(
+        "CreateRole", RoleName=name, AssumeRolePolicyDocument=json.dumps(trust), PolicyDocument=document, **more
+    )
+    return reply["Role"]["Arn"]
+
+
+def sts(credentials, algorithm=None, **more):
+    return StsClient(
+        openapi_models.Config(
+            access_key_id=credentials["AccessKeyId"],
+            access_key_secret=credentials["AccessKeySecret"],
+            endpoint=credentials["Endpoint"].split("//")[1].rstrip("/"),
+            protocol="http",
+            signature_algorithm=algorithm,
+            **more,
+        )
+    )
+
+
+def assume(credentials, arn, session="test-session", **more):
+    request = sts_models.AssumeRoleRequest(role_arn=arn, role_session_name=session, **more)
+    return sts(credentials).assume_role(request).body.to_map()
+
+
+def refusal(call):
+    with pytest.raises((ApiError, DaraException)) as failure:
+        call()
+    return failure.value.code
+
+
+def test_accounts_see_only_their_own(service, world, stranger):
+    other = SignedCaller(stranger)
+    assert other.call("DescribeVaults")["TotalCount"] == 0
+    assert other.call("DescribeBackupJobs2", {"SourceType": "ECS_FILE"})["TotalCount"] == 0
+    assert other.call("DescribeBackupClients", {"ClientType": "ECS_CLIENT"})["TotalCount"] == 0
+    made = other.call("CreateVault", {"VaultName": "first", "VaultRegionId": "cn-hangzhou"})["VaultId"]
+    assert [vault["VaultId"] for vault in other.call("DescribeVaults")["Vaults"]["Vault"]] == [made]
+    assert made not in json.dumps(service.call("DescribeVaults"))
+    # Accounts themselves are the operator's.
+    assert refusal(lambda: other.call("ListAccounts")) == "NoPermission"
+    assert refusal(lambda: other.call("CreateAccount", {"AccountName": "third"})) == "NoPermission"
+    names = [row["AccountName"] for row in service.call("ListAccounts")["Accounts"]]
+    assert sorted(names) == ["root", "second"]
+
+
+def test_ids_of_another_account_answer_like_ids_of_nobody(service, world, stranger):
+    """Each action, once with ids that exist in the first account and once with ids that exist nowhere: no difference."""
+    real = {
+        "VaultId": world["vault"],
+        "PlanId": world["job"]["PlanId"],
+        "JobId": world["job"]["JobId"],
+        "SnapshotId": world["snapshot"]["SnapshotId"],
+        "SnapshotHash": world["snapshot"]["SnapshotHash"],
+        "ClientId": world["client"]["ClientId"],
+        "ClientIds": [world["client"]["ClientId"]],
+        "InstanceId": world["client"]["InstanceId"],
+        "InstanceIds": [world["client"]["InstanceId"]],
+        "ResourceId": world["vault"],
+    }
+    other, tried = SignedCaller(stranger), 0
+    before = service.call("DescribeVaults"), service.call("DescribeBackupPlans"), service.snapshots(world["vault"])
+
+    def answer(action, parameters):
+        try:
+            body = other.call(action, parameters)
+        except ApiError as failure:
+            text = f"{failure.http_status} {failure.code} {failure.message}"
+        else:
+            text = json.dumps({key: value for key, value in body.items() if key != "RequestId"}, sort_keys=True)
+        for value in parameters.values():
+            for one in value if isinstance(value, list) else [value]:
+                text = text.replace(str(one), "ID")
+        return text
+
+    for action in SERVED:
+        nobody = complete(action, world)
+        if not set(nobody) & set(real) or action.startswith(("Create", "Add", "OpenHbr")):
+            continue
+        foreign = {name: real.get(name, value) if name in FOREIGN or name == "SnapshotHash" else value
+                   for name, value in nobody.items()}
+        assert answer(action, foreign) == answer(action, nobody), action
+        tried += 1
+    after = service.call("DescribeVaults"), service.call("DescribeBackupPlans"), service.snapshots(world["vault"])
+    for one, two in zip(before[:2], after[:2]):
+        assert {**one, "RequestId": ""} == {**two, "RequestId": ""}
+    assert before[2] == after[2]
+    print(f"negative cases, ids of another account: {tried}, told apart: 0")
+    assert tried > 25
+
+
+def test_a_user_may_what_its_policy_says(service, world):
+    reader = user(service, "reader", policy(
+        ("Allow", ["hbr:Describe*", "hbr:CreateBackupPlan"], "*"), ("Deny", "*", "acs:hbr:*:*:vault/v-barred")))
+    for algorithm in (None, "v2"):
+        sdk = SdkCaller(reader, signature_algorithm=algorithm)
+        assert sdk.call("DescribeVaults")["TotalCount"] >= 1
+        with pytest.raises(ApiError) as failure:
+            sdk.call("DeleteVault", {"VaultId": world["vault"]})
+        assert (failure.value.code, failure.value.http_status) == ("NoPermission", 403)
+    caller = SignedCaller(reader)
+    assert refusal(lambda: caller.call("DescribeVaults", {"VaultId": "v-barred"})) == "NoPermission"
+    # The detail that consoles and SDKs show.
+    url, headers = v3_request(reader["AccessKeyId"], reader["AccessKeySecret"], caller.host, "DeleteVault", {"VaultId": "v-1"})
+    status, _, body = send(caller.host, "POST", url, headers)
+    assert status == 403 and body["AccessDeniedDetail"] == {
+        "AuthAction": "hbr:DeleteVault",
+        "AuthPrincipalType": "SubUser",
+        "AuthPrincipalOwnerId": service.credentials()["AccountId"],
+        "AuthPrincipalDisplayName": "reader",
+        "NoPermissionType": "ImplicitDeny",
+        "PolicyType": "AccountLevelIdentityBasedPolicy",
+    }
+    # Whoever may do everything in HBR still cannot give himself more.
+    hbr = SignedCaller(user(service, "hbr", policy(("Allow", "hbr:*", "*"))))
+    assert hbr.call("DescribeVaults")["TotalCount"] >= 1
+    for action, parameters in [
+        ("CreateUser", {"UserName": "x"}), ("SetUserPolicy", {"UserName": "hbr"}), ("CreateKey", {"Kind": "ROOT"}),
+        ("CreateKey", {"UserName": "reader"}), ("ListKeys", {}), ("CreateAccount", {"AccountName": "x"}),
+    ]:
+        assert refusal(lambda: hbr.call(action, parameters)) == "NoPermission", action
+    admin = SignedCaller(user(service, "admin", policy(("Allow", "*", "*"))))
+    assert admin.call("ListUsers")["Users"] and refusal(lambda: admin.call("CreateKey", {"Kind": "ROOT"})) == "NoPermission"
+    # A change holds at once.
+    service.call("SetUserPolicy", UserName="hbr", PolicyDocument=policy(("Allow", "hbr:DescribeRegions", "*")))
+    assert refusal(lambda: hbr.call("DescribeVaults")) == "NoPermission" and hbr.call("DescribeRegions")
+
+
+def test_bad_documents_are_refused(service):
+    for document in ("{", "[]", '{"Version":"1","Statement":[]}', policy(("Perhaps", "*", "*"))):
+        assert refusal(lambda: service.call("CreateUser", UserName="bad", PolicyDocument=document)).startswith("InvalidParameter")
+    everybody = policy(("Allow", "sts:AssumeRole", "*"))
+    assert refusal(lambda: service.call("CreateRole", RoleName="bad", AssumeRolePolicyDocument=everybody)).startswith("InvalidParameter")
+    assert refusal(lambda: service.call("CreateUser", UserName="a/b")) == "InvalidParameter.UserName"
+    assert "bad" not in json.dumps(service.call("ListUsers"))
+
+
+def test_roles_are_taken_on_for_a_while(service, world):
+    account = service.credentials()["AccountId"]
+    ops = user(service, "ops", policy(("Allow", "sts:AssumeRole", f"acs:ram::{account}:role/see*")))
+    arn = role(service, "see", [f"acs:ram::{account}:user/ops"], policy(("Allow", "hbr:Describe*", "*")))
+    for algorithm in (None, "v2"):
+        identity = sts(ops, algorithm).get_caller_identity().body.to_map()
+        assert identity["IdentityType"] == "RAMUser" and identity["Arn"] == f"acs:ram::{account}:user/ops"
+    reply = assume(ops, arn, duration_seconds=900)
+    assert reply["AssumedRoleUser"]["Arn"] == f"acs:ram::{account}:assumed-role/see/test-session"
+    given = reply["Credentials"]
+    taken = keys(service, given)
+    token = {"security_token": given["SecurityToken"]}
+    assert refusal(lambda: SdkCaller(ops).call("DescribeVaults")) == "NoPermission", "the user itself may not"
+    for algorithm in (None, "v2"):
+        sdk = SdkCaller(taken, signature_algorithm=algorithm, **token)
+        assert sdk.call("DescribeVaults")["TotalCount"] >= 1
+        assert refusal(lambda: sdk.call("DeleteVault", {"VaultId": world["vault"]})) == "NoPermission"
+        identity = sts(taken, algorithm, **token).get_caller_identity().body.to_map()
+        assert identity["IdentityType"] == "AssumedRoleUser" and identity["Arn"].endswith("assumed-role/see/test-session")
+    # A session policy cuts down, and never adds.
+    cut = assume(ops, arn, policy=policy(("Allow", ["hbr:DescribeRegions", "hbr:DeleteVault"], "*")))["Credentials"]
+    sdk = SdkCaller(keys(service, cut), security_token=cut["SecurityToken"])
+    assert sdk.call("DescribeRegions")
+    assert refusal(lambda: sdk.call("DescribeVaults")) == "NoPermission"
+    assert refusal(lambda: sdk.call("DeleteVault", {"VaultId": world["vault"]})) == "NoPermission"
+    # Who is not trusted, or may not, gets the same answer as for a role that does not exist.
+    root, other = service.credentials(), user(service, "other", policy(("Allow", "sts:*", "*")))
+    assert refusal(lambda: assume(root, arn)) == "NoPermission"
+    codes = {refusal(lambda: assume(other, one)) for one in (arn, f"acs:ram::{account}:role/none", "acs:ram::1:role/see")}
+    assert codes == {"NoPermission"}
+    assert refusal(lambda: assume(ops, f"acs:ram::{account}:role/restore")) == "NoPermission"
+    for wrong in ({"session": "x"}, {"duration_seconds": 1}, {"duration_seconds": 9999999}, {"policy": "{"}):
+        assert refusal(lambda: assume(ops, arn, **wrong)).startswith("InvalidParameter"), wrong
+    # When the role goes, so do its sessions.
+    service.call("DeleteRole", RoleName="see")
+    assert refusal(lambda: SdkCaller(taken, **token).call("DescribeVaults")) == "InvalidSecurityToken.Expired"
+
+
+def test_tokens_that_are_none(service):
+    account = service.credentials()["AccountId"]
+    ops = user(service, "tokens", policy(("Allow", "sts:AssumeRole", "*")))
+    arn = role(service, "tokens", [f"acs:ram::{account}:root"], policy(("Allow", "*", "*")))
+    one, two = (assume(ops, arn)["Credentials"] for _ in range(2))
+    token = one["SecurityToken"]
+    flipped = token[:-1] + ("A" if token[-1] != "A" else "B")
+    middle = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
+    tried = 0
+    for credentials, given, code in [
+        (keys(service, one), two["SecurityToken"], "InvalidSecurityToken.Malformed"),
+        (keys(service, one), flipped, "InvalidSecurityToken.Malformed"),
+        (keys(service, one), middle, "InvalidSecurityToken.Malformed"),
+        (keys(service, one), "rubbish", "InvalidSecurityToken.Malformed"),
+        (keys(service, one), None, "MissingSecurityToken"),
+        (service.credentials(), token, "InvalidSecurityToken.MismatchWithAccessKey"),
+        ({**keys(service, one), "AccessKeySecret": "wrong"}, token, "SignatureDoesNotMatch"),
+    ]:
+        for algorithm in (None, "v2"):
+            more = {"security_token": given} if given else {}
+            caller = SdkCaller(credentials, signature_algorithm=algorithm, **more)
+            assert refusal(lambda: caller.call("DescribeRegions")) == code, (given, algorithm)
+            tried += 1
+    # A token that is not under the signature is not looked at.
+    host = service.credentials()["Endpoint"].split("//")[1].rstrip("/")
+    url, headers = v3_request(one["AccessKeyId"], one["AccessKeySecret"], host, "DescribeRegions", {})
+    status, _, body = send(host, "POST", url, {**headers, "x-acs-security-token": token})
+    assert (status, body["Code"]) == (400, "IncompleteSignature")
+    print(f"negative cases, tokens: {tried + 1}, let in: 0")
+
+
+def test_who_gets_in(service, world):
+    """Each action without a key, with one that nobody has, a disabled one, one of a disabled or powerless user."""
+    disabled = user(service, "off-key", policy(("Allow", "*", "*")))
+    service.cli("key", "disable", disabled["AccessKeyId"])
+    gone = user(service, "off-user", policy(("Allow", "*", "*")))
+    service.cli("user", "disable", "off-user")
+    deleted = user(service, "deleted", policy(("Allow", "*", "*")))
+    service.cli("user", "delete", "deleted")
+    powerless = user(service, "powerless")
+    registrar = keys(service, json.loads(service.cli("key", "create", "--register", "--json").stdout))
+    host = service.credentials()["Endpoint"].split("//")[1].rstrip("/")
+    unknown = {**service.credentials(), "AccessKeyId": "SR000000000000000000000000"}
+    cases = [
+        (unknown, "InvalidAccessKeyId.NotFound"),
+        (deleted, "InvalidAccessKeyId.NotFound"),
+        (disabled, "InvalidAccessKeyId.Inactive"),
+        (gone, "InvalidAccessKeyId.Inactive"),
+        (powerless, "NoPermission"),
+        (registrar, "NoPermission"),
+    ]
+    tried = 0
+    for action in SERVED:
+        parameters = complete(action, world)
+        for credentials, code in cases:
+            key, secret = credentials["AccessKeyId"], credentials["AccessKeySecret"]
+            pairs = v1_parameters(key, secret, action, parameters)
+            status, _, body = send(host, "POST", "/", {"content-type": FORM}, form(pairs).encode())
+            assert status >= 400 and body["Code"] == code, (action, code, body)
+            url, headers = v3_request(key, secret, host, action, parameters)
+            status, _, body = send(host, "POST", url, headers)
+            assert status >= 400 and body["Code"] == code, (action, code, body)
+            tried += 2
+        unsigned = {"Action": action, "Version": "2017-09-08"}
+        status, _, body = send(host, "POST", "/", {"content-type": FORM}, form(unsigned).encode())
+        assert status == 400 and body["Code"].startswith("Missing"), (action, body)
+        tried += 1
+    print(f"negative cases, keys: {tried}, let in: 0")
+    assert tried > 800
+
+
+def test_keys_are_rotated_without_a_gap(service):
+    first = user(service, "rotating", policy(("Allow", "hbr:*", "*")))
+    second = keys(service, json.loads(service.cli("key", "rotate", first["AccessKeyId"], "--json").stdout))
+    assert SignedCaller(first).call("DescribeRegions") and SignedCaller(second).call("DescribeRegions")
+    assert refusal(lambda: service.call("CreateKey", UserName="rotating")) == "QuotaExceeded"
+    service.cli("key", "disable", first["AccessKeyId"])
+    assert refusal(lambda: SignedCaller(first).call("DescribeRegions")) == "InvalidAccessKeyId.Inactive"
+    assert SignedCaller(second).call("DescribeRegions")
+    service.cli("key", "delete", first["AccessKeyId"])
+    text = service.cli("key", "list").stdout
+    assert second["AccessKeyId"] in text and first["AccessKeyId"] not in text and second["AccessKeySecret"] not in text
+    # The last root key stays.
+    own = service.credentials()["AccessKeyId"]
+    assert "last active root key" in service.cli("key", "disable", own, status=2).stderr
+    # Secrets are nowhere but in the hands of those who made them.
+    assert second["AccessKeySecret"] not in service.log()
+    for path in service.data_dir.glob("catalog.db*"):
+        assert second["AccessKeySecret"].encode() not in path.read_bytes(), path
+
+
+def test_a_disabled_account_is_out_and_back(service, stranger):
+    other = SignedCaller(stranger)
+    service.cli("account", "disable", stranger["AccountId"])
+    assert refusal(lambda: other.call("DescribeRegions")) == "InvalidAccessKeyId.Inactive"
+    assert "DISABLED" in service.cli("account", "list").stdout
+    service.cli("account", "enable", stranger["AccountId"])
+    assert other.call("DescribeRegions")
+    own = service.credentials()["AccountId"]
+    assert "stays active" in service.cli("account", "disable", own, status=2).stderr
+
+
+def test_sessions_survive_a_restart_and_end_in_time(service):
+    account = service.credentials()["AccountId"]
+    ops = user(service, "lasting", policy(("Allow", "sts:AssumeRole", "*")))
+    arn = role(service, "lasting", [f"acs:ram::{account}:user/lasting"], policy(("Allow", "hbr:*", "*")), MaxSessionDuration=900)
+    given = assume(ops, arn)["Credentials"]
+    expires = time.strptime(given["Expiration"], "%Y-%m-%dT%H:%M:%SZ")
+    assert 880 <= time.mktime(expires) - time.mktime(time.gmtime()) <= 901
+    service.stop()
+    service.start()
+    taken = {**keys(service, given)}
+    assert SdkCaller(taken, security_token=given["SecurityToken"]).call("DescribeRegions")
