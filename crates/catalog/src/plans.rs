@@ -422,15 +422,6 @@ pub fn due(catalog: &Catalog, now: Timestamp, limit: u32) -> Result<Vec<DuePlan>
     })
 }
 
-/// When the next run of any plan comes, if there is one: how long the scheduler may sleep.
-pub fn next_due(catalog: &Catalog) -> Result<Option<Timestamp>, CatalogError> {
-    let operation = "find the next due plan";
-    let sql = "SELECT next_run_time FROM plans WHERE next_run_time IS NOT NULL ORDER BY next_run_time LIMIT 1";
-    catalog.read(operation, |tx| {
-        first(tx, operation, sql, [], |row| row.time("next_run_time"))
-    })
-}
-
 /// Moves a plan on to its next run.
 pub(crate) fn set_next_run(
     tx: &Tx<'_>,

@@ -30,8 +30,8 @@ pub(crate) use store::{delete_matching, note_changed};
 
 use model::schedule::{Due, SkipReason, due, jitter_seconds};
 use model::{
-    AccountId, Filter, FilterKey, JobId, JobQuery, JobStatus, PlanId, Predicate, Schedule, Test,
-    Timestamp, VaultStatus,
+    AccountId, Filter, FilterKey, JobId, JobStatus, PlanId, Predicate, Schedule, Test, Timestamp,
+    VaultStatus,
 };
 
 use crate::conditions::first;
@@ -236,20 +236,6 @@ fn require(tx: &Tx<'_>, account_id: &AccountId, job_id: &JobId) -> Result<Job, C
     store::find(tx, account_id, job_id)?.ok_or_else(|| CatalogError::not_found(Entity::Job, job_id))
 }
 
-/// The job of a plan that was created last, if any.
-pub fn latest_of_plan(
-    catalog: &Catalog,
-    account_id: &AccountId,
-    plan_id: &PlanId,
-) -> Result<Option<Job>, CatalogError> {
-    let asked = JobQuery {
-        filters: vec![of_plan(plan_id)],
-        page_size: 1,
-        ..JobQuery::default()
-    };
-    Ok(query(catalog, account_id, &asked)?.rows.pop())
-}
-
 /// The filter that a plan's jobs meet.
 pub(crate) fn of_plan(plan_id: &PlanId) -> Filter {
     Filter {
@@ -259,17 +245,6 @@ pub(crate) fn of_plan(plan_id: &PlanId) -> Filter {
 }
 
 /// The oldest job of a plan that has not ended, if any.
-pub fn active_of_plan(
-    catalog: &Catalog,
-    account_id: &AccountId,
-    plan_id: &PlanId,
-) -> Result<Option<Job>, CatalogError> {
-    catalog.read("read a job", |tx| match active(tx, account_id, plan_id)? {
-        Some(job_id) => store::find(tx, account_id, &job_id),
-        None => Ok(None),
-    })
-}
-
 pub(crate) fn active(
     tx: &Tx<'_>,
     account_id: &AccountId,
@@ -297,23 +272,6 @@ pub fn cancel(
 ) -> Result<JobStatus, CatalogError> {
     catalog.write("cancel a job", |tx| {
         work::request_cancel(tx, WorkKind::Backup, account_id, job_id.as_str(), now)
-    })
-}
-
-/// Notes how far a job is; `false` means that the lease is gone. Not synced. [`work::extend_leases`] does the same for
-/// many at once.
-pub fn update_progress(
-    catalog: &Catalog,
-    work_id: &str,
-    epoch: i64,
-    progress: &Progress,
-    now: Timestamp,
-) -> Result<bool, CatalogError> {
-    catalog.write_relaxed("note progress", |tx| {
-        match work::held(tx, work_id, epoch)? {
-            Some(work) => work::write_progress(tx, &work, progress, now).map(|()| true),
-            None => Ok(false),
-        }
     })
 }
 
@@ -387,16 +345,4 @@ pub(crate) fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
         Some(plan_id) => plans::set_latest_finish(tx, plan_id, &job.job_id),
         None => Ok(()),
     }
-}
-
-/// How many jobs of the account have not ended.
-pub fn count_active(catalog: &Catalog, account_id: &AccountId) -> Result<u64, CatalogError> {
-    let operation = "count jobs";
-    let sql = "SELECT COUNT(*) AS n FROM work WHERE account_id = ? AND kind = 'BACKUP' AND state <> 'DONE'";
-    let count = catalog.read(operation, |tx| {
-        first(tx, operation, sql, [account_id.as_str()], |row| {
-            row.get::<_, i64>("n")
-        })
-    })?;
-    Ok(count.unwrap_or_default().unsigned_abs())
 }

@@ -89,11 +89,7 @@ fn each_rule_of_each_binding_is_a_plan_that_nobody_sees() {
     let client = fixture.client("m-1", 0);
     let vault = fixture.vault(0);
     let policy = policy(&fixture, vec![rule(&vault, 100, 7), rule(&vault, 200, 30)]);
-    assert_eq!(
-        plans::next_due(&fixture.catalog).unwrap(),
-        None,
-        "nothing is bound"
-    );
+    assert_eq!(fixture.next_due(), None, "nothing is bound");
     bind(&fixture, &policy, &client).unwrap();
     let plans_found = owned(&fixture, &policy);
     assert_eq!(plans_found.len(), 2);
@@ -236,12 +232,12 @@ fn a_binding_that_rests_runs_nothing_and_a_host_has_one_policy() {
             at(50),
         )
         .unwrap();
-        plans::next_due(&fixture.catalog).unwrap()
+        fixture.next_due()
     };
     assert_eq!(update(true), None);
     assert_eq!(update(false), Some(at(100)));
     policies::delete(&fixture.catalog, &fixture.account, &first.policy_id).unwrap();
-    assert_eq!(plans::next_due(&fixture.catalog).unwrap(), None);
+    assert_eq!(fixture.next_due(), None);
     bind(&fixture, &second, &client).unwrap();
     let ids = [client.instance_id.to_string()];
     let unbind = || {
@@ -300,7 +296,7 @@ fn jobs_of_a_rule_are_booked_on_their_plan_and_never_overlap() {
         at(102),
     );
     assert!(switch.is_ok());
-    assert_eq!(plans::next_due(&fixture.catalog).unwrap(), None);
+    assert_eq!(fixture.next_due(), None);
     let rule_plan = plan_rules::plan_of_rule(
         &fixture.catalog,
         &fixture.account,

@@ -80,6 +80,12 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 }
 
 impl Fixture {
+    /// When the next run of any plan comes.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let due = crate::plans::due(&self.catalog, Timestamp(i64::MAX), 100).unwrap();
+        due.iter().map(|plan| plan.planned).min()
+    }
+
     pub(crate) fn new() -> Self {
         Self::with(CatalogOptions::default())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use model::{JobStatus, Timestamp};
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
+use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::sample::select;
 
 use crate::tests::support::{Fixture, TTL, at, complete, report};
@@ -35,10 +35,6 @@ pub(super) enum Step {
         client: usize,
         run: usize,
     },
-    Progress {
-        job: usize,
-        old: bool,
-    },
     Release {
         job: usize,
         old: bool,
@@ -69,7 +65,6 @@ pub(super) fn any_step() -> impl Strategy<Value = Step> {
         2 => (1..40i64).prop_map(|seconds| Step::Wait { seconds }),
         2 => Just(Step::Expire),
         1 => (0..2usize, 0..2usize).prop_map(|(client, run)| Step::StartRun { client, run }),
-        1 => (0..8usize, any::<bool>()).prop_map(|(job, old)| Step::Progress { job, old }),
         1 => (0..8usize, old.clone()).prop_map(|(job, old)| Step::Release { job, old }),
         3 => (0..8usize, old, outcome).prop_map(|(job, old, outcome)| Step::Finish { job, old, outcome }),
         2 => (0..8usize).prop_map(|job| Step::Cancel { job }),
@@ -340,27 +335,6 @@ impl World {
             } => {
                 if let Some((index, epoch)) = self.choose(job, old) {
                     self.extend(client, run, index, epoch);
-                }
-            }
-            Step::Progress { job, old } => {
-                if let Some((index, epoch)) = self.choose(job, old) {
-                    let progress = Progress {
-                        progress: 77,
-                        ..Progress::default()
-                    };
-                    let id = self.jobs[index].job_id.as_str();
-                    let taken = jobs::update_progress(
-                        &self.fixture.catalog,
-                        id,
-                        epoch,
-                        &progress,
-                        self.at(),
-                    )
-                    .unwrap();
-                    assert_eq!(taken, self.seen[index].is_held(epoch));
-                    if taken {
-                        self.seen[index].progress = 77;
-                    }
                 }
             }
             Step::Release { job, old } => {
