@@ -93,6 +93,48 @@ fn snapshots_go_when_their_days_are_over_and_the_last_good_one_stays() {
     assert_eq!(round(&fixture, &all, 901 * DAY), [0; 0]);
 }
 
+/// In a vault shared with other tools a plan's rule is for the plan's own snapshots.
+#[test]
+fn what_others_put_into_the_vault_is_listed_and_never_goes() {
+    let fixture = Fixture::new();
+    let client = fixture.client("m-1", 0);
+    let vault = fixture.vault(0);
+    let plan = plan_of(&fixture, &vault, 3, 0);
+    let mut all = daily(&fixture, &client, &plan, 0..3);
+    let own = snapshots::get(&fixture.catalog, &fixture.account, &all[0]).unwrap();
+    // As `vault adopt` finds them: one of a stranger, one of ours that belongs to no plan, and one of another plan.
+    let adopted = |number: u64| crate::Snapshot {
+        snapshot_id: snapshots::new_id(&fixture.catalog, at(0)),
+        snapshot_hash: format!("{number:064x}"),
+        job_id: None,
+        plan_id: None,
+        retention: None,
+        expire_time: None,
+        ..own.clone()
+    };
+    let promised = crate::Snapshot {
+        retention: own.retention,
+        expire_time: own.expire_time,
+        ..adopted(0xb)
+    };
+    let of_another_plan = crate::Snapshot {
+        plan_id: model::PlanId::parse("plan-9").ok(),
+        ..adopted(0xc)
+    };
+    let others = [adopted(0xa), promised, of_another_plan];
+    snapshots::adopt(&fixture.catalog, &fixture.account, &others).unwrap();
+    all.extend(others.map(|row| row.snapshot_id));
+    assert_eq!(shown(&fixture, &all), [0, 1, 2, 3, 4, 5]);
+    let mut gone = round(&fixture, &all, 900 * DAY);
+    gone.sort_unstable();
+    assert_eq!(
+        gone,
+        [0, 1, 2, 4],
+        "own snapshots, and what was promised an end"
+    );
+    assert_eq!(shown(&fixture, &all), [3, 5]);
+}
+
 #[test]
 fn a_shorter_retention_holds_for_new_snapshots_alone() {
     let fixture = Fixture::new();
