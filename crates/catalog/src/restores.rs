@@ -152,6 +152,16 @@ pub fn create(
     })
 }
 
+/// The restore job that a request with this token has made before, whatever became of its snapshot and its target since.
+/// `TokenMismatch` when the request was another.
+pub fn created_by(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    token: &ClientToken,
+) -> Result<Option<RestoreJob>, CatalogError> {
+    catalog.read("read a restore job", |tx| by_token(tx, account_id, token))
+}
+
 fn by_token(
     tx: &Tx<'_>,
     account_id: &AccountId,

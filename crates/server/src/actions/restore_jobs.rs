@@ -31,6 +31,15 @@ pub(crate) fn create_restore_job(call: &Call<'_>) -> Answer {
     if let Some(path) = params.text("TargetPath") {
         plan_fields::check_path(path).map_err(|why| ApiError::invalid("TargetPath", why))?;
     }
+    let token = client_token(params)?;
+    if let Some(token) = &token {
+        // A request that is sent again gets its answer again, though the snapshot or the host may be gone by now.
+        let made = restores::created_by(&call.service.catalog, &call.account, token)
+            .map_err(failure::of_catalog)?;
+        if let Some(job) = made {
+            return answer(call, &job);
+        }
+    }
     let snapshot = named_snapshot(call)?;
     let client = target_client(call)?;
     let text = |name: &str| params.text(name).map(str::to_owned);
@@ -48,7 +57,6 @@ pub(crate) fn create_restore_job(call: &Call<'_>) -> Answer {
         options: text("Options"),
         target_fields: TargetFields::default(),
     };
-    let token = client_token(params, &restore)?;
     let job = restores::create(
         &call.service.catalog,
         &call.account,
@@ -58,6 +66,10 @@ pub(crate) fn create_restore_job(call: &Call<'_>) -> Answer {
     )
     .map_err(failure::of_catalog)?;
     call.service.ring();
+    answer(call, &job)
+}
+
+fn answer(call: &Call<'_>, job: &RestoreJob) -> Answer {
     call.reply(RestoreReply {
         restore_id: Some(job.restore_id.to_string()),
     })
@@ -153,8 +165,23 @@ fn target_client(call: &Call<'_>) -> Result<Client, ApiError> {
     clients::get(catalog, &call.account, &client_id).map_err(failure::of_catalog)
 }
 
-/// The token, and the request as a text that is equal for equal requests.
-fn client_token(params: &Params, restore: &NewRestore) -> Result<Option<ClientToken>, ApiError> {
+/// What makes a request another one than a former with the same token.
+const TOLD_APART_BY: [&str; 10] = [
+    "RestoreType",
+    "VaultId",
+    "SnapshotId",
+    "SnapshotHash",
+    "TargetInstanceId",
+    "TargetClientId",
+    "TargetPath",
+    "Include",
+    "Exclude",
+    "Options",
+];
+
+/// The token, and the request as a text that is equal for equal requests. It is made from what was sent, not from what
+/// that means today.
+fn client_token(params: &Params) -> Result<Option<ClientToken>, ApiError> {
     let Some(token) = params.text("ClientToken") else {
         return Ok(None);
     };
@@ -164,15 +191,7 @@ fn client_token(params: &Params, restore: &NewRestore) -> Result<Option<ClientTo
             format!("it may have at most {MAX_TOKEN_CHARS} characters"),
         ));
     }
-    let content = serde_json::json!([
-        restore.restore_type.as_str(),
-        restore.snapshot_id.as_str(),
-        restore.target_instance_id.as_ref().map(InstanceId::as_str),
-        restore.target_path,
-        restore.include,
-        restore.exclude,
-        restore.options,
-    ]);
+    let content = serde_json::json!(TOLD_APART_BY.map(|name| params.text(name)));
     Ok(Some(ClientToken {
         token: token.to_owned(),
         request_content: content.to_string(),
