@@ -306,6 +306,8 @@ pub(crate) fn settle(
         if task.kind == TaskKind::PruneVault {
             // What it was started for is still there.
             want_prune(tx, &task.vault_id)?;
+        } else {
+            step_back(tx, task)?;
         }
         return Ok(());
     };
@@ -336,6 +338,21 @@ pub(crate) fn settle(
         }
     }
     note_missing(tx, &task.vault_id, found, now)
+}
+
+/// A part of the data that was not read is the next check's again: else the round would leave it out.
+fn step_back(tx: &Tx<'_>, task: &Task) -> Result<(), CatalogError> {
+    let Some(extent) = task.spec.as_deref().and_then(Extent::of) else {
+        return Ok(());
+    };
+    let sql = "UPDATE vault_upkeep SET check_part = ? WHERE vault_id = ? AND check_part = ? AND check_part > 0";
+    let values = params![
+        i64::from(extent.part) - 1,
+        task.vault_id.as_str(),
+        extent.part
+    ];
+    change(tx, "note an upkeep", sql, values)?;
+    Ok(())
 }
 
 /// Replaces what is known of `extent`; a look at all data says something of each of its parts.

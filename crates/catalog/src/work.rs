@@ -180,8 +180,12 @@ pub fn lease_next(
         let mut leased = Vec::new();
         let mut serial_keys = HashSet::new();
         let mut backups_left = limit.backups;
+        let mut has_upkeep = false;
         for (work_id, kind, serial_key) in takeable(tx, account_id, client_id, now, limit)? {
             if kind == WorkKind::Backup && backups_left == 0 {
+                continue;
+            }
+            if kind.is_upkeep() && has_upkeep {
                 continue;
             }
             if serial_key.is_some_and(|key| !serial_keys.insert(key)) {
@@ -198,13 +202,15 @@ pub fn lease_next(
             if kind == WorkKind::Backup {
                 backups_left -= 1;
             }
+            has_upkeep |= kind.is_upkeep();
             leased.push(work);
         }
         Ok(leased)
     })
 }
 
-/// Ids, kinds and serial keys of the works that a client can take.
+/// Ids, kinds and serial keys of the works that a client can take. One check or prune at a time: several would leave no
+/// room for restores, for hours.
 fn takeable(
     tx: &Tx<'_>,
     account_id: &AccountId,
@@ -219,12 +225,16 @@ fn takeable(
                     AND (w.kind = 'CREATE_VAULT' OR v.status = 'CREATED')) \
                AND (w.serial_key IS NULL OR NOT EXISTS \
                     (SELECT 1 FROM work o WHERE o.state = 'LEASED' AND o.serial_key = w.serial_key)) \
+               AND (w.kind NOT IN ('CHECK_VAULT', 'PRUNE_VAULT') OR NOT EXISTS \
+                    (SELECT 1 FROM work o WHERE o.state = 'LEASED' AND o.holder_client_id = ? \
+                     AND o.kind IN ('CHECK_VAULT', 'PRUNE_VAULT'))) \
                ORDER BY w.queue_order, w.work_id LIMIT ?";
     let values = params![
         account_id.as_str(),
         client_id.as_str(),
         now.0,
         limit.backups > 0,
+        client_id.as_str(),
         limit.works
     ];
     all(tx, "lease works", sql, values, |row| {

@@ -262,6 +262,87 @@ fn snapshots_that_others_removed_are_hidden_and_come_back() {
 }
 
 #[test]
+fn a_part_that_was_not_read_is_the_next_checks_again() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let part = || upkeep::histories(&fixture.catalog).unwrap()[0].history.part;
+    for (number, (outcome, expected)) in [
+        (JobStatus::Failed, 2),
+        (JobStatus::Canceled, 2),
+        (JobStatus::Complete, 3),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let now = number as i64 * 100;
+        let task = start(&fixture, &vault, &CHECK, now);
+        assert_eq!(part(), 3);
+        let is_done = outcome == JobStatus::Complete;
+        let found = is_done.then(|| damaged(CHECK.extent, false, false));
+        run(&fixture, &task, outcome, found, now + 1);
+        assert_eq!(part(), expected, "{outcome}");
+    }
+    // One that somebody asked for, and that is none of the round, moves nothing, whatever becomes of it.
+    let asked = NewUpkeep {
+        extent: Extent::ALL,
+        is_of_round: false,
+        ..CHECK
+    };
+    let task = start(&fixture, &vault, &asked, 400);
+    run(&fixture, &task, JobStatus::Failed, None, 401);
+    assert_eq!(part(), 3);
+}
+
+#[test]
+fn an_agent_runs_one_check_or_prune_at_a_time() {
+    let fixture = Fixture::new();
+    let vaults = [fixture.vault(0), fixture.vault(1)];
+    let tasks: Vec<TaskId> = vaults
+        .iter()
+        .map(|vault| start(&fixture, vault, &CHECK, 10))
+        .collect();
+    let clients = ["m-1", "m-2"].map(|name| fixture.client(name, 10));
+    let lease = |index: usize, now: i64| {
+        let (catalog, account) = (&fixture.catalog, &fixture.account);
+        let client_id = &clients[index].client_id;
+        let leased = work::lease_next(catalog, account, client_id, "run", at(now), TTL, 8).unwrap();
+        leased
+            .into_iter()
+            .map(|work| work.work_id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lease(0, 11), [tasks[0].as_str()]);
+    assert!(lease(0, 12).is_empty(), "restores need room");
+    assert_eq!(lease(1, 13), [tasks[1].as_str()]);
+}
+
+#[test]
+fn what_ends_after_its_vault_was_deleted_leaves_nothing() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let task = start(&fixture, &vault, &CHECK, 10);
+    let client = fixture.client("m-1", 11);
+    let (catalog, account) = (&fixture.catalog, &fixture.account);
+    let leased =
+        work::lease_next(catalog, account, &client.client_id, "run", at(12), TTL, 8).unwrap();
+    crate::vaults::delete(catalog, account, &vault, None, at(13)).unwrap();
+    let report = FinishTask {
+        work_id: task.to_string(),
+        epoch: leased[0].epoch,
+        outcome: JobStatus::Failed,
+        message: Some("it failed".to_owned()),
+        upkeep: Some(damaged(CHECK.extent, true, true)),
+    };
+    tasks::finish(catalog, &report, at(14)).unwrap();
+    let left = catalog.read("count rows", |tx| {
+        let sql =
+            "SELECT (SELECT COUNT(*) FROM vault_upkeep) + (SELECT COUNT(*) FROM vault_damage) AS n";
+        crate::conditions::first(tx, "count rows", sql, [], |row| row.get::<_, i64>("n"))
+    });
+    assert_eq!(left.unwrap(), Some(0));
+}
+
+#[test]
 fn tasks_are_listed_cancelled_and_another_accounts_are_not_there() {
     let fixture = Fixture::new();
     let vault = fixture.vault(0);
