@@ -3,10 +3,13 @@
 //! Both may be stopped between any two calls of the storage, and may be repeated: a check changes nothing, and a prune
 //! that was cut short leaves a vault that is whole for every reader.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::agent_protocol::{
-    CheckFindings, MAX_FINDINGS, Outcome, Progress, PruneFindings, UpkeepReport, UpkeepSpec,
+    CheckFindings, MAX_FINDINGS, MAX_FINDINGS_BYTES, MAX_TOLD_SNAPSHOTS, Outcome, Progress,
+    PruneFindings, UpkeepReport, UpkeepSpec,
 };
 use runner::{CheckRequest, RunError};
 use storage::Stoppable;
@@ -51,7 +54,16 @@ pub(crate) fn check(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End
     let errors = findings.structure_errors + findings.data_errors;
     let end = match errors {
         0 => End::done(Outcome::Complete),
-        _ => End::failed(damage_message(&findings)),
+        // A storage that went away looks like a vault without packs.
+        _ => match repository.require_there() {
+            Ok(()) => End::failed(damage_message(&findings)),
+            Err(error) => {
+                return End::failed(format!(
+                    "the vault was lost during the check, which says nothing of its data: {}",
+                    chain(&error)
+                ));
+            }
+        },
     };
     let found = UpkeepReport {
         check: Some(findings),
@@ -67,12 +79,11 @@ pub(crate) fn prune(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End
         Err(error) => return stopped_or_failed(work, &error),
     };
     let progress = |progress: PruneProgress| work.set_progress(told_of_prune(progress));
-    let report = vault::prune(
-        &repository,
-        &PruneOptions::default(),
-        Time::now(),
-        &progress,
-    );
+    let mut options = PruneOptions::default();
+    if let Some(seconds) = spec.keep_delete_seconds {
+        options.keep_delete = Duration::from_secs(seconds);
+    }
+    let report = vault::prune(&repository, &options, Time::now(), &progress);
     let report = match report {
         Ok(report) => report,
         Err(_) if work.stop_token.requested().is_some() => return End::stopped(),
@@ -132,9 +143,11 @@ fn with_snapshots(
     });
     match looked {
         Ok((missing, still_gone)) => {
+            let still_gone: HashSet<Id> = still_gone.into_iter().collect();
             let present = gone.iter().filter(|id| !still_gone.contains(id));
-            found.present = present.map(Id::to_hex).collect();
-            found.missing = missing.iter().map(Id::to_hex).collect();
+            let told = |id: &Id| id.to_hex();
+            found.present = present.take(MAX_TOLD_SNAPSHOTS).map(told).collect();
+            found.missing = missing.iter().take(MAX_TOLD_SNAPSHOTS).map(told).collect();
         }
         Err(_) if work.stop_token.requested().is_some() => return End::stopped(),
         Err(error) => tracing::warn!(
@@ -172,25 +185,10 @@ fn check_findings(report: &CheckReport) -> CheckFindings {
         bytes_read: report.bytes_read,
         structure_errors: report.error_count - report.data_error_count,
         data_errors: report.data_error_count,
-        errors: report
-            .errors
-            .iter()
-            .take(MAX_FINDINGS)
-            .map(|error| chain(error))
-            .collect(),
+        errors: first_of(report.errors.iter().map(|error| chain(error))),
         touched: report.touched_count,
-        touched_paths: report
-            .touched
-            .iter()
-            .take(MAX_FINDINGS)
-            .map(ToString::to_string)
-            .collect(),
-        hints: report
-            .hints
-            .iter()
-            .take(MAX_FINDINGS)
-            .map(ToString::to_string)
-            .collect(),
+        touched_paths: first_of(report.touched.iter().map(ToString::to_string)),
+        hints: first_of(report.hints.iter().map(ToString::to_string)),
     }
 }
 
@@ -205,13 +203,25 @@ fn prune_findings(report: &PruneReport) -> PruneFindings {
         marked_bytes: report.marked.bytes + report.waiting.bytes,
         repacked_bytes: report.repacked.bytes,
         foreign_locks: report.foreign_lock_count as u64,
-        failed: report
-            .failed
-            .iter()
-            .take(MAX_FINDINGS)
-            .map(|(pack, error)| format!("{}: {}", pack.to_hex(), chain(error)))
-            .collect(),
+        failed: first_of(
+            report
+                .failed
+                .iter()
+                .map(|(pack, error)| format!("{}: {}", pack.to_hex(), chain(error))),
+        ),
     }
+}
+
+/// As much of a list as a report may hold.
+fn first_of(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut bytes = 0;
+    texts
+        .take(MAX_FINDINGS)
+        .take_while(|text| {
+            bytes += text.len();
+            bytes <= MAX_FINDINGS_BYTES
+        })
+        .collect()
 }
 
 fn told_of_check(progress: CheckProgress) -> Progress {

@@ -240,6 +240,9 @@ pub struct UpkeepSpec {
     /// In how many parts the data is divided.
     #[serde(default)]
     pub parts: u32,
+    /// A prune removes packs so long after one marked them; absent: as the engine does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_delete_seconds: Option<u64>,
     /// Snapshots that should be in the vault: those that are not are told in [`UpkeepReport::missing`]. 64 hex digits each.
     #[serde(default)]
     pub expected: Vec<String>,
@@ -248,7 +251,7 @@ pub struct UpkeepSpec {
     pub missing: Vec<String>,
 }
 
-/// What a check or a prune found. Lists are cut to [`MAX_FINDINGS`]; the counts are exact.
+/// What a check or a prune found. Lists are cut to [`MAX_FINDINGS`] and [`MAX_FINDINGS_BYTES`]; the counts are exact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct UpkeepReport {
@@ -266,6 +269,10 @@ pub struct UpkeepReport {
 
 /// Most entries of each list of an [`UpkeepReport`] but those of snapshots.
 pub const MAX_FINDINGS: usize = 100;
+/// Most bytes of each of these lists: paths may be long, and a report that is too large is never taken.
+pub const MAX_FINDINGS_BYTES: usize = 64 * 1024;
+/// Most snapshots of each list of an [`UpkeepReport`]; what goes beyond is told by the next one.
+pub const MAX_TOLD_SNAPSHOTS: usize = 20_000;
 
 /// What a check looked at and found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

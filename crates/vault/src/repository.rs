@@ -339,9 +339,15 @@ impl Repository {
             }
         }
         if !absent.is_empty() {
-            self.storage().get(FileKind::Config.folder())?;
+            self.require_there()?;
         }
         Ok(absent)
+    }
+
+    /// Fails when the storage does not hold the repository any more: a mount that was lost looks like an empty folder.
+    pub fn require_there(&self) -> Result<(), VaultError> {
+        self.storage().get(FileKind::Config.folder())?;
+        Ok(())
     }
 
     /// Makes the index files and snapshots durable that are there now. Called before a run relies on them: a process that

@@ -1,6 +1,6 @@
 //! What an agent found in a check or a prune, as the catalog books it.
 
-use api::agent_protocol::UpkeepReport;
+use api::agent_protocol::{MAX_TOLD_SNAPSHOTS, UpkeepReport};
 use api::error::ApiError;
 use catalog::upkeep::{Extent, Found};
 use catalog::{Work, tasks};
@@ -8,9 +8,6 @@ use model::{JobStatus, TaskId};
 
 use crate::failure;
 use crate::service::Service;
-
-/// Most snapshots that one report may name.
-const MAX_SNAPSHOTS: usize = 1_000_000;
 
 /// The findings. What the lists say in words is kept as they are; snapshots must be ids.
 pub(super) fn booked(
@@ -24,7 +21,7 @@ pub(super) fn booked(
                 .bytes()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     };
-    if report.missing.len() + report.present.len() > MAX_SNAPSHOTS
+    if report.missing.len().max(report.present.len()) > MAX_TOLD_SNAPSHOTS
         || !report.missing.iter().chain(&report.present).all(is_hash)
     {
         return Err(ApiError::invalid(

@@ -549,3 +549,28 @@ fn findings_beyond_the_bound_are_counted_only() {
     assert_eq!(report.errors.len(), super::LARGEST_ERROR_LIST);
     assert_eq!(report.error_count, report.errors.len() as u64 + 5);
 }
+
+/// T2 of the history of failures: neither a short listing nor a storage that went away says that snapshots were removed.
+#[test]
+fn t02_a_listing_that_lies_makes_no_snapshot_absent() {
+    let memory = sample();
+    let snapshots = open(Arc::new(memory.clone())).unwrap();
+    let there = snapshots.list(FileKind::Snapshot).unwrap()[0];
+    let gone = Id::hash(b"removed by somebody else");
+    let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+    let repository = open(Arc::clone(&faulty) as Arc<dyn Storage>).unwrap();
+    let absent = |expected: &[Id]| repository.absent_snapshots(expected);
+    assert_eq!(absent(&[there, gone]).unwrap(), [gone]);
+    let lists = |nth| {
+        faulty.at_nth(Operation::List, nth, Fault::Lie(0));
+    };
+    // Opening and the look above listed before; every further listing is empty.
+    (0..20).for_each(lists);
+    assert_eq!(absent(&[there, gone]).unwrap(), [gone]);
+    repository.require_there().unwrap();
+    memory.delete(FileKind::Config.folder()).unwrap();
+    assert!(absent(&[there, gone]).is_err(), "the vault is away");
+    assert!(repository.require_there().is_err());
+    // Nothing is absent: nothing has to be proved.
+    assert!(absent(&[there]).unwrap().is_empty());
+}
