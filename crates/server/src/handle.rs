@@ -98,6 +98,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         lease_ttl: options.lease_ttl,
         vault_delete_grace: options.vault_delete_grace,
         upkeep: options.upkeep,
+        prune_grace: options.prune_grace,
         max_body_bytes: options.max_body_bytes,
         clock: options.clock,
         bell: Notify::new(),

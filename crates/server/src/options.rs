@@ -32,6 +32,8 @@ pub struct ServerOptions {
     pub trash: Duration,
     /// How often vaults are checked and pruned.
     pub upkeep: UpkeepRule,
+    /// Between the mark of a pack that is not needed and its removal by a later prune; `None`: as the engine does.
+    pub prune_grace: Option<Duration>,
     /// Most bytes of a request's body.
     pub max_body_bytes: usize,
     /// Most pages (4 KiB each) of the catalog; tests use it to fill the disk.
@@ -55,6 +57,7 @@ impl ServerOptions {
             schedule_jitter_seconds: 0,
             trash: Duration::from_secs(24 * 3600),
             upkeep: UpkeepRule::default(),
+            prune_grace: None,
             max_body_bytes: 4 * 1024 * 1024,
             max_catalog_pages: None,
             clock: Arc::new(SystemClock),

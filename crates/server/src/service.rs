@@ -32,6 +32,7 @@ pub(crate) struct Service {
     pub(crate) lease_ttl: Duration,
     pub(crate) vault_delete_grace: Duration,
     pub(crate) upkeep: UpkeepRule,
+    pub(crate) prune_grace: Option<Duration>,
     pub(crate) max_body_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,
     /// Rung when there may be work or a cancellation for an agent.

@@ -48,6 +48,9 @@ pub(crate) struct ServeArgs {
     /// Prune each vault at most this often, when there is something to free, or `off`
     #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = Every::parse)]
     pub(crate) prune_every: Every,
+    /// Remove data that a prune found unneeded only so long after, for whoever still reads the vault
+    #[arg(long, value_name = "SPAN", default_value = "23h", value_parser = span)]
+    pub(crate) prune_grace: Duration,
     /// Refuse to delete a vault that is younger than this
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
     pub(crate) vault_delete_grace: Duration,

@@ -120,6 +120,7 @@ fn upkeep_spec(service: &Service, item: &Work, vault: &Vault) -> Result<UpkeepSp
         vault: vault_spec(service, vault)?,
         part: extent.part,
         parts: extent.parts,
+        keep_delete_seconds: service.prune_grace.map(|grace| grace.as_secs()),
         expected,
         missing,
     })

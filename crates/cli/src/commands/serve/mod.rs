@@ -48,6 +48,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
         read_all_within: args.read_all_within,
         prune_every: args.prune_every.0,
     };
+    options.prune_grace = Some(args.prune_grace);
     let server = server::start(options).map_err(|error| server_failure(&error))?;
     words::started(context, &server);
     let started = start_agent(&data_dir).and_then(|(access, agent)| {
