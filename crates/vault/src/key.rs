@@ -65,7 +65,7 @@ pub struct KeyLabel {
     pub username: String,
     /// Where.
     pub hostname: String,
-    /// When.
+    /// When; the epoch when the file does not tell.
     pub created: Time,
 }
 
@@ -90,6 +90,8 @@ impl Scrypt {
 /// The JSON of a key file.
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
+    /// rustic leaves it out.
+    #[serde(default)]
     created: String,
     #[serde(default)]
     username: String,

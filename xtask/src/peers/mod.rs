@@ -1,4 +1,4 @@
-//! Real peers for the black-box tests: stock restic in two versions, the official SDKs for Python and Node.
+//! Real peers for the black-box tests: stock restic in two versions, rustic, the official SDKs for Python and Node.
 //!
 //! Owns where they are installed (a cache folder of the user, never the checkout) and under which variables the
 //! tests find them. Each is pinned by a file in `tests/peers`, built once per content of that file, and reused.
@@ -8,6 +8,7 @@ mod cache;
 mod node;
 mod python;
 mod restic;
+mod rustic;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -25,6 +26,7 @@ pub(crate) struct Peers {
     node_modules: PathBuf,
     restic: PathBuf,
     newer_restic: PathBuf,
+    rustic: PathBuf,
 }
 
 impl Peers {
@@ -36,7 +38,8 @@ impl Peers {
             .env("STRONGROOM_TEST_NODE", &self.node)
             .env("STRONGROOM_TEST_NODE_MODULES", &self.node_modules)
             .env("STRONGROOM_TEST_RESTIC", &self.restic)
-            .env("STRONGROOM_TEST_NEWER_RESTIC", &self.newer_restic);
+            .env("STRONGROOM_TEST_NEWER_RESTIC", &self.newer_restic)
+            .env("STRONGROOM_TEST_RUSTIC", &self.rustic);
     }
 }
 
@@ -47,6 +50,7 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Peers> {
     apt::install(apt::TOOLS)?;
     let restic = restic::stock().context("stock restic")?;
     let newer_restic = restic::newer(&cache).context("a newer stock restic")?;
+    let rustic = rustic::program(&cache, workspace).context("rustic")?;
     let sdk_python = python::environment(&cache, "sdk", &pins.join("requirements-sdk.txt"))?;
     let tea_rpc_python =
         python::environment(&cache, "tea-rpc", &pins.join("requirements-tea-rpc.txt"))?;
@@ -58,5 +62,6 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Peers> {
         node_modules,
         restic,
         newer_restic,
+        rustic,
     })
 }

@@ -73,8 +73,9 @@ struct BlobJson<'a> {
     kind: Cow<'a, str>,
     offset: u32,
     length: u32,
+    /// rustic writes `null` for a blob that is not compressed.
     #[serde(default)]
-    uncompressed_length: u32,
+    uncompressed_length: Option<u32>,
 }
 
 /// The JSON of an index of these packs.
@@ -205,7 +206,7 @@ fn packed_blob(blob: BlobJson<'_>) -> Option<PackedBlob> {
         id: blob.id,
         offset: blob.offset,
         length: blob.length,
-        uncompressed_length: NonZeroU32::new(blob.uncompressed_length),
+        uncompressed_length: blob.uncompressed_length.and_then(NonZeroU32::new),
     })
 }
 
@@ -322,6 +323,11 @@ mod tests {
         ] {
             assert!(decode(&id, wrong.as_bytes()).is_err(), "{wrong}");
         }
+        let plain = format!(
+            r#"{{"packs":[{{"id":"{id}","blobs":[{{"id":"{id}","type":"data","offset":0,"length":40,"uncompressed_length":null}}]}}]}}"#
+        );
+        let file = decode(&id, plain.as_bytes()).unwrap();
+        assert_eq!(file.packs[0].blobs[0].uncompressed_length, None);
         let odd = format!(
             r#"{{"packs":[{{"id":"{id}","blobs":[{{"id":"{id}","type":"odd","offset":0,"length":1}}]}}]}}"#
         );
