@@ -185,7 +185,7 @@ pub fn restore(
     let filter = Filter::new(&request.includes, &request.excludes)?;
     let lock = lock_to_read(&request.repository)?;
     let (snapshot_id, snapshot) = request.repository.find_snapshot(&request.snapshot)?;
-    let (index, damaged) = request.repository.load_index_and_damage()?;
+    let (index, damaged) = request.repository.load_index_to_restore()?;
     for (id, error) in damaged {
         // Files whose blobs only this one names will fail; all others can be had.
         let path = PathBuf::from(format!("index/{id}"));

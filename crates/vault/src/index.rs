@@ -4,10 +4,14 @@
 //! (below 1 byte per entry) that makes a look-up touch one or two cache lines. A blob that several packs hold is there
 //! several times: which copies exist matters to check, repair and prune.
 //!
-//! A backup asks only whether a data blob is there. An index for it ([`IndexBuilder::for_backup`]) keeps 12 to 15 bytes
-//! for each of them ([`tags`]) and whole entries for trees: 10 million blobs take 150 MB.
+//! Few ask for all of that, so what is kept of data blobs can be less; trees have whole entries always.
+//! - A backup asks only whether a blob is there ([`IndexBuilder::for_backup`]): 12 to 15 bytes for each ([`tags`]).
+//! - A restore asks for the places of some ([`IndexBuilder::for_restore`]): 8 bytes for each ([`homes`]), and the entries
+//!   of the index files that it needs.
+//! - Who walks trees asks for none ([`IndexBuilder::for_trees`]).
 
 pub(crate) mod file;
+pub(crate) mod homes;
 pub(crate) mod journal;
 mod table;
 pub(crate) mod tags;
@@ -19,6 +23,7 @@ use crate::blob::BlobKind;
 use crate::id::Id;
 use crate::pack::PackedBlob;
 
+use homes::{Homes, HomesBuilder};
 use table::{Entry, Table};
 use tags::{Tags, TagsBuilder};
 
@@ -55,13 +60,20 @@ impl BlobLocation {
     }
 }
 
-/// All that the index files of a repository say, or for a backup what it has to know of it: such an index answers
-/// [`Index::contains`] for all blobs and everything else as if there were only trees.
+/// Data blobs of a restore whose places are kept from the beginning, 12 MB: what a small vault has at most, and then no
+/// index file is read twice.
+const RESIDENT_COUNT: usize = 1 << 18;
+
+/// All that the index files of a repository say, or what a backup, a restore or a walk has to know of it. An index for a
+/// backup answers [`Index::contains`] for all blobs and everything else as if there were only trees. Through an index for a
+/// restore [`crate::Reader`] finds every blob; on its own it answers for trees and for some data blobs.
 #[derive(Debug, Default)]
 pub struct Index {
     data: Table,
     /// Data blobs of which nothing is known but that they are stored.
     data_tags: Option<Tags>,
+    /// Data blobs of which only the index file is known.
+    data_homes: Option<Homes>,
     trees: Table,
     packs: Vec<Id>,
     marked_packs: Vec<Id>,
@@ -103,7 +115,12 @@ impl Index {
     /// How many data blobs it knows without their places.
     #[must_use]
     pub fn placeless_count(&self) -> usize {
-        self.data_tags.as_ref().map_or(0, Tags::len)
+        let tagged = self.data_tags.as_ref().map_or(0, Tags::len);
+        tagged + self.data_homes.as_ref().map_or(0, Homes::len)
+    }
+
+    pub(crate) fn homes(&self) -> Option<&Homes> {
+        self.data_homes.as_ref()
     }
 
     /// Whether there is no entry.
@@ -224,11 +241,42 @@ impl ByPack<'_> {
     }
 }
 
+/// What is kept of data blobs.
+#[derive(Debug, Default)]
+enum Keep {
+    #[default]
+    Places,
+    Tags(Box<TagsBuilder>),
+    Homes {
+        builder: HomesBuilder,
+        resident_count: usize,
+    },
+    Nothing,
+}
+
+impl Keep {
+    /// Whether that is all to be kept of the blob; else its place is.
+    fn takes(&mut self, id: &Id, known_count: usize) -> bool {
+        match self {
+            Self::Places => false,
+            Self::Tags(tags) => {
+                tags.insert(id);
+                true
+            }
+            Self::Homes {
+                builder,
+                resident_count,
+            } => known_count >= *resident_count && builder.insert(id),
+            Self::Nothing => true,
+        }
+    }
+}
+
 /// Collects index files, in any order, into an [`Index`].
 #[derive(Debug, Default)]
 pub struct IndexBuilder {
     data: Vec<Entry>,
-    data_tags: Option<TagsBuilder>,
+    keep: Keep,
     trees: Vec<Entry>,
     packs: Vec<Id>,
     numbers: HashMap<Id, u32>,
@@ -240,8 +288,40 @@ impl IndexBuilder {
     #[must_use]
     pub fn for_backup() -> Self {
         Self {
-            data_tags: Some(TagsBuilder::default()),
+            keep: Keep::Tags(Box::default()),
             ..Self::default()
+        }
+    }
+
+    /// A builder whose index knows for most data blobs of a large vault only which index file names them.
+    #[must_use]
+    pub fn for_restore() -> Self {
+        Self::keeping_homes(RESIDENT_COUNT)
+    }
+
+    pub(crate) fn keeping_homes(resident_count: usize) -> Self {
+        Self {
+            keep: Keep::Homes {
+                builder: HomesBuilder::default(),
+                resident_count,
+            },
+            ..Self::default()
+        }
+    }
+
+    /// A builder whose index knows trees alone.
+    #[must_use]
+    pub fn for_trees() -> Self {
+        Self {
+            keep: Keep::Nothing,
+            ..Self::default()
+        }
+    }
+
+    /// Says of which index file the packs are that come next.
+    pub(crate) fn begin_file(&mut self, file: Id) {
+        if let Keep::Homes { builder, .. } = &mut self.keep {
+            builder.begin_file(file);
         }
     }
 
@@ -253,13 +333,10 @@ impl IndexBuilder {
             self.packs.push(pack);
         }
         for blob in blobs {
-            let entries = match (blob.kind, &mut self.data_tags) {
-                (BlobKind::Data, Some(tags)) => {
-                    tags.insert(&blob.id);
-                    continue;
-                }
-                (BlobKind::Data, None) => &mut self.data,
-                (BlobKind::Tree, _) => &mut self.trees,
+            let entries = match blob.kind {
+                BlobKind::Data if self.keep.takes(&blob.id, self.data.len()) => continue,
+                BlobKind::Data => &mut self.data,
+                BlobKind::Tree => &mut self.trees,
             };
             entries.push(Entry {
                 id: blob.id,
@@ -291,9 +368,15 @@ impl IndexBuilder {
         self.packs.sort_unstable();
         self.marked_packs.sort_unstable();
         self.marked_packs.dedup();
+        let (data_tags, data_homes) = match self.keep {
+            Keep::Tags(builder) => (Some(builder.build()), None),
+            Keep::Homes { builder, .. } => (None, Some(builder.build())),
+            Keep::Places | Keep::Nothing => (None, None),
+        };
         Index {
             data: Table::build(self.data),
-            data_tags: self.data_tags.map(TagsBuilder::build),
+            data_tags,
+            data_homes,
             trees: Table::build(self.trees),
             packs: self.packs,
             marked_packs: self.marked_packs,

@@ -4,6 +4,9 @@
 //! byte is hashed once. Storages have given wrong bytes once and the right ones later, so a blob that does not open is
 //! read a second time before it counts as damaged.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -65,6 +68,41 @@ impl Reader {
         &self.repository
     }
 
+    /// Every place of a blob, and nothing when no index file names it. An index for a restore may have to be completed by
+    /// reading index files for that.
+    pub fn places(&self, kind: BlobKind, id: &Id) -> Result<Vec<BlobLocation>, VaultError> {
+        let mut places: Vec<BlobLocation> = self.index.all(kind, id).collect();
+        let (BlobKind::Data, Some(homes)) = (kind, self.index.homes()) else {
+            return Ok(places);
+        };
+        for number in homes.files_of(id) {
+            let part = match homes.whole() {
+                Some(whole) => whole,
+                None => match homes.part(number, |file| self.repository.load_index_file(file)) {
+                    // A prune beside this has put others in its place.
+                    Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
+                        homes.read_whole(|| self.repository.load_index())?
+                    }
+                    read => read?,
+                },
+            };
+            for place in part.all(kind, id) {
+                if !places.contains(&place) {
+                    places.push(place);
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// A place of a blob, see [`Reader::places`].
+    pub fn place(&self, kind: BlobKind, id: &Id) -> Result<Option<BlobLocation>, VaultError> {
+        match self.index.get(kind, id) {
+            Some(place) => Ok(Some(place)),
+            None => Ok(self.places(kind, id)?.first().copied()),
+        }
+    }
+
     /// The plaintext of a blob. When one copy is damaged and the index names another, that one is taken.
     pub fn read_blob(&self, kind: BlobKind, id: &Id) -> Result<Vec<u8>, VaultError> {
         self.with_blob(kind, id, <[u8]>::to_vec)
@@ -82,6 +120,7 @@ impl Reader {
         id: &Id,
         take: impl FnOnce(&[u8]) -> T,
     ) -> Result<T, VaultError> {
+        let places = self.places(kind, id)?;
         let mut scratch = self.scratch.lock().pop().unwrap_or_default();
         let mut first_error = None;
         let mut found = None;
@@ -90,7 +129,7 @@ impl Reader {
             if is_again && !first_error.as_ref().is_some_and(is_worth_a_second_look) {
                 break;
             }
-            found = self.index.all(kind, id).find(|location| {
+            found = places.iter().find(|location| {
                 match self.read_at(&mut scratch, kind, id, location) {
                     Ok(()) => true,
                     Err(error) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use storage::{ErrorKind, Storage};
 
+use crate::blob::BlobKind;
 use crate::chunker::{Chunker, ChunkerKind, Chunkers};
 use crate::config::Config;
 use crate::crypto::{Cipher, KeyBytes};
@@ -14,6 +15,7 @@ use crate::id::Id;
 use crate::index::{Index, IndexBuilder, file};
 use crate::key::{self, KeyLabel, KeyOptions};
 use crate::layout::FileKind;
+use crate::pack::PackedBlob;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::unpacked;
@@ -369,11 +371,37 @@ impl Repository {
     /// As [`Repository::load_index`], but the index knows of data blobs only that they are stored: enough to write a
     /// backup and to read trees, for a quarter of the memory.
     pub fn load_index_for_backup(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.read_index(IndexBuilder::for_backup)?;
+        let (index, mut damaged) = self.read_index(&IndexBuilder::for_backup)?;
         match damaged.pop() {
             Some((_, error)) => Err(error),
             None => Ok(index),
         }
+    }
+
+    /// As [`Repository::load_index`], for who reads trees and no data.
+    pub fn load_tree_index(&self) -> Result<Index, VaultError> {
+        let (index, mut damaged) = self.read_index(&IndexBuilder::for_trees)?;
+        match damaged.pop() {
+            Some((_, error)) => Err(error),
+            None => Ok(index),
+        }
+    }
+
+    /// As [`Repository::load_index_and_damage`], for who reads some of the blobs: a [`crate::Reader`] with this index
+    /// reads an index file again when it needs it.
+    pub fn load_index_to_restore(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
+        self.read_index(&IndexBuilder::for_restore)
+    }
+
+    /// The data blobs of one index file.
+    pub(crate) fn load_index_file(&self, id: &Id) -> Result<Index, VaultError> {
+        let json = self.load_json(FileKind::Index, id)?;
+        let mut builder = IndexBuilder::default();
+        for pack in file::decode(id, &json)?.packs {
+            let is_data = |blob: &PackedBlob| blob.kind == BlobKind::Data;
+            builder.add_pack(pack.id, pack.blobs.into_iter().filter(is_data));
+        }
+        Ok(builder.build())
     }
 
     /// Reads all index files that can be read, and says which cannot.
@@ -381,12 +409,12 @@ impl Repository {
     /// A prune that runs beside this puts new index files before it removes old ones: when a listed one is gone, all is
     /// listed and read once more.
     pub fn load_index_and_damage(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        self.read_index(IndexBuilder::default)
+        self.read_index(&IndexBuilder::default)
     }
 
-    fn read_index(
+    pub(crate) fn read_index(
         &self,
-        new_builder: fn() -> IndexBuilder,
+        new_builder: &dyn Fn() -> IndexBuilder,
     ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
         for _ in 0..INDEX_TRIES {
             let ids = self.list(FileKind::Index)?;
@@ -422,7 +450,7 @@ impl Repository {
                             .and_then(|json| file::decode(id, &json));
                         let (_, builder, damaged) = &mut *state.lock();
                         match read {
-                            Ok(file) => add_file(builder, file),
+                            Ok(file) => add_file(builder, id, file),
                             Err(error) => damaged.push((*id, error)),
                         }
                     }
@@ -434,7 +462,8 @@ impl Repository {
     }
 }
 
-fn add_file(builder: &mut IndexBuilder, file: file::IndexFile) {
+fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
+    builder.begin_file(*id);
     for pack in file.packs {
         builder.add_pack(pack.id, pack.blobs);
     }

@@ -1,6 +1,7 @@
 //! The plan of a batch: files, the places that want each blob, hard links, and how packs are read for them.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -86,6 +87,8 @@ pub(super) struct PlannedLink {
 pub(super) struct BlobUse {
     pub(super) pack: u32,
     pub(super) blob_offset: u32,
+    pub(super) blob_length: u32,
+    pub(super) uncompressed_length: Option<NonZeroU32>,
     pub(super) file: u32,
     /// The number of the blob in the file.
     pub(super) content: u32,

@@ -436,21 +436,29 @@ impl<'s> Planner<'s> {
         let mut offset = 0;
         let uses_before = self.batch.uses.len();
         for (content, id) in (0..).zip(&file.content) {
-            let Some(location) = self.session.reader.index().get(BlobKind::Data, id) else {
-                self.batch.uses.truncate(uses_before);
-                self.file_failed(
-                    &VaultError::BlobMissing {
-                        kind: BlobKind::Data,
-                        id: *id,
-                    }
-                    .to_string(),
-                );
-                return Ok(());
+            let found = match self.session.reader.place(BlobKind::Data, id) {
+                Ok(Some(location)) => Ok(location),
+                Ok(None) => Err(VaultError::BlobMissing {
+                    kind: BlobKind::Data,
+                    id: *id,
+                }),
+                Err(error) => Err(error),
+            };
+            let location = match found {
+                Ok(location) => location,
+                Err(error) => {
+                    self.batch.uses.truncate(uses_before);
+                    let message = words_of(error)?;
+                    self.file_failed(&message);
+                    return Ok(());
+                }
             };
             let pack = self.batch.pack_number(&location.pack);
             self.batch.uses.push(BlobUse {
                 pack,
                 blob_offset: location.offset,
+                blob_length: location.length,
+                uncompressed_length: location.uncompressed_length,
                 file: number,
                 content,
                 offset,

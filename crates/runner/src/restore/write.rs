@@ -196,7 +196,7 @@ impl Writing<'_> {
             {
                 continue;
             }
-            blobs.extend(self.packed_blob(place));
+            blobs.push(self.packed_blob(place));
         }
         let comparison = match self.session.verification {
             Verification::Content => Comparison::ByCaller,
@@ -233,16 +233,14 @@ impl Writing<'_> {
         Ok(())
     }
 
-    fn packed_blob(&self, place: &BlobUse) -> Option<PackedBlob> {
-        let id = self.batch.files[place.file as usize].content[place.content as usize];
-        let location = self.session.reader.index().get(BlobKind::Data, &id)?;
-        Some(PackedBlob {
+    fn packed_blob(&self, place: &BlobUse) -> PackedBlob {
+        PackedBlob {
             kind: BlobKind::Data,
-            id,
-            offset: location.offset,
-            length: location.length,
-            uncompressed_length: location.uncompressed_length,
-        })
+            id: self.batch.files[place.file as usize].content[place.content as usize],
+            offset: place.blob_offset,
+            length: place.blob_length,
+            uncompressed_length: place.uncompressed_length,
+        }
     }
 
     /// A blob that could not be read may be right when it is read again, or be in another pack too.

@@ -49,7 +49,7 @@ impl Repositories {
         let repository = Repository::open(storage, &Secret::new(password.as_bytes()))?;
         let reader = Arc::new(Reader::new(
             repository.clone(),
-            Arc::new(repository.load_index()?),
+            Arc::new(repository.load_tree_index()?),
         ));
         let opened = Arc::new(OpenVault {
             repository,
@@ -95,7 +95,7 @@ impl OpenVault {
         }
         let fresh = Arc::new(Reader::new(
             self.repository.clone(),
-            Arc::new(self.repository.load_index()?),
+            Arc::new(self.repository.load_tree_index()?),
         ));
         *self.reader.lock() = fresh.clone();
         fresh.read_tree(id)

@@ -149,7 +149,7 @@ pub(crate) fn ls(repo: &Repo<'_>, args: &RepoLsArgs) -> Result<Exit, Failure> {
     let fail = |error| vault_failure(&error);
     let _lock = opened.lock(LockKind::Shared).map_err(fail)?;
     let (id, snapshot) = opened.find_snapshot(&args.snapshot).map_err(fail)?;
-    let index = Arc::new(opened.load_index().map_err(fail)?);
+    let index = Arc::new(opened.load_tree_index().map_err(fail)?);
     let reader = Reader::new(opened, index);
     if repo.options.json {
         let mut line = snapshot_json(&id, &snapshot);
