@@ -31,7 +31,7 @@ usage: cargo xtask [test|lint|tidy|coverage|unit|peers] [options] [-- arguments 
   coverage  write docs/api-coverage.md anew
   unit    cargo test --workspace
   peers   black-box tests of the binary with the real clients and stock restic
-  bench NAME ...  a benchmark with its own arguments; not part of the tests (ledger)
+  bench NAME ...  a benchmark with its own arguments; not part of the tests (ledger, vault)
 
   --without-peers   leave out what needs Python, Node or restic (refused when CI=true)
 ";

@@ -8,34 +8,50 @@ use anyhow::{Result, bail};
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Name, package and example.
-const BENCHES: [(&str, &str, &str); 1] = [("ledger", "server", "bench-ledger")];
+struct Bench {
+    name: &'static str,
+    package: &'static str,
+    example: &'static str,
+    /// A program that the benchmark runs.
+    binary: Option<&'static str>,
+}
+
+const BENCHES: [Bench; 2] = [
+    Bench {
+        name: "ledger",
+        package: "server",
+        example: "bench-ledger",
+        binary: None,
+    },
+    Bench {
+        name: "vault",
+        package: "cli",
+        example: "bench-vault",
+        binary: Some("strongroom"),
+    },
+];
 
 /// Runs the benchmark that the first argument names with the others.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let Some((name, rest)) = arguments.split_first() else {
         bail!("name a benchmark: {}", names());
     };
-    let Some((_, package, example)) = BENCHES.iter().find(|(known, _, _)| known == name) else {
+    let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
         bail!("there is no benchmark '{name}'; there are: {}", names());
     };
-    let mut command = Workspace::find()?.cargo();
-    command.args([
-        "run",
-        "--release",
-        "--quiet",
-        "--locked",
-        "-p",
-        package,
-        "--example",
-        example,
-        "--",
-    ]);
-    process::run(command.args(rest))
+    let workspace = Workspace::find()?;
+    let release = ["--release", "--quiet", "--locked", "-p", bench.package];
+    if let Some(binary) = bench.binary {
+        let mut build = workspace.cargo();
+        process::run(build.arg("build").args(release).args(["--bin", binary]))?;
+    }
+    let mut command = workspace.cargo();
+    command.arg("run").args(release);
+    process::run(command.args(["--example", bench.example, "--"]).args(rest))
 }
 
 fn names() -> String {
-    BENCHES.map(|(name, _, _)| name).join(", ")
+    BENCHES.each_ref().map(|bench| bench.name).join(", ")
 }
 
 #[cfg(test)]
@@ -45,7 +61,7 @@ mod tests {
     #[test]
     fn a_name_is_needed_and_must_be_known() {
         for (arguments, part) in [
-            (&[][..], "name a benchmark: ledger"),
+            (&[][..], "name a benchmark: ledger, vault"),
             (&["no".to_owned()][..], "no benchmark 'no'"),
         ] {
             let error = run(arguments).expect_err("neither is a benchmark");
