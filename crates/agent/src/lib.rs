@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use api::client::{ClientError, Credentials};
+use api::client::{ClientError, Credentials, Trust};
 use parking_lot::{Condvar, Mutex};
 
 use crate::execute::Execute;
@@ -49,8 +49,10 @@ const LAST_REPORTS_TIME: Duration = Duration::from_secs(4);
 /// How an agent runs.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
-    /// Address of the server, `http://host:port`.
+    /// Address of the server, `http://host:port` or `https://host:port`.
     pub endpoint: String,
+    /// Whose certificates the server may show.
+    pub trust: Trust,
     /// A key of the account, used to register only.
     pub credentials: Credentials,
     /// Region of the server.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::agent_protocol::{AgentRequest, RegisterRequest};
-use api::client::{Client, ClientError, Credentials};
+use api::client::{Client, ClientError, Credentials, Trust};
 use parking_lot::RwLock;
 
 use crate::state::{Identity, StateFolder};
@@ -17,6 +17,7 @@ use crate::{AgentError, AgentOptions, host};
 #[derive(Debug)]
 pub(crate) struct Link {
     endpoint: String,
+    trust: Trust,
     region: String,
     account: Client,
     hostname: String,
@@ -35,8 +36,9 @@ impl Link {
             operation: "connect",
             source: Box::new(source),
         };
-        let account = Client::new(
+        let account = Client::trusting(
             &options.endpoint,
+            &options.trust,
             options.credentials.clone(),
             &options.region,
         )
@@ -66,9 +68,15 @@ impl Link {
             }
             Err(error) => return Err(error),
         };
-        let client = agent_client(&options.endpoint, &options.region, &identity)?;
+        let client = agent_client(
+            &options.endpoint,
+            &options.trust,
+            &options.region,
+            &identity,
+        )?;
         Ok(Self {
             endpoint: options.endpoint.clone(),
+            trust: options.trust.clone(),
             region: options.region.clone(),
             account,
             hostname,
@@ -109,7 +117,7 @@ impl Link {
             );
         }
         self.state.store_identity(&identity)?;
-        let client = agent_client(&self.endpoint, &self.region, &identity)?;
+        let client = agent_client(&self.endpoint, &self.trust, &self.region, &identity)?;
         *self.current.write() = (identity, client);
         Ok(())
     }
@@ -177,12 +185,17 @@ fn register(
     })
 }
 
-fn agent_client(endpoint: &str, region: &str, identity: &Identity) -> Result<Client, AgentError> {
+fn agent_client(
+    endpoint: &str,
+    trust: &Trust,
+    region: &str,
+    identity: &Identity,
+) -> Result<Client, AgentError> {
     let credentials = Credentials {
         access_key_id: identity.agent_key_id.clone(),
         access_key_secret: identity.agent_key_secret.clone(),
     };
-    Client::new(endpoint, credentials, region).map_err(|source| AgentError::Server {
+    Client::trusting(endpoint, trust, credentials, region).map_err(|source| AgentError::Server {
         operation: "connect",
         source: Box::new(source),
     })

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::agent_protocol::{AgentRequest, PREFIX};
 use crate::secret::SecretText;
@@ -40,6 +41,12 @@ pub enum ClientError {
         endpoint: String,
         /// Reason.
         why: &'static str,
+    },
+    /// What should be certificates to trust.
+    #[error("the certificates to trust cannot be used: {why}")]
+    Certificates {
+        /// Reason.
+        why: String,
     },
     /// The server answered with an error.
     #[error("{code}: {message} (HTTP {http_status}, request {request_id})")]
@@ -98,9 +105,47 @@ impl ClientError {
     }
 }
 
+/// Whose certificates an `https` endpoint may show.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    certificates: Option<Vec<Certificate<'static>>>,
+}
+
+impl Trust {
+    /// Only those that one of these certificates (PEM) has signed, or is.
+    ///
+    /// # Errors
+    /// The text holds no certificate.
+    pub fn in_certificates(pem: &[u8]) -> Result<Self, ClientError> {
+        let refuse = |why: String| ClientError::Certificates { why };
+        let mut certificates = Vec::new();
+        for item in parse_pem(pem) {
+            match item {
+                Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+                Ok(_) => {}
+                Err(error) => return Err(refuse(error.to_string())),
+            }
+        }
+        if certificates.is_empty() {
+            return Err(refuse("there is no certificate (PEM) in it".to_owned()));
+        }
+        Ok(Self {
+            certificates: Some(certificates),
+        })
+    }
+
+    fn roots(&self) -> RootCerts {
+        match &self.certificates {
+            Some(certificates) => RootCerts::new_with_certs(certificates),
+            None => RootCerts::WebPki,
+        }
+    }
+}
+
 /// Connection to one server with one access key. Cheap to clone; may be used by many threads.
 #[derive(Debug, Clone)]
 pub struct Client {
+    scheme: &'static str,
     /// `127.0.0.1:8710`, as signed in the header `host`.
     authority: String,
     credentials: Credentials,
@@ -109,25 +154,41 @@ pub struct Client {
 }
 
 impl Client {
-    /// `endpoint` is `http://host:port` (with or without `/`), or just `host:port`.
+    /// `endpoint` is `http://host:port` or `https://host:port` (with or without `/`), or just `host:port` for plain HTTP.
+    /// A server with TLS must have a certificate of a public CA.
     ///
     /// # Errors
-    /// `https://` and other schemes are not supported yet.
+    /// The endpoint is none.
     pub fn new(
         endpoint: &str,
         credentials: Credentials,
         region: &str,
     ) -> Result<Self, ClientError> {
-        let authority = authority(endpoint)?;
+        Self::trusting(endpoint, &Trust::default(), credentials, region)
+    }
+
+    /// The same, with a choice of the certificates to trust.
+    ///
+    /// # Errors
+    /// The endpoint is none.
+    pub fn trusting(
+        endpoint: &str,
+        trust: &Trust,
+        credentials: Credentials,
+        region: &str,
+    ) -> Result<Self, ClientError> {
+        let (scheme, authority) = address(endpoint)?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(CALL_TIMEOUT))
             .max_redirects(0)
             .proxy(None)
+            .tls_config(TlsConfig::builder().root_certs(trust.roots()).build())
             .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Self {
+            scheme,
             authority,
             credentials,
             region: region.to_owned(),
@@ -135,10 +196,10 @@ impl Client {
         })
     }
 
-    /// The server's address, `http://host:port`.
+    /// The server's address, `http://host:port` or `https://host:port`.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.authority)
+        format!("{}://{}", self.scheme, self.authority)
     }
 
     /// Calls an action. `RegionId` is added if the parameters do not name one.
@@ -218,7 +279,7 @@ impl Client {
             &[],
             &hash,
         );
-        let mut request = self.http.post(format!("http://{}{path}", self.authority));
+        let mut request = self.http.post(format!("{}{path}", self.endpoint()));
         for (name, value) in &headers {
             request = request.header(name, value);
         }
@@ -306,7 +367,7 @@ impl Client {
     }
 }
 
-fn authority(endpoint: &str) -> Result<String, ClientError> {
+fn address(endpoint: &str) -> Result<(&'static str, String), ClientError> {
     let refuse = |why| {
         Err(ClientError::Endpoint {
             endpoint: endpoint.to_owned(),
@@ -314,29 +375,25 @@ fn authority(endpoint: &str) -> Result<String, ClientError> {
         })
     };
     let trimmed = endpoint.trim();
-    let authority = match trimmed.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => {
-            return refuse(
-                "https is not supported yet; use http:// on loopback or a trusted network",
-            );
-        }
-        Some(_) => return refuse("only http:// is supported"),
-        None => trimmed,
+    let (scheme, authority) = match trimmed.split_once("://") {
+        Some(("http", rest)) => ("http", rest),
+        Some(("https", rest)) => ("https", rest),
+        Some(_) => return refuse("only http:// and https:// are supported"),
+        None => ("http", trimmed),
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.is_empty()
         || authority.contains(|letter: char| letter.is_whitespace() || "/?#@".contains(letter))
     {
-        return refuse("it must be http://HOST:PORT");
+        return refuse("it must be http://HOST:PORT or https://HOST:PORT");
     }
-    Ok(authority.to_owned())
+    Ok((scheme, authority.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::{Client, ClientError, Credentials, authority};
+    use super::{Client, ClientError, Credentials, Trust, address};
 
     #[test]
     fn endpoints() {
@@ -346,24 +403,21 @@ mod tests {
             "127.0.0.1:8710",
             " 127.0.0.1:8710 ",
         ] {
-            assert_eq!(authority(text).unwrap(), "127.0.0.1:8710");
+            let plain = ("http", "127.0.0.1:8710".to_owned());
+            assert_eq!(address(text).unwrap(), plain);
         }
-        for text in [
-            "https://a",
-            "ftp://a",
-            "",
-            "http://",
-            "http://a/b",
-            "http://u@a",
-        ] {
-            assert!(authority(text).is_err(), "{text}");
+        assert_eq!(address("https://a/").unwrap(), ("https", "a".to_owned()));
+        for text in ["ftp://a", "", "http://", "http://a/b", "http://u@a"] {
+            assert!(address(text).is_err(), "{text}");
         }
-        assert!(
-            authority("https://a")
-                .unwrap_err()
-                .to_string()
-                .contains("https is not supported yet")
-        );
+    }
+
+    #[test]
+    fn what_is_trusted_must_be_certificates() {
+        for text in ["", "text", "-----BEGIN CERTIFICATE-----\n!\n"] {
+            let error = Trust::in_certificates(text.as_bytes()).unwrap_err();
+            assert!(matches!(error, ClientError::Certificates { .. }), "{text}");
+        }
     }
 
     #[test]

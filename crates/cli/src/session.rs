@@ -2,11 +2,12 @@
 //!
 //! `STRONGROOM_ENDPOINT` with `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET` (or its `_FILE` or
 //! `_COMMAND` form) names a service elsewhere; without an endpoint in the environment, `credentials.json` of the data
-//! directory does.
+//! directory does. `STRONGROOM_CACERT` says which CA an https service is trusted by; `credentials.json` names it for the
+//! service of the data directory.
 
 use std::path::{Path, PathBuf};
 
-use api::client::{Client, ClientError, Credentials};
+use api::client::{Client, ClientError, Credentials, Trust};
 use api::secret::SecretText;
 use serde::Deserialize;
 use serde_json::Value;
@@ -29,19 +30,30 @@ struct CredentialsFile {
     region_id: String,
     access_key_id: String,
     access_key_secret: SecretText,
+    #[serde(default)]
+    ca_file: Option<PathBuf>,
 }
 
 /// Where a service is and what opens it.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     pub(crate) endpoint: String,
+    pub(crate) trust: Trust,
     pub(crate) region: String,
     pub(crate) credentials: Credentials,
 }
 
 impl Access {
     /// Looks into the environment and the data directory.
-    pub(crate) fn find(data_dir: &Path) -> Result<Self, Failure> {
+    pub(crate) fn find(data_dir: &Path, cacert: Option<&Path>) -> Result<Self, Failure> {
+        let mut access = Self::without_flag(data_dir)?;
+        if let Some(file) = cacert {
+            access.trust = trust(file)?;
+        }
+        Ok(access)
+    }
+
+    fn without_flag(data_dir: &Path) -> Result<Self, Failure> {
         let Some(endpoint) = variable(ENDPOINT) else {
             if !data_dir.join(CREDENTIALS_FILE).exists() && variable(KEY_ID).is_some() {
                 return Err(Failure::new(
@@ -67,6 +79,7 @@ impl Access {
         };
         Ok(Self {
             endpoint,
+            trust: Trust::default(),
             region,
             credentials,
         })
@@ -94,6 +107,10 @@ impl Access {
         })?;
         Ok(Self {
             endpoint: file.endpoint,
+            trust: match &file.ca_file {
+                Some(file) => trust(file)?,
+                None => Trust::default(),
+            },
             region: file.region_id,
             credentials: Credentials {
                 access_key_id: file.access_key_id,
@@ -101,6 +118,16 @@ impl Access {
             },
         })
     }
+}
+
+/// The certificates of a file.
+fn trust(file: &Path) -> Result<Trust, Failure> {
+    let next = "name the CA of the service with --cacert or STRONGROOM_CACERT: tls/ca.pem of its data directory, or the CA \
+                that signed --tls-cert";
+    let pem = std::fs::read(file)
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display()), next))?;
+    Trust::in_certificates(&pem)
+        .map_err(|error| Failure::new(format!("{}: {}", file.display(), chain(&error)), next))
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -117,12 +144,15 @@ pub(crate) struct Session {
 impl Session {
     /// Connects lazily: nothing is sent yet.
     pub(crate) fn new(access: Access) -> Result<Self, Failure> {
-        let client = Client::new(&access.endpoint, access.credentials, &access.region)
+        let Access {
+            endpoint,
+            trust,
+            region,
+            credentials,
+        } = access;
+        let client = Client::trusting(&endpoint, &trust, credentials, &region)
             .map_err(|error| api_failure("", &error))?;
-        Ok(Self {
-            client,
-            region: access.region,
-        })
+        Ok(Self { client, region })
     }
 
     /// Region of the service.
@@ -221,13 +251,19 @@ pub(crate) fn api_failure(action: &str, error: &ClientError) -> Failure {
             let (exit, next) = advice(code, *http_status);
             Failure::with(exit, what, next)
         }
-        ClientError::Transport { endpoint, .. } => Failure::new(
-            format!(
-                "cannot reach the service at {endpoint}: {}",
-                last_cause(error)
-            ),
-            "start it with `strongroom serve`, or check --data-dir or STRONGROOM_ENDPOINT",
-        ),
+        ClientError::Transport { endpoint, .. } => {
+            let cause = last_cause(error);
+            let next = if cause.contains("certificate") {
+                "name the CA of the service with --cacert or STRONGROOM_CACERT, and the service by a name that is in its \
+                 certificate"
+            } else {
+                "start it with `strongroom serve`, or check --data-dir or STRONGROOM_ENDPOINT"
+            };
+            Failure::new(
+                format!("cannot reach the service at {endpoint}: {cause}"),
+                next,
+            )
+        }
         _ => Failure::new(
             chain(error),
             "check the endpoint: it must be the address of a Strongroom service",

@@ -9,7 +9,7 @@ use catalog::access_keys::NewAccessKey;
 use catalog::{AccessKeyKind, AccessKeyStatus, Catalog, Sealed, access_keys, accounts};
 use model::{AccountId, Timestamp};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::secret::SecretText;
 
@@ -37,6 +37,9 @@ struct CredentialsFile<'a> {
     account_id: &'a str,
     access_key_id: &'a str,
     access_key_secret: &'a SecretText,
+    /// The CA to trust, of an endpoint with TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<&'a Path>,
 }
 
 /// Makes or finds everything. The caller holds the lock of the data directory.
@@ -83,6 +86,7 @@ pub(crate) fn write_credentials(
     identity: &Identity,
     endpoint: &str,
     region: &str,
+    ca_file: Option<&Path>,
 ) -> Result<(), ServerError> {
     let file = CredentialsFile {
         endpoint,
@@ -90,6 +94,7 @@ pub(crate) fn write_credentials(
         account_id: identity.account_id.as_str(),
         access_key_id: &identity.access_key_id,
         access_key_secret: &identity.access_key_secret,
+        ca_file,
     };
     let mut bytes = zeroize::Zeroizing::new(
         serde_json::to_vec_pretty(&file).expect("a struct of texts can always be written as JSON"),

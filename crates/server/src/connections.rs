@@ -1,5 +1,7 @@
 //! The listening socket: how many connections there may be, and how long one may be silent.
 //!
+//! With TLS the handshake is a part of the first read, so that one that lingers holds up its own connection only.
+//!
 //! A client that opens connections and sends nothing must not take the service away from others.
 
 use std::future::Future;
@@ -7,13 +9,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::Accept;
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::Acceptors;
 
 /// More connections wait in the backlog of the system. Each costs some 20 KB and a file descriptor.
 const MAX_CONNECTIONS: usize = 512;
@@ -24,23 +30,25 @@ const MAX_SILENCE: Duration = Duration::from_secs(120);
 const MAX_REQUEST_TIME: Duration = Duration::from_secs(180);
 
 /// Accepts at most [`MAX_CONNECTIONS`] at a time.
-#[derive(Debug)]
 pub(crate) struct LimitedListener {
     inner: TcpListener,
+    tls: Option<Acceptors>,
     permits: Arc<Semaphore>,
 }
 
 impl LimitedListener {
-    pub(crate) fn new(inner: TcpListener) -> Self {
+    /// Plain connections, or TLS.
+    pub(crate) fn new(inner: TcpListener, tls: Option<Acceptors>) -> Self {
         Self {
             inner,
+            tls,
             permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         }
     }
 }
 
 impl axum::serve::Listener for LimitedListener {
-    type Io = LimitedStream;
+    type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
@@ -53,15 +61,21 @@ impl axum::serve::Listener for LimitedListener {
                         tracing::debug!(%error, "no delay cannot be set");
                     }
                     let silence = Box::pin(sleep(MAX_SILENCE));
-                    return (
-                        LimitedStream {
-                            stream,
-                            silence,
-                            last_write: Instant::now(),
-                            _permit: permit,
-                        },
-                        address,
-                    );
+                    let here = stream.local_addr().ok().map(|here| here.ip());
+                    let stream = LimitedStream {
+                        stream,
+                        silence,
+                        last_write: Instant::now(),
+                        _permit: permit,
+                    };
+                    let connection = match &self.tls {
+                        None => Connection::Plain(stream),
+                        Some(tls) => {
+                            let accept = tls.between(address.ip(), here).accept(stream);
+                            Connection::Handshake(Box::new(accept))
+                        }
+                    };
+                    return (connection, address);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection cannot be accepted");
@@ -73,6 +87,85 @@ impl axum::serve::Listener for LimitedListener {
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         self.inner.local_addr()
+    }
+}
+
+/// A connection, encrypted or not.
+pub(crate) enum Connection {
+    Plain(LimitedStream),
+    Handshake(Box<Accept<LimitedStream>>),
+    Tls(Box<TlsStream<LimitedStream>>),
+}
+
+impl Connection {
+    /// Goes on with the handshake; afterwards the connection is `Plain` or `Tls`.
+    fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self::Handshake(accept) = self else {
+            return Poll::Ready(Ok(()));
+        };
+        match Pin::new(accept.as_mut()).poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(stream)) => {
+                *self = Self::Tls(Box::new(stream));
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    /// The stream behind the handshake.
+    fn stream(&mut self) -> io::Result<Pin<&mut dyn Duplex>> {
+        match self {
+            Self::Plain(stream) => Ok(Pin::new(stream)),
+            Self::Tls(stream) => Ok(Pin::new(stream.as_mut())),
+            Self::Handshake(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+/// Bytes both ways.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(self.poll_handshake(context))?;
+        self.stream()?.poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_handshake(context))?;
+        self.stream()?.poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_flush(context),
+            // Nothing was written yet.
+            Err(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_shutdown(context),
+            // Dropping it closes the socket.
+            Err(_) => Poll::Ready(Ok(())),
+        }
     }
 }
 

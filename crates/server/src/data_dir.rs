@@ -54,8 +54,15 @@ impl DataDir {
                 .map_err(ServerError::file("list", &self.root))?
                 .file_name();
             let name = name.to_string_lossy();
-            let is_ours = ["vaults", "agent", "cache", "nonces", "credentials.json"]
-                .contains(&name.as_ref())
+            let is_ours = [
+                "vaults",
+                "agent",
+                "cache",
+                "nonces",
+                "tls",
+                "credentials.json",
+            ]
+            .contains(&name.as_ref())
                 || name.starts_with("recovery-")
                 || name.starts_with("master.key");
             if !is_ours {
@@ -93,6 +100,26 @@ impl DataDir {
 
     pub(crate) fn nonces(&self) -> PathBuf {
         self.root.join("nonces")
+    }
+
+    /// The certificate that clients of a server with a certificate of its own trust.
+    pub(crate) fn ca_certificate(&self) -> PathBuf {
+        self.root.join("tls/ca.pem")
+    }
+
+    /// The key that signs the server's own certificates.
+    pub(crate) fn ca_key(&self) -> PathBuf {
+        self.root.join("tls/ca.key")
+    }
+
+    /// Makes the folder of the two.
+    pub(crate) fn make_tls_folder(&self) -> Result<(), ServerError> {
+        let path = self.root.join("tls");
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder
+            .create(&path)
+            .map_err(ServerError::file("create", &path))
     }
 
     pub(crate) fn vaults(&self) -> PathBuf {

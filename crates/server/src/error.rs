@@ -69,6 +69,23 @@ pub enum ServerError {
         #[source]
         source: io::Error,
     },
+    /// Whoever listens on the network would read access keys' requests and their answers.
+    #[error(
+        "{address} can be reached from other hosts, and without TLS everybody on the way could read and change what is said; \
+         use --tls auto, or --tls-cert with --tls-key, or say --insecure if something else encrypts"
+    )]
+    PlainOutside {
+        /// As given.
+        address: String,
+    },
+    /// A certificate or key that cannot be used.
+    #[error("{what} cannot be used for TLS: {why}")]
+    Tls {
+        /// Which file or part.
+        what: String,
+        /// Reason.
+        why: String,
+    },
     /// The runtime's threads.
     #[error("cannot start the threads of the server")]
     Threads(#[source] io::Error),

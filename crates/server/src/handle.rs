@@ -1,7 +1,7 @@
 //! Starting and stopping: everything is opened and checked before the first connection is accepted, and nothing is left
 //! behind after the last.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,10 @@ use crate::data_dir::DataDir;
 use crate::error::ServerError;
 use crate::http::{MAX_IN_FLIGHT, Peer, router};
 use crate::nonces::{NonceLimits, Nonces};
-use crate::options::{ServerOptions, check_region};
+use crate::options::{ServerOptions, Transport, check_region};
 use crate::service::Service;
 use crate::ticker::{TickReport, Ticker};
+use crate::tls::{Acceptors, LOOK_INTERVAL, Tls};
 
 /// Requests that are under way get this long to end once the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +35,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ServerHandle {
     addr: SocketAddr,
+    endpoint: String,
+    ca_file: Option<PathBuf>,
     account_id: AccountId,
     credentials_path: PathBuf,
     recovery_path: Option<PathBuf>,
@@ -58,8 +61,16 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     check_region(&options.region)?;
     // Before anything is made: a port that is taken must leave no half of a data directory.
     let (listener, addr) = listen(&options.listen)?;
+    if options.transport == Transport::Plain && !addr.ip().is_loopback() {
+        return Err(ServerError::PlainOutside {
+            address: options.listen,
+        });
+    }
     let dir = DataDir::open(&options.data_dir)?;
     let lock = dir.lock()?;
+    let tls = Tls::open(&dir, &options.transport, addr.ip(), &hostname())?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = format!("{scheme}://{}", as_seen_from_here(addr));
     let now = options.clock.now();
     let catalog_options = CatalogOptions {
         max_page_count: options.max_catalog_pages,
@@ -77,7 +88,14 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     }
     let identity = bootstrap::run(&dir, &catalog, now)?;
     let nonces = Nonces::open(&dir.nonces(), now, NonceLimits::default())?;
-    bootstrap::write_credentials(&dir, &identity, &format!("http://{addr}"), &options.region)?;
+    let ca_file = tls.as_ref().map(Tls::ca_file);
+    bootstrap::write_credentials(
+        &dir,
+        &identity,
+        &endpoint,
+        &options.region,
+        ca_file.as_deref(),
+    )?;
     let Identity {
         account_id,
         master_key,
@@ -93,6 +111,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         operator: account_id.clone(),
         nonces,
         region: options.region,
+        scheme,
         vaults_dir: dir.vaults(),
         data_dir: dir.root().to_owned(),
         lease_ttl: options.lease_ttl,
@@ -121,7 +140,11 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     if let Some(interval) = options.tick_interval {
         runtime.spawn(tick_for_ever(service.clone(), ticker.clone(), interval));
     }
-    let main = runtime.spawn(serve(listener, service.clone()));
+    let acceptors = tls.as_ref().map(Tls::acceptors);
+    if let Some(tls) = tls {
+        runtime.spawn(refresh_for_ever(service.clone(), tls));
+    }
+    let main = runtime.spawn(serve(listener, acceptors, service.clone()));
     let loading = service.clone();
     runtime.spawn_blocking(move || {
         if let Err(error) = jobs::load_index(&loading.catalog) {
@@ -131,6 +154,8 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     tracing::info!(%addr, data_dir = %dir.root().display(), "the server listens");
     Ok(ServerHandle {
         addr,
+        endpoint,
+        ca_file,
         account_id,
         credentials_path: dir.credentials(),
         recovery_path: new_recovery_file,
@@ -153,9 +178,26 @@ fn listen(address: &str) -> Result<(StdListener, SocketAddr), ServerError> {
     Ok((listener, addr))
 }
 
-async fn serve(listener: StdListener, service: Arc<Service>) {
+/// The address to reach a listening socket at from the same host.
+fn as_seen_from_here(mut addr: SocketAddr) -> SocketAddr {
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    addr
+}
+
+fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+async fn serve(listener: StdListener, tls: Option<Acceptors>, service: Arc<Service>) {
     let listener = match TcpListener::from_std(listener) {
-        Ok(listener) => LimitedListener::new(listener),
+        Ok(listener) => LimitedListener::new(listener, tls),
         Err(error) => {
             tracing::error!(%error, "the socket cannot be used");
             return;
@@ -176,6 +218,18 @@ async fn serve(listener: StdListener, service: Arc<Service>) {
         .await
     {
         tracing::error!(%error, "the server ended");
+    }
+}
+
+async fn refresh_for_ever(service: Arc<Service>, mut tls: Tls) {
+    let mut stopping = service.stopping.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            _ = stopping.changed() => return,
+        }
+        // Two small files a look at most: not worth another thread.
+        tls.refresh();
     }
 }
 
@@ -206,10 +260,16 @@ impl ServerHandle {
         self.addr
     }
 
-    /// The endpoint for clients, `http://ADDR:PORT`.
+    /// The endpoint for clients on this host, `http://ADDR:PORT` or `https://ADDR:PORT`.
     #[must_use]
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.addr)
+        self.endpoint.clone()
+    }
+
+    /// The CA that signs the server's own certificate, if it speaks TLS.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
     }
 
     /// The account of the data directory.

@@ -7,7 +7,7 @@
 //! table in `actions` finds the function of the action (or `agents` the message), which makes one call to the catalog
 //! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
 //!
-//! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `seal`, `bootstrap`, `nonces`, `wire`, `service`,
+//! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `bootstrap`, `nonces`, `wire`, `service`,
 //! `failure`, `principal`, `sessions`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
 
 mod actions;
@@ -31,6 +31,7 @@ mod seal;
 mod service;
 mod sessions;
 mod ticker;
+mod tls;
 mod wire;
 
 pub use actions::backup_jobs::JOB_RENDERER;
@@ -39,5 +40,5 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServerError;
 pub use export::{ExportedVault, export_vaults};
 pub use handle::{ServerHandle, start};
-pub use options::ServerOptions;
+pub use options::{ServerOptions, Transport};
 pub use ticker::TickReport;

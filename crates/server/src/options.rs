@@ -9,6 +9,27 @@ use model::upkeep::UpkeepRule;
 use crate::clock::{Clock, SystemClock};
 use crate::error::ServerError;
 
+/// How clients and the server speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// Plain HTTP, refused on an address that other hosts can reach.
+    Plain,
+    /// Plain HTTP on any address: something else encrypts.
+    PlainAnywhere,
+    /// TLS with a certificate that the CA of the data directory signs; clients trust `tls/ca.pem`.
+    OwnCertificate {
+        /// Names and addresses of this server besides the host's own and the address that it listens on.
+        names: Vec<String>,
+    },
+    /// TLS with a certificate of the operator. The files are read again when they change.
+    Certificate {
+        /// The certificate, and those between it and the CA (PEM).
+        cert: PathBuf,
+        /// Its private key (PEM).
+        key: PathBuf,
+    },
+}
+
 /// Options of a server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -16,6 +37,8 @@ pub struct ServerOptions {
     pub data_dir: PathBuf,
     /// `ADDR:PORT`; port 0 picks a free one.
     pub listen: String,
+    /// Plain or TLS.
+    pub transport: Transport,
     /// The region that this server is, such as `cn-hangzhou`.
     pub region: String,
     /// How long a lease lasts after each heartbeat of its agent.
@@ -49,6 +72,7 @@ impl ServerOptions {
         Self {
             data_dir,
             listen: "127.0.0.1:8710".to_owned(),
+            transport: Transport::Plain,
             region: "cn-hangzhou".to_owned(),
             lease_ttl: Duration::from_secs(30),
             tick_interval: Some(Duration::from_secs(1)),

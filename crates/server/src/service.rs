@@ -27,6 +27,8 @@ pub(crate) struct Service {
     pub(crate) operator: AccountId,
     pub(crate) nonces: Nonces,
     pub(crate) region: String,
+    /// `http` or `https`, for links.
+    pub(crate) scheme: &'static str,
     pub(crate) vaults_dir: PathBuf,
     pub(crate) data_dir: PathBuf,
     pub(crate) lease_ttl: Duration,

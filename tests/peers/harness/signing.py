@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import http.client
 import json
+import ssl
 import time
 import urllib.parse
 import uuid
@@ -110,9 +111,13 @@ def v3_request(
     return f"{path}?{query}" if query else path, headers
 
 
-def send(host, method, url, headers, body=b"", timeout=30):
-    """Sends one request; returns the status, the headers and the body read as JSON."""
-    connection = http.client.HTTPConnection(host, timeout=timeout)
+def send(host, method, url, headers, body=b"", timeout=30, ca_file=None):
+    """Sends one request, over TLS if a CA is named; returns the status, the headers and the body read as JSON."""
+    if ca_file:
+        context = ssl.create_default_context(cafile=ca_file)
+        connection = http.client.HTTPSConnection(host, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, timeout=timeout)
     try:
         connection.request(
             method, url, body or None, {name: value for name, value in headers.items() if name != "host"}
@@ -145,11 +150,12 @@ class SignedCaller:
     def __init__(self, credentials):
         self.key, self.secret = credentials["AccessKeyId"], credentials["AccessKeySecret"]
         self.host = credentials["Endpoint"].split("//")[1].rstrip("/")
+        self.ca_file = credentials.get("CaFile")
 
     def call(self, action, parameters=None):
         pairs = json_texts(action, parameters or {})
         url, headers = v3_request(self.key, self.secret, self.host, action, pairs)
-        status, _, body = send(self.host, "POST", url, headers)
+        status, _, body = send(self.host, "POST", url, headers, ca_file=self.ca_file)
         return checked(status, body)
 
 

@@ -12,7 +12,7 @@ use api::agent_protocol::{
     Assignment, DeleteSnapshotSpec, ErrorRow, Lease, Outcome, Progress, SyncReply, VaultSpec,
     WorkKind,
 };
-use api::client::Credentials;
+use api::client::{Credentials, Trust};
 
 use self::fake_server::FakeServer;
 use crate::execute::Execute;
@@ -110,6 +110,7 @@ impl Bench {
 
     fn try_start(&self) -> Result<AgentHandle, AgentError> {
         let options = AgentOptions {
+            trust: Trust::default(),
             endpoint: self.server.endpoint.clone(),
             credentials: Credentials {
                 access_key_id: "root".into(),

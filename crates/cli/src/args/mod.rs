@@ -35,7 +35,7 @@ pub(crate) use repo::{
     ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoInitArgs, RepoLsArgs,
     RepoOptions, RepoRestoreArgs, RepoSnapshotsArgs, RepoUnlockArgs,
 };
-pub(crate) use serve::{AgentArgs, ServeArgs};
+pub(crate) use serve::{AgentArgs, ServeArgs, TlsArg};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -57,6 +57,7 @@ Environment:
                        a service on another host, instead of credentials.json
                        in the data directory
   STRONGROOM_DATA_DIR  the data directory
+  STRONGROOM_CACERT    the CA of a service that speaks https
   STRONGROOM_LOG       what is logged to standard error, as `info` or
                        `agent=debug` (default `warn`)
   NO_COLOR             no colours";
@@ -90,6 +91,15 @@ pub(crate) struct Global {
         hide_env = true
     )]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Certificates (PEM) to trust when the service speaks https: its CA, or its certificate itself
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "STRONGROOM_CACERT",
+        hide_env = true
+    )]
+    pub(crate) cacert: Option<PathBuf>,
 }
 
 /// The commands.

@@ -10,7 +10,7 @@ const SERVE_HELP: &str = "\
 Examples:
   strongroom serve --protect ~/Documents            protect one folder, now and every day
   strongroom serve --protect /etc /home --once      back both up and end; exit status 0, 3 (partial), 1 or 130
-  strongroom serve --listen 0.0.0.0:8710            only the service, also for agents on other hosts
+  strongroom serve --listen 0.0.0.0:8710 --tls auto only the service, also for agents on other hosts
 
 The first start makes the data directory with an account, an access key (credentials.json) and a recovery file. Keep a copy \
 of the recovery file elsewhere: with it and a vault's storage everything can be restored.
@@ -27,6 +27,26 @@ pub(crate) struct ServeArgs {
     /// Address and port of the API; port 0 picks a free one
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8710")]
     pub(crate) listen: SocketAddr,
+    /// `auto`: speak https with a certificate signed by a CA of this data directory; clients trust its tls/ca.pem
+    #[arg(long, value_enum, value_name = "auto", conflicts_with_all = ["tls_cert", "insecure"])]
+    pub(crate) tls: Option<TlsArg>,
+    /// One more name or address of this host in the certificate of `--tls auto`
+    #[arg(long, value_name = "NAME", requires = "tls")]
+    pub(crate) tls_name: Vec<String>,
+    /// Speak https with this certificate (PEM, with those between it and its CA); read again when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        conflicts_with = "insecure"
+    )]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Allow plain http on an address that other hosts can reach: something else must encrypt
+    #[arg(long)]
+    pub(crate) insecure: bool,
     /// Region that this service says it is
     #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]
     pub(crate) region: String,
@@ -62,9 +82,16 @@ pub(crate) struct ServeArgs {
     pub(crate) json: bool,
 }
 
+/// How a certificate is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TlsArg {
+    /// Made by the service
+    Auto,
+}
+
 const AGENT_HELP: &str = "\
 Examples:
-  STRONGROOM_ENDPOINT=http://backup:8710 ALIBABA_CLOUD_ACCESS_KEY_ID=… \\
+  STRONGROOM_ENDPOINT=https://backup:8710 STRONGROOM_CACERT=/etc/strongroom/ca.pem ALIBABA_CLOUD_ACCESS_KEY_ID=… \\
   ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE=/etc/strongroom/secret strongroom agent
 
 The agent dials out to the service, runs the jobs that the service has for this host, and must be able to reach the storage \

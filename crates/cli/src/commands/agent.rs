@@ -23,7 +23,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Exit, Failure> {
     let interrupts = Interrupts::listen()?;
     let data_dir = context.data_dir()?;
-    let access = Access::find(&data_dir)?;
+    let access = context.access(&data_dir)?;
     let state_dir = match args.state_dir {
         Some(dir) => paths::absolute(&dir)?,
         None => data_dir.join(STATE_FOLDER),
@@ -53,6 +53,7 @@ pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Exit, Failure> {
 pub(crate) fn options(access: &Access, state_dir: PathBuf, skip: Vec<PathBuf>) -> AgentOptions {
     AgentOptions {
         endpoint: access.endpoint.clone(),
+        trust: access.trust.clone(),
         credentials: access.credentials.clone(),
         region: access.region.clone(),
         state_dir,

@@ -20,7 +20,7 @@ mod snapshots;
 mod vault;
 mod vault_upkeep;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::args::{Cli, Command, Global};
 use crate::exit::{Exit, Failure};
@@ -32,6 +32,8 @@ use crate::session::{Access, Session};
 pub(crate) struct Context {
     pub(crate) screen: Screen,
     pub(crate) data_dir: Option<PathBuf>,
+    /// What the flag or the environment says about certificates to trust.
+    pub(crate) cacert: Option<PathBuf>,
 }
 
 impl Context {
@@ -46,16 +48,22 @@ impl Context {
     /// A client of the service.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
         // A service elsewhere needs no data directory here.
-        Session::new(Access::find(&self.data_dir().unwrap_or_default())?)
+        Session::new(self.access(&self.data_dir().unwrap_or_default())?)
+    }
+
+    /// Where the service is.
+    pub(crate) fn access(&self, data_dir: &Path) -> Result<Access, Failure> {
+        Access::find(data_dir, self.cacert.as_deref())
     }
 }
 
 /// Runs a command to its end.
 pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
-    let Global { data_dir } = cli.global;
+    let Global { data_dir, cacert } = cli.global;
     let context = Context {
         screen: screen.clone(),
         data_dir,
+        cacert,
     };
     match cli.command {
         Command::Serve(args) => serve::run(&context, args),

@@ -86,7 +86,11 @@ pub(crate) fn get_temp_file_download_link(call: &Call<'_>) -> Answer {
     let job = jobs::get(&call.service.catalog, &call.account, &job_id).map_err(|_| gone())?;
     failed_files_key(&job).ok_or_else(gone)?;
     let token = hex::encode(rand::random::<[u8; 32]>());
-    let url = format!("http://{}{PREFIX}{token}/{job_id}-failed.csv", call.host);
+    let scheme = call.service.scheme;
+    let url = format!(
+        "{scheme}://{}{PREFIX}{token}/{job_id}-failed.csv",
+        call.host
+    );
     let link = Link {
         account: call.account.clone(),
         job_id,

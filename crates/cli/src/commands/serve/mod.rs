@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::AgentHandle;
 use model::upkeep::UpkeepRule;
-use server::{ServerHandle, ServerOptions};
+use server::{ServerHandle, ServerOptions, Transport};
 
 use self::first_jobs::FirstJob;
 pub(crate) use self::first_jobs::{create as create_vault, wait_until_created};
@@ -22,7 +22,7 @@ use self::words::GoesOn;
 use super::Context;
 use super::agent::STATE_FOLDER;
 use super::follow::{End, Followed, JobKind, exit_of, follow, tell};
-use crate::args::ServeArgs;
+use crate::args::{ServeArgs, TlsArg};
 use crate::exit::{Exit, Failure, chain};
 use crate::session::{Access, Session};
 use crate::signals::Interrupts;
@@ -37,6 +37,14 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     let interrupts = Interrupts::listen()?;
     let mut options = ServerOptions::new(data_dir.clone());
     options.listen = args.listen.to_string();
+    options.transport = match (args.tls, args.tls_cert, args.tls_key) {
+        (Some(TlsArg::Auto), ..) => Transport::OwnCertificate {
+            names: args.tls_name,
+        },
+        (None, Some(cert), Some(key)) => Transport::Certificate { cert, key },
+        _ if args.insecure => Transport::PlainAnywhere,
+        _ => Transport::Plain,
+    };
     options.region = args.region;
     options.zone = args.timezone;
     options.schedule_jitter_seconds =

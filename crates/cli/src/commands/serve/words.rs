@@ -61,6 +61,9 @@ pub(crate) fn next_steps(
     screen.line("");
     if matches!(goes_on, GoesOn::Serving(_)) {
         row("endpoint", &endpoint(server));
+        if let Some(file) = server.ca_file() {
+            row("ca", &file.display().to_string());
+        }
         row("keys", &server.credentials_path().display().to_string());
     }
     row("jobs", &format!("strongroom jobs{flag}"));
