@@ -217,6 +217,7 @@ mod tests {
         let rule = UpkeepRule::default();
         let history = UpkeepHistory {
             checked: Some(Timestamp(10_000 * DAY)),
+            pruned: Some(Timestamp(10_000 * DAY)),
             ..fresh()
         };
         assert!(rule.due(&history, Timestamp(9_000 * DAY)).is_some());
