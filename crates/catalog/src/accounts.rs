@@ -30,6 +30,27 @@ fn read(row: &Row<'_>) -> crate::sql::Result<Account> {
     })
 }
 
+/// Creates the first account of a catalog, as [`create`]; `AlreadyExists` when another server was faster.
+pub fn create_first(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    account_name: &str,
+    root_key: &NewAccessKey,
+    now: Timestamp,
+) -> Result<Account, CatalogError> {
+    let operation = "create the first account";
+    catalog.write(operation, |tx| {
+        let sql = "SELECT account_id FROM accounts LIMIT 1";
+        if let Some(id) = first(tx, operation, sql, [], |row| row.get(0))? {
+            return Err(CatalogError::AlreadyExists {
+                entity: Entity::Account,
+                id,
+            });
+        }
+        insert(tx, account_id, account_name, root_key, now)
+    })
+}
+
 /// Creates an account together with its root key, so that none is ever without one.
 pub fn create(
     catalog: &Catalog,
@@ -41,13 +62,27 @@ pub fn create(
     let operation = "create an account";
     catalog.write(operation, |tx| {
         if find(tx, account_id)?.is_some() {
-            return Err(CatalogError::AlreadyExists { entity: Entity::Account, id: account_id.to_string() });
+            return Err(CatalogError::AlreadyExists {
+                entity: Entity::Account,
+                id: account_id.to_string(),
+            });
         }
-        let sql = "INSERT INTO accounts (account_id, account_name, created_time, last_job_micros) VALUES (?, ?, ?, 0)";
-        change(tx, operation, sql, params![account_id.as_str(), account_name, now.0])?;
-        access_keys::insert(tx, account_id, root_key, now)?;
-        find(tx, account_id)?.ok_or_else(|| CatalogError::not_found(Entity::Account, account_id))
+        insert(tx, account_id, account_name, root_key, now)
     })
+}
+
+fn insert(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    account_name: &str,
+    root_key: &NewAccessKey,
+    now: Timestamp,
+) -> Result<Account, CatalogError> {
+    let sql = "INSERT INTO accounts (account_id, account_name, created_time, last_job_micros) VALUES (?, ?, ?, 0)";
+    let values = params![account_id.as_str(), account_name, now.0];
+    change(tx, "create an account", sql, values)?;
+    access_keys::insert(tx, account_id, root_key, now)?;
+    find(tx, account_id)?.ok_or_else(|| CatalogError::not_found(Entity::Account, account_id))
 }
 
 pub(crate) fn find(

@@ -14,7 +14,8 @@ use model::{AccountId, Timestamp, Zone};
 
 use crate::error::CatalogError;
 use crate::jobs::{Ledger, Renderer};
-use crate::sql::{Database, Durability, Session, sqlite};
+use crate::sql::postgres::{PostgresPlace, Wakes};
+use crate::sql::{Database, Durability, Session, postgres, sqlite};
 
 /// How to open a catalog.
 #[derive(Debug, Clone)]
@@ -80,6 +81,28 @@ impl Catalog {
         };
         let database = sqlite::Database::open(path, &settings)?;
         Ok(Self::new(Database::Sqlite(database), options))
+    }
+
+    /// Opens a PostgreSQL database, which other servers may use at the same time, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `Away` when it cannot be reached, `SchemaTooNew` when a newer program has migrated it.
+    pub fn connect(place: &PostgresPlace, options: CatalogOptions) -> Result<Self, CatalogError> {
+        let settings = postgres::Settings {
+            reader_count: options.reader_count,
+            busy_timeout: options.busy_timeout,
+        };
+        let database = postgres::Database::open(place, &settings)?;
+        Ok(Self::new(Database::Postgres(Box::new(database)), options))
+    }
+
+    /// What tells that another server has put something to do into the catalog; none when no other can.
+    #[must_use]
+    pub fn wakes(&self) -> Option<Wakes> {
+        match &self.database {
+            Database::Sqlite(_) => None,
+            Database::Postgres(database) => Some(database.wakes()),
+        }
     }
 
     fn new(database: Database, options: CatalogOptions) -> Self {
@@ -185,8 +208,10 @@ impl<'a> Tx<'a> {
     /// Its connection, for tests of what is SQLite's own.
     #[cfg(test)]
     pub(crate) const fn sqlite(&self) -> &rusqlite::Connection {
-        let Session::Sqlite(connection) = self.session;
-        connection
+        match self.session {
+            Session::Sqlite(connection) => connection,
+            Session::Postgres(_) => unreachable!(),
+        }
     }
 
     /// What makes the JSON of jobs.

@@ -60,6 +60,14 @@ pub enum CatalogError {
     /// Another process kept the database for too long.
     #[error("the catalog is busy")]
     Busy,
+    /// The database cannot be reached, or not for now. The catalog stays usable: it goes on when the database does.
+    #[error("the catalog's database {place} cannot be used: {detail}")]
+    Away {
+        /// Where it is, without the password.
+        place: String,
+        /// What was said.
+        detail: String,
+    },
     /// The database was written by a newer program.
     #[error(
         "the catalog has schema version {found}, this program knows versions up to {supported}; \
@@ -265,6 +273,10 @@ impl CatalogError {
             SqlErrorKind::Full => Self::Full,
             SqlErrorKind::Busy => Self::Busy,
             SqlErrorKind::Damaged(detail) => Self::Damaged { operation, detail },
+            SqlErrorKind::Away(detail) => Self::Away {
+                place: "the catalog".to_owned(),
+                detail,
+            },
             SqlErrorKind::Other => Self::Sql { operation, source },
         }
     }

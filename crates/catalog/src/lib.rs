@@ -63,6 +63,7 @@ pub use records::{
     Work,
 };
 pub use sql::SqlError;
+pub use sql::postgres::{PlaceError, PostgresPlace, Wakes};
 pub use words::{
     AccessKeyKind, AccessKeyStatus, ClientType, IdentityStatus, TaskKind, TriggerMode, WorkKind,
     WorkState,

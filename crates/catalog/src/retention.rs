@@ -213,10 +213,11 @@ pub fn groups_with_ended(
     limit: u32,
 ) -> Result<Vec<Group>, CatalogError> {
     let operation = "find snapshots whose time is over";
-    let sql = "SELECT DISTINCT account_id, vault_id, plan_id FROM snapshots \
+    let sql = "SELECT account_id, vault_id, plan_id FROM snapshots \
                WHERE expire_time IS NOT NULL AND expire_time <= ? AND delete_task_id IS NULL AND missing_since IS NULL \
                AND hold_reason IS NULL \
                AND (account_id, vault_id, COALESCE(plan_id, '')) > (?, ?, ?) \
+               GROUP BY account_id, vault_id, plan_id \
                ORDER BY account_id, vault_id, COALESCE(plan_id, '') LIMIT ?";
     let values = params![
         now.0,
@@ -285,8 +286,8 @@ pub fn preview(
     now: Timestamp,
 ) -> Result<Vec<(Group, Vec<Judged>)>, CatalogError> {
     let operation = "preview retention";
-    let sql = "SELECT DISTINCT vault_id, plan_id FROM snapshots WHERE account_id = ? AND delete_task_id IS NULL AND missing_since IS NULL \
-               ORDER BY vault_id, plan_id";
+    let sql = "SELECT vault_id, plan_id FROM snapshots WHERE account_id = ? AND delete_task_id IS NULL AND missing_since IS NULL \
+               GROUP BY vault_id, plan_id ORDER BY vault_id, COALESCE(plan_id, '')";
     catalog.read(operation, |tx| {
         let groups = all(tx, operation, sql, [account_id.as_str()], |row| {
             Ok((

@@ -17,7 +17,7 @@ use crate::jobs;
 pub(crate) use crate::progress::{read_progress, write_progress};
 use crate::records::{Progress, Work};
 use crate::row::{RowReader, seconds};
-use crate::sql::{Row, params};
+use crate::sql::{Row, ToParam, params};
 use crate::words::{WorkKind, WorkState};
 
 /// A work that an agent says it is running.
@@ -127,6 +127,7 @@ pub(crate) fn insert(
         i64::try_from(queue_order).unwrap_or(i64::MAX)
     ];
     change(tx, "queue a work", sql, values)?;
+    tx.session().wake_others();
     Ok(())
 }
 
@@ -386,6 +387,7 @@ fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogEr
         sql,
         params![state.as_str(), raise, work.work_id],
     )?;
+    tx.session().wake_others();
     change_status(tx, work, status, None, now)?;
     if status.is_final() {
         ended(tx, work)?;
@@ -431,6 +433,7 @@ pub(crate) fn request_cancel(
         (work.state, 0)
     };
     change(tx, "cancel a work", sql, params![state.as_str(), raise, id])?;
+    tx.session().wake_others();
     if to.is_final() {
         ended(tx, &work)?;
     }
@@ -477,6 +480,7 @@ pub(crate) fn close(
 ) -> Result<(), CatalogError> {
     let sql = "UPDATE work SET state = 'DONE', lease_until = NULL WHERE work_id = ? AND epoch = ?";
     change(tx, "finish a work", sql, params![work.work_id, work.epoch])?;
+    tx.session().wake_others();
     change_status(tx, work, outcome, message, now)?;
     ended(tx, work)
 }
@@ -539,32 +543,21 @@ pub(crate) fn change_status(
             to,
         });
     }
-    let start = if kind.is_task() {
-        ""
-    } else {
-        ", start_time = COALESCE(start_time, ?3)"
-    };
-    let start = if to == JobStatus::Running { start } else { "" };
-    let sql = format!(
-        "UPDATE {} SET status = ?1, updated_time = ?2{start}, {} = ?4, {} = COALESCE(?5, {}) \
-         WHERE account_id = ?6 AND {} = ?7",
-        kind.table(),
-        kind.end_column(),
-        kind.message_column(),
-        kind.message_column(),
-        kind.id_column(),
-    );
-    let end = to.is_final().then_some(now);
-    let values = params![
-        to.as_str(),
-        now.0,
-        now.0,
-        seconds(end),
-        message,
-        work.account_id.as_str(),
-        work.work_id
-    ];
-    change(tx, "change a state", &sql, values)?;
+    let mut sql = format!("UPDATE {} SET status = ?, updated_time = ?", kind.table());
+    let (status, end) = (to.as_str(), seconds(to.is_final().then_some(now)));
+    let mut values: Vec<&dyn ToParam> = vec![&status, &now.0];
+    if to == JobStatus::Running && !kind.is_task() {
+        sql.push_str(", start_time = COALESCE(start_time, ?)");
+        values.push(&now.0);
+    }
+    let (ended, told) = (kind.end_column(), kind.message_column());
+    sql.push_str(&format!(
+        ", {ended} = ?, {told} = COALESCE(?, {told}) WHERE account_id = ? AND {} = ?",
+        kind.id_column()
+    ));
+    let account_id = work.account_id.as_str();
+    values.extend([&end as &dyn ToParam, &message, &account_id, &work.work_id]);
+    change(tx, "change a state", &sql, &values[..])?;
     match kind {
         WorkKind::Backup => jobs::note_changed(tx, &work.account_id, &work.work_id),
         _ => Ok(()),

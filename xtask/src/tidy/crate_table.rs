@@ -40,6 +40,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio", &["server"]),
     ("axum", &["server"]),
     ("rusqlite", &["catalog"]),
+    ("postgres", &["catalog"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli", "xtask"]),
 ];

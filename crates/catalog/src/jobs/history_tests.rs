@@ -290,7 +290,7 @@ fn open(fixture: &Fixture, number: usize) -> Catalog {
         ledger_dir: Some(fixture.folder.path().join(format!("ledger-{number}"))),
         ..CatalogOptions::default()
     };
-    Catalog::open(&fixture.folder.path().join("catalog.db"), options).unwrap()
+    fixture.place.open(options)
 }
 
 proptest! {

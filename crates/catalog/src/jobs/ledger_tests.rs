@@ -23,7 +23,7 @@ fn options(fixture: &Fixture) -> CatalogOptions {
 }
 
 fn open(fixture: &Fixture) -> Catalog {
-    Catalog::open(&fixture.folder.path().join("catalog.db"), options(fixture)).unwrap()
+    fixture.place.open(options(fixture))
 }
 
 fn asked(key: FilterKey, value: &str) -> JobQuery {
@@ -193,7 +193,7 @@ fn a_restart_goes_on_from_the_snapshot() {
 /// A database that was put back to an older copy gets versions that a snapshot has seen, of another history.
 #[test]
 fn a_snapshot_of_another_history_is_not_believed() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::sqlite(CatalogOptions::default());
     let vault = fixture.vault(0);
     let plan = fixture.plan(&vault, "plan");
     fixture.job(&plan, 1);

@@ -112,20 +112,30 @@ pub(super) fn add(
 ) -> Result<(i64, u32), CatalogError> {
     let operation = "number jobs";
     let ids = [account_id.as_str(), source_type.as_str()];
-    let sql = "INSERT INTO job_parts (account_id, source_type, version, stamp, next_seq) VALUES (?, ?, 0, 0, 0) \
-               ON CONFLICT (account_id, source_type) DO NOTHING";
-    change(tx, operation, sql, ids)?;
     let sql = "UPDATE job_parts SET version = version + 1, stamp = ?, next_seq = next_seq + ? \
                WHERE account_id = ? AND source_type = ? RETURNING part_id, version, stamp, next_seq";
-    let values = params![new_stamp(), i64::from(count), ids[0], ids[1]];
-    let (part_id, version, next_seq) = first(tx, operation, sql, values, |row| {
-        let version = Version {
-            number: row.get(1)?,
-            stamp: row.get(2)?,
-        };
-        Ok((row.get(0)?, version, row.get::<_, i64>(3)?))
-    })?
-    .ok_or_else(|| CatalogError::not_found(Entity::Account, account_id))?;
+    let take = || {
+        let values = params![new_stamp(), i64::from(count), ids[0], ids[1]];
+        first(tx, operation, sql, values, |row| {
+            let version = Version {
+                number: row.get(1)?,
+                stamp: row.get(2)?,
+            };
+            Ok((row.get(0)?, version, row.get::<_, i64>(3)?))
+        })
+    };
+    let taken = match take()? {
+        Some(taken) => Some(taken),
+        None => {
+            // Only now: an insertion that does nothing would use up a number of a part.
+            let sql = "INSERT INTO job_parts (account_id, source_type, version, stamp, next_seq) \
+                       VALUES (?, ?, 0, 0, 0)";
+            change(tx, operation, sql, ids)?;
+            take()?
+        }
+    };
+    let (part_id, version, next_seq) =
+        taken.ok_or_else(|| CatalogError::not_found(Entity::Account, account_id))?;
     // Numbers end at 2^32: four thousand million jobs of one account and source type.
     let Ok(end) = u32::try_from(next_seq) else {
         return Err(CatalogError::Full);

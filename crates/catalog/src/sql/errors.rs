@@ -1,6 +1,6 @@
 //! What a database can answer instead of rows.
 
-use super::sqlite;
+use super::{postgres, sqlite};
 
 /// An error of the database, or a row that holds what no program of ours writes.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +9,9 @@ pub enum SqlError {
     /// From the embedded database.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    /// From a PostgreSQL server.
+    #[error("{}", postgres::words(.0))]
+    Postgres(#[from] ::postgres::Error),
     /// A column holds something else than it should.
     #[error("{detail}")]
     Damage {
@@ -26,6 +29,8 @@ pub(crate) enum SqlErrorKind {
     Busy,
     /// The database is damaged.
     Damaged(String),
+    /// The database cannot be reached, or not for now, and why.
+    Away(String),
     /// Anything else.
     Other,
 }
@@ -34,8 +39,16 @@ impl SqlError {
     pub(crate) fn kind(&self) -> SqlErrorKind {
         match self {
             Self::Sqlite(error) => sqlite::kind(error),
+            Self::Postgres(error) => postgres::kind(error),
             Self::Damage { detail } => SqlErrorKind::Damaged(detail.clone()),
         }
+    }
+}
+
+impl SqlError {
+    /// Whether the database cannot be reached.
+    pub(crate) fn kind_is_away(&self) -> bool {
+        matches!(self.kind(), SqlErrorKind::Away(_))
     }
 }
 

@@ -3,10 +3,11 @@
 //! Statements are written once, in the SQL that the databases share, with `?` for values. What differs from one database
 //! to the other is in the module of that database and nowhere else. No function outside of this module names a driver.
 //!
-//! In reading order: `values` (what is bound), `rows` (what is read), `errors`, `pool`, `sqlite`.
+//! In reading order: `values` (what is bound), `rows` (what is read), `errors`, `pool`, `sqlite`, `postgres`.
 
 mod errors;
 mod pool;
+pub(crate) mod postgres;
 mod rows;
 pub(crate) mod sqlite;
 mod values;
@@ -34,6 +35,8 @@ pub(crate) enum Durability {
 pub(crate) enum Database {
     /// A file, embedded.
     Sqlite(sqlite::Database),
+    /// A server, shared.
+    Postgres(Box<postgres::Database>),
 }
 
 impl Database {
@@ -45,6 +48,7 @@ impl Database {
     ) -> std::result::Result<T, CatalogError> {
         match self {
             Self::Sqlite(database) => database.read(operation, body),
+            Self::Postgres(database) => database.read(operation, body),
         }
     }
 
@@ -58,6 +62,7 @@ impl Database {
     ) -> std::result::Result<T, CatalogError> {
         match self {
             Self::Sqlite(database) => database.write(operation, durability, body),
+            Self::Postgres(database) => database.write(operation, durability, body),
         }
     }
 }
@@ -67,6 +72,8 @@ impl Database {
 pub(crate) enum Session<'a> {
     /// A connection to an embedded database.
     Sqlite(&'a rusqlite::Connection),
+    /// A connection to a server.
+    Postgres(&'a postgres::Connection),
 }
 
 impl Session<'_> {
@@ -77,19 +84,25 @@ impl Session<'_> {
         params: impl Params,
         take: &mut dyn FnMut(&Row<'_>) -> Result<bool>,
     ) -> Result<bool> {
-        match self {
-            Self::Sqlite(connection) => {
-                params.with_params(|params| sqlite::while_each(connection, sql, params, take))
-            }
-        }
+        params.with_params(|params| match self {
+            Self::Sqlite(connection) => sqlite::while_each(connection, sql, params, take),
+            Self::Postgres(connection) => connection.while_each(sql, params, take),
+        })
     }
 
     /// Runs a statement and says how many rows it changed.
     pub(crate) fn change(&self, sql: &str, params: impl Params) -> Result<usize> {
+        params.with_params(|params| match self {
+            Self::Sqlite(connection) => sqlite::change(connection, sql, params),
+            Self::Postgres(connection) => connection.change(sql, params),
+        })
+    }
+
+    /// Tells other servers that share the database, once the transaction is committed, that there is something to do.
+    pub(crate) fn wake_others(&self) {
         match self {
-            Self::Sqlite(connection) => {
-                params.with_params(|params| sqlite::change(connection, sql, params))
-            }
+            Self::Sqlite(_) => {}
+            Self::Postgres(connection) => connection.wake_others(),
         }
     }
 }

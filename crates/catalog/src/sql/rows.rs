@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::{Result, SqlError, damage, sqlite};
+use super::{Result, SqlError, damage, postgres, sqlite};
 
 /// A row, as long as its statement stands at it.
 pub(crate) enum Row<'a> {
     /// Of an embedded database.
     Sqlite(&'a rusqlite::Row<'a>),
+    /// Of a server.
+    Postgres(&'a ::postgres::Row),
 }
 
 /// What a column holds.
@@ -59,6 +61,7 @@ impl Row<'_> {
         let column = column.into();
         match self {
             Self::Sqlite(row) => sqlite::value(row, column),
+            Self::Postgres(row) => postgres::value(row, column),
         }
     }
 

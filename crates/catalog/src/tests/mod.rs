@@ -5,10 +5,12 @@
 mod accounts;
 mod crashes;
 mod leases;
+pub(crate) mod places;
 mod policies;
 mod restores;
 mod retention;
 mod schedules;
+mod servers;
 mod snapshots;
 pub(crate) mod support;
 mod upkeep;

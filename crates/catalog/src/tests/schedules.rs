@@ -235,14 +235,10 @@ fn another_time_zone_moves_the_next_runs() {
     };
     let in_utc = read(&fixture.catalog);
     assert_eq!(in_utc.0 % DAY, 2 * 3_600);
-    let elsewhere = crate::Catalog::open(
-        &fixture.folder.path().join("catalog.db"),
-        CatalogOptions {
-            zone: model::Zone::parse("Asia/Shanghai").unwrap(),
-            ..CatalogOptions::default()
-        },
-    )
-    .unwrap();
+    let elsewhere = fixture.place.open(CatalogOptions {
+        zone: model::Zone::parse("Asia/Shanghai").unwrap(),
+        ..CatalogOptions::default()
+    });
     assert_eq!(crate::zone::follow(&elsewhere, at(0)).unwrap(), 1);
     assert_eq!(crate::zone::follow(&elsewhere, at(0)).unwrap(), 0, "once");
     let moved = read(&elsewhere);

@@ -14,6 +14,7 @@ use crate::jobs::FinishJob;
 use crate::plans::PlanSwitch;
 use crate::snapshots::SnapshotReport;
 use crate::tasks::FinishTask;
+use crate::tests::places::Place;
 use crate::vaults::NewVault;
 use crate::{
     AccessKeyKind, Catalog, CatalogOptions, Client, ClientType, Job, Plan, PlanSpec, Progress,
@@ -72,6 +73,7 @@ pub(crate) const TTL: Duration = Duration::from_secs(30);
 pub(crate) struct Fixture {
     pub(crate) folder: TempDir,
     pub(crate) catalog: Catalog,
+    pub(crate) place: Place,
     pub(crate) account: AccountId,
 }
 
@@ -92,22 +94,31 @@ impl Fixture {
 
     pub(crate) fn with(options: CatalogOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let catalog = Catalog::open(&folder.path().join("catalog.db"), options).unwrap();
+        let place = Place::new(folder.path());
+        Self::at(folder, place, options)
+    }
+
+    /// For what only SQLite has.
+    pub(crate) fn sqlite(options: CatalogOptions) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::in_folder(folder.path());
+        Self::at(folder, place, options)
+    }
+
+    fn at(folder: TempDir, place: Place, options: CatalogOptions) -> Self {
+        let catalog = place.open(options);
         let account = new_account(&catalog, 1);
         Self {
             folder,
             catalog,
+            place,
             account,
         }
     }
 
-    /// Another connection to the same file, as a second process would have it.
+    /// Another catalog on the same database, as a second process would have it.
     pub(crate) fn open_again(&self) -> Catalog {
-        Catalog::open(
-            &self.folder.path().join("catalog.db"),
-            CatalogOptions::default(),
-        )
-        .unwrap()
+        self.place.open(CatalogOptions::default())
     }
 
     /// A vault that is CREATED.
