@@ -83,6 +83,7 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
     let dir = DataDir::open(&options.data_dir)?;
     let _lock = dir.lock()?;
     let now = SystemClock.now();
+    dir.refuse_catalog_elsewhere()?;
     let catalog = Catalog::open(&dir.catalog(), CatalogOptions::default())?;
     let identity = bootstrap::run(&dir, &catalog, now)?;
     match vaults::get(&catalog, &identity.account_id, &vault_id) {

@@ -134,7 +134,7 @@ fn create_account(
 ) -> Result<(AccountId, String, SecretText), ServerError> {
     let account_id = AccountId::new(rand::random());
     let (key, secret) = new_key(master_key, AccessKeyKind::Root);
-    accounts::create(catalog, &account_id, "root", &key, now)?;
+    accounts::create_first(catalog, &account_id, "root", &key, now)?;
     Ok((account_id, key.access_key_id, secret))
 }
 

@@ -17,6 +17,7 @@ use crate::error::ServerError;
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {
     root: PathBuf,
+    master_key: Option<PathBuf>,
 }
 
 /// The lock on a data directory; released when dropped, or when the process ends in whatever way.
@@ -38,7 +39,10 @@ impl DataDir {
         let root = path
             .canonicalize()
             .map_err(ServerError::file("open", path))?;
-        let dir = Self { root };
+        let dir = Self {
+            root,
+            master_key: None,
+        };
         if !(dir.lock_file().exists() || dir.catalog().exists() || dir.master_key().exists()) {
             dir.refuse_foreign_entries()?;
         }
@@ -87,7 +91,42 @@ impl DataDir {
     }
 
     pub(crate) fn master_key(&self) -> PathBuf {
-        self.root.join("master.key")
+        self.master_key
+            .clone()
+            .unwrap_or_else(|| self.root.join("master.key"))
+    }
+
+    /// The same folder with the master key elsewhere.
+    pub(crate) fn with_master_key(mut self, path: Option<PathBuf>) -> Self {
+        self.master_key = path;
+        self
+    }
+
+    /// Says where the catalog is when it is not in the folder.
+    fn catalog_elsewhere(&self) -> PathBuf {
+        self.root.join("catalog.url")
+    }
+
+    /// Refuses a folder whose catalog is a database elsewhere.
+    pub(crate) fn refuse_catalog_elsewhere(&self) -> Result<(), ServerError> {
+        match read_file(&self.catalog_elsewhere())? {
+            None => Ok(()),
+            Some(place) => Err(ServerError::CatalogElsewhere {
+                path: self.root.clone(),
+                place: String::from_utf8_lossy(&place).trim().to_owned(),
+            }),
+        }
+    }
+
+    /// Notes that the catalog is a database elsewhere; `place` has no password. Refuses a folder with a catalog.
+    pub(crate) fn note_catalog_elsewhere(&self, place: &str) -> Result<(), ServerError> {
+        if self.catalog().exists() {
+            return Err(ServerError::CatalogHere {
+                path: self.root.clone(),
+                place: place.to_owned(),
+            });
+        }
+        write_file(&self.catalog_elsewhere(), format!("{place}\n").as_bytes())
     }
 
     pub(crate) fn credentials(&self) -> PathBuf {

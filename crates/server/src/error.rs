@@ -38,7 +38,7 @@ pub enum ServerError {
     /// The catalog has an account but the master key is gone.
     #[error(
         "{} is missing, and without it the catalog's secrets cannot be opened; put the file back from your copy of the \
-         data directory, or start with a new data directory and `strongroom vault adopt --recovery-file` for each vault",
+         data directory (or from another server that shares the catalog, with --master-key-file), or start with a new data directory and `strongroom vault adopt --recovery-file` for each vault",
         path.display()
     )]
     MasterKeyMissing {
@@ -60,6 +60,29 @@ pub enum ServerError {
     /// The catalog.
     #[error("the catalog cannot be used")]
     Catalog(#[from] catalog::CatalogError),
+    /// The data directory belongs to a catalog elsewhere.
+    #[error(
+        "the catalog of {} is {place}: start the service with `--catalog` and ask it; what works without a running \
+         service needs a catalog in the data directory",
+        path.display()
+    )]
+    CatalogElsewhere {
+        /// The data directory.
+        path: PathBuf,
+        /// Where the catalog is.
+        place: String,
+    },
+    /// The data directory has a catalog, and another one is asked for.
+    #[error(
+        "{} has a catalog of its own (catalog.sqlite), which {place} does not know; use a new --data-dir",
+        path.display()
+    )]
+    CatalogHere {
+        /// The data directory.
+        path: PathBuf,
+        /// Where the catalog should be.
+        place: String,
+    },
     /// The address to listen on.
     #[error("cannot listen on {address}")]
     Listen {

@@ -37,6 +37,7 @@ pub fn export_vaults(data_dir: &Path) -> Result<Vec<ExportedVault>, ServerError>
         .map_err(ServerError::file("find the catalog in", data_dir))?;
     let dir = DataDir::open(data_dir)?;
     let _lock = dir.lock()?;
+    dir.refuse_catalog_elsewhere()?;
     let catalog = Catalog::open(&dir.catalog(), CatalogOptions::default())?;
     let master_key = bootstrap::existing_master_key(&dir)?;
     let mut exported = Vec::new();

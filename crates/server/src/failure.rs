@@ -10,6 +10,8 @@ use crate::seal::UnsealError;
 /// When the disk may be free again.
 const FULL_RETRY_MS: u64 = 30_000;
 const BUSY_RETRY_MS: u64 = 1_000;
+/// When a database that is restarted may be there again.
+const AWAY_RETRY_MS: u64 = 5_000;
 
 /// An error of the catalog.
 pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
@@ -20,6 +22,11 @@ pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
             "The disk of the catalog is full; nothing was changed.",
         )
         .retry_after(FULL_RETRY_MS),
+        CatalogError::Away { .. } => {
+            // Who runs the service needs to know; who calls it can only come again.
+            tracing::error!("{text}");
+            ApiError::of(Code::ServiceUnavailable).retry_after(AWAY_RETRY_MS)
+        }
         CatalogError::Busy => ApiError::of(Code::ServiceUnavailable).retry_after(BUSY_RETRY_MS),
         CatalogError::NotFound { entity, id } => not_found(entity, &id),
         CatalogError::PlanNameTaken { .. } => ApiError::new(Code::PlanConflict, sentence(&text)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, CatalogOptions, jobs};
+use catalog::{Catalog, CatalogOptions, Wakes, jobs};
 use model::{AccountId, ClientId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -30,6 +30,9 @@ use crate::tls::{Acceptors, LOOK_INTERVAL, Tls};
 
 /// Requests that are under way get this long to end once the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to listen for other servers before looking whether this one still runs.
+const WAKE_LOOK: Duration = Duration::from_secs(1);
 
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
             address: options.listen,
         });
     }
-    let dir = DataDir::open(&options.data_dir)?;
+    let dir = DataDir::open(&options.data_dir)?.with_master_key(options.master_key_file);
     let lock = dir.lock()?;
     let tls = Tls::open(&dir, &options.transport, addr.ip(), &hostname())?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -81,7 +84,17 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         trash: options.trash,
         ..CatalogOptions::default()
     };
-    let catalog = Catalog::open(&dir.catalog(), catalog_options)?;
+    let catalog = match &options.catalog {
+        Some(place) => {
+            let catalog = Catalog::connect(place, catalog_options)?;
+            dir.note_catalog_elsewhere(&place.to_string())?;
+            catalog
+        }
+        None => {
+            dir.refuse_catalog_elsewhere()?;
+            Catalog::open(&dir.catalog(), catalog_options)?
+        }
+    };
     let moved = catalog::zone::follow(&catalog, now)?;
     if moved > 0 {
         tracing::info!(moved, zone = %catalog.zone(), "schedules are read in another time zone");
@@ -140,6 +153,9 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     if let Some(interval) = options.tick_interval {
         runtime.spawn(tick_for_ever(service.clone(), ticker.clone(), interval));
     }
+    if let Some(wakes) = service.catalog.wakes() {
+        hear_other_servers(wakes, &service);
+    }
     let acceptors = tls.as_ref().map(Tls::acceptors);
     if let Some(tls) = tls {
         runtime.spawn(refresh_for_ever(service.clone(), tls));
@@ -176,6 +192,30 @@ fn listen(address: &str) -> Result<(StdListener, SocketAddr), ServerError> {
     listener.set_nonblocking(true).map_err(refuse)?;
     let addr = listener.local_addr().map_err(refuse)?;
     Ok((listener, addr))
+}
+
+/// Rings when another server that shares the catalog has put work into it. On a thread of its own, which does not keep the
+/// service alive.
+fn hear_other_servers(mut wakes: Wakes, service: &Arc<Service>) {
+    let service = Arc::downgrade(service);
+    let heard = std::thread::Builder::new()
+        .name("strongroom-wakes".to_owned())
+        .spawn(move || {
+            while service.strong_count() > 0 {
+                match wakes.wait(WAKE_LOOK) {
+                    Some(true) => match service.upgrade() {
+                        Some(service) => service.ring(),
+                        None => return,
+                    },
+                    Some(false) => {}
+                    // Agents look for work by themselves meanwhile.
+                    None => std::thread::sleep(WAKE_LOOK),
+                }
+            }
+        });
+    if let Err(error) = heard {
+        tracing::warn!(%error, "work that other servers create is found a few seconds later");
+    }
 }
 
 /// The address to reach a listening socket at from the same host.

@@ -36,6 +36,7 @@ mod wire;
 
 pub use actions::backup_jobs::JOB_RENDERER;
 pub use adopt::{AdoptOptions, AdoptReport, adopt};
+pub use catalog::PostgresPlace;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServerError;
 pub use export::{ExportedVault, export_vaults};

@@ -35,6 +35,10 @@ pub enum Transport {
 pub struct ServerOptions {
     /// Catalog, keys and, by default, vaults. Created if it is not there.
     pub data_dir: PathBuf,
+    /// The PostgreSQL database that is the catalog; `None`: a file in the data directory.
+    pub catalog: Option<catalog::PostgresPlace>,
+    /// The file of the master key; `None`: `master.key` in the data directory. Servers that share a catalog have the same.
+    pub master_key_file: Option<PathBuf>,
     /// `ADDR:PORT`; port 0 picks a free one.
     pub listen: String,
     /// Plain or TLS.
@@ -71,6 +75,8 @@ impl ServerOptions {
     pub fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
+            catalog: None,
+            master_key_file: None,
             listen: "127.0.0.1:8710".to_owned(),
             transport: Transport::Plain,
             region: "cn-hangzhou".to_owned(),

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::AgentHandle;
 use model::upkeep::UpkeepRule;
-use server::{ServerHandle, ServerOptions, Transport};
+use server::{PostgresPlace, ServerHandle, ServerOptions, Transport};
 
 use self::first_jobs::FirstJob;
 pub(crate) use self::first_jobs::{create as create_vault, wait_until_created};
@@ -36,6 +36,8 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     let paths = protect::check(&args.protect, &data_dir)?;
     let interrupts = Interrupts::listen()?;
     let mut options = ServerOptions::new(data_dir.clone());
+    options.catalog = catalog_place(args.catalog.as_deref(), args.catalog_file.as_deref())?;
+    options.master_key_file = args.master_key_file;
     options.listen = args.listen.to_string();
     options.transport = match (args.tls, args.tls_cert, args.tls_key) {
         (Some(TlsArg::Auto), ..) => Transport::OwnCertificate {
@@ -85,6 +87,16 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     }
     service.stop();
     done
+}
+
+/// The PostgreSQL database that is to be the catalog, if any.
+fn catalog_place(url: Option<&str>, file: Option<&Path>) -> Result<Option<PostgresPlace>, Failure> {
+    let place = match (url, file) {
+        (Some(url), _) => PostgresPlace::parse(url).map(Some),
+        (None, Some(file)) => PostgresPlace::read(file).map(Some),
+        (None, None) => Ok(None),
+    };
+    place.map_err(|error| Failure::usage(chain(&error), "strongroom serve --help"))
 }
 
 fn start_agent(data_dir: &Path) -> Result<(Access, AgentHandle), Failure> {
