@@ -119,6 +119,15 @@ fn unit(steps: &mut Steps, workspace: &Workspace, plan: &Plan, peers: Option<&Pe
         }
         tests(&mut command)
     });
+    let Some(peers) = peers else {
+        return;
+    };
+    steps.run("unit on PostgreSQL", || {
+        let mut command = workspace.cargo();
+        command.args(["test", "--package", "catalog", "--no-fail-fast", "--locked"]);
+        peers.export_postgres(&mut command);
+        tests(&mut command)
+    });
 }
 
 fn black_box(steps: &mut Steps, workspace: &Workspace, plan: &Plan, peers: Option<&Peers>) {
@@ -188,6 +197,7 @@ fn pytest(
         .env("STRONGROOM_TEST_BINARY", &programs.strongroom)
         .env("STRONGROOM_TEST_TESTKIT", &programs.testkit);
     peers.export(&mut command);
+    peers.export_postgres(&mut command);
     tests(&mut command)
 }
 

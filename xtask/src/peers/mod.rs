@@ -6,6 +6,7 @@
 mod apt;
 mod cache;
 mod node;
+mod postgres;
 mod python;
 mod restic;
 mod rustic;
@@ -17,6 +18,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace::Workspace;
 use cache::Cache;
+use postgres::Postgres;
 
 /// The installed peers.
 pub(crate) struct Peers {
@@ -27,6 +29,8 @@ pub(crate) struct Peers {
     restic: PathBuf,
     newer_restic: PathBuf,
     rustic: PathBuf,
+    /// Lives as long as the run.
+    postgres: Postgres,
 }
 
 impl Peers {
@@ -43,6 +47,13 @@ impl Peers {
     }
 }
 
+impl Peers {
+    /// Tells a test runner where PostgreSQL is: what can run on either database runs on it then.
+    pub(crate) fn export_postgres(&self, command: &mut Command) {
+        self.postgres.export(command);
+    }
+}
+
 /// Installs what is missing and returns where everything is.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<Peers> {
     let cache = Cache::open()?;
@@ -55,6 +66,7 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Peers> {
     let tea_rpc_python =
         python::environment(&cache, "tea-rpc", &pins.join("requirements-tea-rpc.txt"))?;
     let (node, node_modules) = node::modules(&cache, &pins.join("node"))?;
+    let postgres = postgres::start().context("PostgreSQL")?;
     Ok(Peers {
         sdk_python,
         tea_rpc_python,
@@ -63,5 +75,6 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Peers> {
         restic,
         newer_restic,
         rustic,
+        postgres,
     })
 }
