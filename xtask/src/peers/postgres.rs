@@ -96,7 +96,9 @@ impl Postgres {
         let owner = fs::metadata(&self.folder)?.uid();
         let mut command = if owner == NOBODY {
             let Some(setpriv) = apt::find("setpriv") else {
-                bail!("there is no setpriv (package util-linux) to run PostgreSQL as another user than root");
+                bail!(
+                    "there is no setpriv (package util-linux) to run PostgreSQL as another user than root"
+                );
             };
             let mut command = Command::new(setpriv);
             command

@@ -15,6 +15,8 @@ const ALLOWED: &[&str] = &[
     "BSD-3-Clause",
     "BSL-1.0",
     "CC0-1.0",
+    // Data: the list of root certificates that comes with TLS. Its text goes along, nothing else is asked.
+    "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
     "MIT-0",
