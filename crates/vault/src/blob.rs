@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use zstd::zstd_safe::{CCtx, DCtx, compress_bound};
+use zstd::zstd_safe::{CCtx, DCtx, compress_bound, get_error_name};
 
 use crate::crypto::{Cipher, IV_BYTES, SEAL_OVERHEAD_BYTES};
 
@@ -234,6 +234,45 @@ impl BlobScratch {
         }
     }
 
+    /// As [`BlobScratch::open`], but the plaintext goes to `out` from `start` on; gives its length. `out` is made longer
+    /// where that is needed, never shorter.
+    pub(crate) fn open_at(
+        &mut self,
+        cipher: &Cipher,
+        stored: &[u8],
+        uncompressed_length: Option<NonZeroU32>,
+        out: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<usize, BlobError> {
+        let Some(length) = uncompressed_length else {
+            let length_bytes = stored
+                .len()
+                .checked_sub(SEAL_OVERHEAD_BYTES)
+                .ok_or(BlobError::Authentication)?;
+            grow(out, start + length_bytes);
+            return cipher
+                .open_into(stored, &mut out[start..start + length_bytes])
+                .map(|()| length_bytes)
+                .map_err(|_| BlobError::Authentication);
+        };
+        self.shrink(stored.len());
+        cipher
+            .open_to(stored, &mut self.opened)
+            .map_err(|_| BlobError::Authentication)?;
+        let expected = length.get() as usize;
+        if expected > LARGEST_BLOB_BYTES {
+            return Err(BlobError::Length { expected, found: 0 });
+        }
+        grow(out, start + expected);
+        let found = self
+            .decompressor
+            .decompress(&mut out[start..start + expected], &self.opened);
+        match found.map_err(|code| BlobError::Decompression(get_error_name(code)))? {
+            found if found == expected => Ok(found),
+            found => Err(BlobError::Length { expected, found }),
+        }
+    }
+
     /// What the last successful [`BlobScratch::open`] gave.
     pub(crate) fn opened(&self, uncompressed_length: Option<NonZeroU32>) -> &[u8] {
         match uncompressed_length {
@@ -277,7 +316,7 @@ fn decompress(
     out.reserve(expected);
     let found = context
         .decompress(out, compressed)
-        .map_err(|code| BlobError::Decompression(zstd::zstd_safe::get_error_name(code)))?;
+        .map_err(|code| BlobError::Decompression(get_error_name(code)))?;
     if found == expected {
         Ok(())
     } else {
@@ -304,6 +343,13 @@ mod tests {
             assert_eq!(length.is_some(), is_compressed);
             assert!(bytes.len() <= plaintext.len() + SEAL_OVERHEAD_BYTES);
             assert_eq!(scratch.open(&cipher, &bytes, length).unwrap(), plaintext);
+            let mut out = vec![1; 10];
+            let found = scratch.open_at(&cipher, &bytes, length, &mut out, 7);
+            assert_eq!(found, Ok(plaintext.len()));
+            assert_eq!(
+                (&out[..7], &out[7..][..plaintext.len()]),
+                (&[1; 7][..], plaintext)
+            );
         };
         check(&mut scratch, b"", false);
         check(&mut scratch, b"a", false);
@@ -347,6 +393,10 @@ mod tests {
         for wrong in [1, 999, 1001, 1 << 31] {
             let length = NonZeroU32::new(wrong);
             assert!(scratch.open(&cipher, &sealed, length).is_err(), "{wrong}");
+            let mut out = Vec::new();
+            let found = scratch.open_at(&cipher, &sealed, length, &mut out, 0);
+            assert!(found.is_err(), "{wrong}");
+            assert!(out.len() <= 1001, "{wrong}");
         }
         let length = NonZeroU32::new(1000);
         assert_eq!(

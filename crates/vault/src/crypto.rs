@@ -176,6 +176,17 @@ impl Cipher {
         Ok(())
     }
 
+    /// Puts the plaintext of `sealed` in `out`, which is as long.
+    pub(crate) fn open_into(&self, sealed: &[u8], out: &mut [u8]) -> Result<(), OpenError> {
+        let (iv, ciphertext) = self.authenticate(sealed)?;
+        if ciphertext.len() != out.len() {
+            return Err(OpenError);
+        }
+        out.copy_from_slice(ciphertext);
+        self.keystream(iv).apply_keystream(out);
+        Ok(())
+    }
+
     /// The plaintext of `sealed`.
     pub(crate) fn open(&self, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
         let mut plaintext = Vec::new();

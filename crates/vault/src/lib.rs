@@ -11,7 +11,7 @@
 //! 3. After a failure of unknown outcome the writer is poisoned: every later call gives the first error, and no
 //!    snapshot is written.
 //!
-//! Modules in reading order, each using only those before it: `id`, `secret`, `time`, `layout`; `crypto`; `blob`;
+//! Modules in reading order, each using only those before it: `id`, `lanes`, `secret`, `time`, `layout`; `crypto`; `blob`;
 //! `error`; `polynomial`, `chunker`; `unpacked`, `key`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
 //! `repository`, `lock`; `reader`; `writer`; `check`; `forget`, `prune`; `snapshot_json`, `copy`, `repair`, `stats`.
 
@@ -26,6 +26,7 @@ pub mod forget;
 mod id;
 mod index;
 mod key;
+mod lanes;
 mod layout;
 mod lock;
 mod node;

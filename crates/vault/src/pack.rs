@@ -19,6 +19,9 @@ const COMPRESSED_ENTRY_BYTES: usize = 41;
 /// restic refuses longer headers.
 const LARGEST_HEADER_BYTES: usize = 16 << 20;
 
+/// What is wrong with a blob whose plaintext is another one.
+pub(crate) const WRONG_HASH: &str = "its content does not have this hash";
+
 /// One blob in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedBlob {
@@ -50,7 +53,7 @@ impl PackedBlob {
         if Id::hash(plaintext) == self.id {
             Ok(())
         } else {
-            Err(self.damaged(pack, "its content does not have this hash".to_owned()))
+            Err(self.damaged(pack, WRONG_HASH.to_owned()))
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! A pack goes through memory in windows of a few MiB, cut between blobs, so a thread needs no more than that and its
 //! scratch buffers however large packs are, and each byte is hashed, decrypted and decompressed while the processor's
-//! cache still holds it.
+//! cache still holds it. Blobs are hashed in groups that the cache holds, two at a time ([`crate::lanes`]).
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rand::seq::SliceRandom;
@@ -15,12 +16,56 @@ use crate::blob::BlobScratch;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::ByPack;
+use crate::lanes;
 use crate::layout::FileKind;
-use crate::pack::{PackedBlob, header_of_tail};
+use crate::pack::{PackedBlob, WRONG_HASH, header_of_tail};
 use crate::reader::open_compared;
 
 /// How much of a pack is in memory at once, unless one blob is larger.
 const WINDOW_BYTES: u64 = 4 << 20;
+
+/// Blobs are hashed together as soon as they have so many bytes, which the processor's second cache holds.
+const GROUP_BYTES: usize = 512 << 10;
+/// Longer blobs are hashed alone: a group is at most [`GROUP_BYTES`] and one such blob in memory.
+const LONGEST_IN_GROUP_BYTES: u64 = 1 << 20;
+
+/// What one thread keeps between packs.
+#[derive(Default)]
+struct Worker {
+    scratch: BlobScratch,
+    group: Group,
+}
+
+/// Plaintexts of one pack that are not compared yet.
+#[derive(Default)]
+struct Group {
+    /// One after the other; what is beyond them is rubbish, kept so that it need not be cleared.
+    bytes: Vec<u8>,
+    used_bytes: usize,
+    blobs: Vec<(PackedBlob, Range<usize>)>,
+}
+
+impl Group {
+    fn clear(&mut self) {
+        self.used_bytes = 0;
+        self.blobs.clear();
+    }
+
+    /// Compares the hashes with the ids, and begins a new group.
+    fn compare(&mut self, findings: &mut Vec<(PackedBlob, String)>) {
+        let plaintexts: Vec<&[u8]> = self
+            .blobs
+            .iter()
+            .map(|(_, range)| &self.bytes[range.clone()])
+            .collect();
+        for (id, (blob, _)) in lanes::hash_all(&plaintexts).iter().zip(&self.blobs) {
+            if *id != blob.id {
+                findings.push((*blob, WRONG_HASH.to_owned()));
+            }
+        }
+        self.clear();
+    }
+}
 
 /// One reading of a pack.
 struct Scan {
@@ -53,11 +98,11 @@ impl Checker<'_> {
         std::thread::scope(|scope| {
             for _ in 0..self.options.thread_count.clamp(1, numbers.len().max(1)) {
                 scope.spawn(|| {
-                    let mut scratch = BlobScratch::new();
+                    let mut worker = Worker::default();
                     while let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let (pack, blobs) = by_pack.get(number);
                         let size = size_of(number).unwrap_or(0);
-                        self.read_pack(&mut scratch, pack, &blobs, size);
+                        self.read_pack(&mut worker, pack, &blobs, size);
                         let done = done.fetch_add(size, Ordering::Relaxed) + size;
                         self.progress(CheckPhase::Data, done, total);
                     }
@@ -98,18 +143,12 @@ impl Checker<'_> {
 
     /// Reads one pack. When anything is wrong with its bytes they are asked for a second time before they are called
     /// damaged: stores have given wrong bytes once and the right ones later.
-    fn read_pack(
-        &self,
-        scratch: &mut BlobScratch,
-        pack: Id,
-        blobs: &[PackedBlob],
-        size_bytes: u64,
-    ) {
-        let first = self.scan(scratch, &pack, blobs, size_bytes);
+    fn read_pack(&self, worker: &mut Worker, pack: Id, blobs: &[PackedBlob], size_bytes: u64) {
+        let first = self.scan(worker, &pack, blobs, size_bytes);
         let is_whole = first.as_ref().is_ok_and(|scan| scan.hash == pack);
         let scan = match is_whole {
             true => first,
-            false => self.scan(scratch, &pack, blobs, size_bytes),
+            false => self.scan(worker, &pack, blobs, size_bytes),
         };
         let scan = match scan {
             Ok(scan) => scan,
@@ -149,7 +188,7 @@ impl Checker<'_> {
     /// Reads a pack from its first byte to its last.
     fn scan(
         &self,
-        scratch: &mut BlobScratch,
+        worker: &mut Worker,
         pack: &Id,
         blobs: &[PackedBlob],
         size_bytes: u64,
@@ -157,6 +196,7 @@ impl Checker<'_> {
         let mut hasher = Sha256::new();
         let mut findings = Vec::new();
         let mut header = None;
+        worker.group.clear();
         let (tiled, stray) = tiled(blobs, size_bytes);
         for window in windows(tiled, size_bytes) {
             let bytes = self.fetch(pack, window.start, window.end)?;
@@ -164,7 +204,7 @@ impl Checker<'_> {
             for blob in window.blobs {
                 let from = (u64::from(blob.offset) - window.start) as usize;
                 let stored = &bytes[from..from + blob.length as usize];
-                self.open_blob(scratch, pack, blob, stored, &mut findings);
+                self.open_blob(worker, pack, blob, stored, &mut findings);
             }
             if window.end == size_bytes {
                 header = self.header_finding(pack, blobs, &bytes, size_bytes);
@@ -176,9 +216,10 @@ impl Checker<'_> {
                 findings.push((*blob, "it lies beyond the end of the pack".to_owned()));
             } else {
                 let stored = self.fetch(pack, u64::from(blob.offset), end)?;
-                self.open_blob(scratch, pack, blob, &stored, &mut findings);
+                self.open_blob(worker, pack, blob, &stored, &mut findings);
             }
         }
+        worker.group.compare(&mut findings);
         Ok(Scan {
             hash: Id::new(hasher.finalize().into()),
             blobs: findings,
@@ -194,15 +235,37 @@ impl Checker<'_> {
 
     fn open_blob(
         &self,
-        scratch: &mut BlobScratch,
+        worker: &mut Worker,
         pack: &Id,
         blob: &PackedBlob,
         stored: &[u8],
         findings: &mut Vec<(PackedBlob, String)>,
     ) {
-        match open_compared(self.repository, scratch, pack, blob, stored) {
-            Ok(_) => {}
-            Err(VaultError::DamagedBlob { reason, .. }) => findings.push((*blob, reason)),
+        let Worker { scratch, group } = worker;
+        if blob.plaintext_length() > LONGEST_IN_GROUP_BYTES {
+            match open_compared(self.repository, scratch, pack, blob, stored) {
+                Ok(_) => {}
+                Err(VaultError::DamagedBlob { reason, .. }) => findings.push((*blob, reason)),
+                Err(error) => findings.push((*blob, error.to_string())),
+            }
+            return;
+        }
+        let start = group.used_bytes;
+        let opened = scratch.open_at(
+            self.repository.cipher(),
+            stored,
+            blob.uncompressed_length,
+            &mut group.bytes,
+            start,
+        );
+        match opened {
+            Ok(length_bytes) => {
+                group.used_bytes += length_bytes;
+                group.blobs.push((*blob, start..group.used_bytes));
+                if group.used_bytes >= GROUP_BYTES {
+                    group.compare(findings);
+                }
+            }
             Err(error) => findings.push((*blob, error.to_string())),
         }
     }
