@@ -16,13 +16,14 @@
 //!
 //! Modules in reading order: [`records`] (rows as values), [`words`], `sql` (what differs from
 //! one database to the other), [`error`], [`db`] (connections and transactions),
-//! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`vaults`],
+//! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`audit`], [`vaults`],
 //! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
 //! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
 //! [`tags`], [`kept_records`], [`zone`].
 
 pub mod access_keys;
 pub mod accounts;
+pub mod audit;
 pub mod clients;
 mod conditions;
 pub mod db;

@@ -6,8 +6,9 @@
 //!
 //! Modules in reading order: [`text`] (enums that are words on the wire), [`timestamp`], [`ids`], [`source_type`],
 //! [`status`], [`zone`], [`schedule`], [`retention`], [`upkeep`], [`speed_limit`], [`names`],
-//! [`patterns`], [`options`], [`ram`], [`job_query`], [`snapshot_query`].
+//! [`patterns`], [`options`], [`ram`], [`audit`], [`job_query`], [`snapshot_query`].
 
+pub mod audit;
 pub mod ids;
 pub mod job_query;
 pub mod names;

@@ -24,6 +24,7 @@ use crate::error::ServerError;
 use crate::http::{MAX_IN_FLIGHT, Peer, router};
 use crate::nonces::{NonceLimits, Nonces};
 use crate::options::{ServerOptions, Transport, check_region};
+use crate::rates::Rates;
 use crate::service::Service;
 use crate::ticker::{TickReport, Ticker};
 use crate::tls::{Acceptors, LOOK_INTERVAL, Tls};
@@ -123,6 +124,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         master_key,
         operator: account_id.clone(),
         nonces,
+        rates: Rates::new(options.rate_limit),
         region: options.region,
         scheme,
         vaults_dir: dir.vaults(),
@@ -167,6 +169,9 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
             tracing::warn!(%error, "the job ledger's index was not loaded; the first query does it");
         }
     });
+    // Noted where an intruder in the catalog cannot change it: `audit verify --head` takes it.
+    let audit_head = catalog::audit::head(&service.catalog)?;
+    tracing::info!(%audit_head, "the audit log goes on");
     tracing::info!(%addr, data_dir = %dir.root().display(), "the server listens");
     Ok(ServerHandle {
         addr,

@@ -8,11 +8,12 @@
 //! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
 //!
 //! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `bootstrap`, `nonces`, `wire`, `service`,
-//! `failure`, `principal`, `sessions`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
+//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
 
 mod actions;
 mod adopt;
 mod agents;
+mod audited;
 mod auth;
 mod bootstrap;
 mod clock;
@@ -27,6 +28,7 @@ mod nonces;
 mod options;
 mod places;
 mod principal;
+mod rates;
 mod seal;
 mod service;
 mod sessions;
@@ -42,4 +44,5 @@ pub use error::ServerError;
 pub use export::{ExportedVault, export_vaults};
 pub use handle::{ServerHandle, start};
 pub use options::{ServerOptions, Transport};
+pub use rates::RateLimit;
 pub use ticker::TickReport;

@@ -8,6 +8,7 @@ use model::upkeep::UpkeepRule;
 
 use crate::clock::{Clock, SystemClock};
 use crate::error::ServerError;
+use crate::rates::RateLimit;
 
 /// How clients and the server speak.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct ServerOptions {
     pub upkeep: UpkeepRule,
     /// Between the mark of a pack that is not needed and its removal by a later prune; `None`: as the engine does.
     pub prune_grace: Option<Duration>,
+    /// How many calls each access key may make; `None`: as many as it likes. Agents' messages are not counted.
+    pub rate_limit: Option<RateLimit>,
     /// Most bytes of a request's body.
     pub max_body_bytes: usize,
     /// Most pages (4 KiB each) of the catalog; tests use it to fill the disk.
@@ -88,6 +91,7 @@ impl ServerOptions {
             trash: Duration::from_secs(24 * 3600),
             upkeep: UpkeepRule::default(),
             prune_grace: None,
+            rate_limit: Some(RateLimit::per_second(500)),
             max_body_bytes: 4 * 1024 * 1024,
             max_catalog_pages: None,
             clock: Arc::new(SystemClock),

@@ -16,6 +16,7 @@ use crate::agents::Runs;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
 use crate::nonces::Nonces;
+use crate::rates::Rates;
 use crate::seal::MasterKey;
 
 /// The running server, without its sockets.
@@ -26,6 +27,7 @@ pub(crate) struct Service {
     /// The first account, whose root key is the operator's.
     pub(crate) operator: AccountId,
     pub(crate) nonces: Nonces,
+    pub(crate) rates: Rates,
     pub(crate) region: String,
     /// `http` or `https`, for links.
     pub(crate) scheme: &'static str,

@@ -3,6 +3,7 @@
 //! Shell completion and manual pages are made from the same definitions. Never does anything: the commands live in
 //! [`crate::commands`].
 
+mod audit;
 mod control;
 mod filters;
 mod identity;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use control::{
     ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
     PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
@@ -127,6 +129,8 @@ pub(crate) enum Command {
     Key(KeyArgs),
     /// Create, list or delete roles, which users take on for a while
     Role(RoleArgs),
+    /// Verify or export the audit log
+    Audit(AuditArgs),
     /// Show when a schedule would run
     Schedule(ScheduleArgs),
     /// List snapshots

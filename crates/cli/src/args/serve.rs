@@ -89,6 +89,9 @@ pub(crate) struct ServeArgs {
     /// Refuse to delete a vault that is younger than this
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
     pub(crate) vault_delete_grace: Duration,
+    /// Calls a second that each access key may make, twice as many at once, or `off`
+    #[arg(long, value_name = "CALLS", default_value = "500", value_parser = Rate::parse)]
+    pub(crate) rate_limit: Rate,
     /// End after the first job of each path
     #[arg(long, requires = "protect")]
     pub(crate) once: bool,
@@ -119,6 +122,22 @@ pub(crate) struct AgentArgs {
     /// Where the agent keeps its identity [default: agent in the data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// Calls a second, or any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) Option<u32>);
+
+impl Rate {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            text => match text.parse() {
+                Ok(calls @ 1..) => Ok(Self(Some(calls))),
+                _ => Err("write a number above 0, or off".to_owned()),
+            },
+        }
+    }
 }
 
 /// A span, or never.

@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod audit;
 mod documents;
 mod follow;
 mod identity;
@@ -77,6 +78,7 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
         Command::User(args) => identity::user(&context, args.command),
         Command::Key(args) => identity::key(&context, args.command),
         Command::Role(args) => identity::role(&context, args.command),
+        Command::Audit(args) => audit::run(&context, &args.command),
         Command::Schedule(args) => schedule::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args.command),
         Command::Snapshots(args) => snapshots::run(&context, &args),

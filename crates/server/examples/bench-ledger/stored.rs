@@ -228,6 +228,7 @@ pub(crate) fn measure_classes(dir: &Path, owner: &AccountId, rounds: u64) -> Out
 
 fn options(dir: &Path) -> ServerOptions {
     let mut options = ServerOptions::new(dir.to_owned());
+    options.rate_limit = None;
     options.listen = "127.0.0.1:0".to_owned();
     options
 }

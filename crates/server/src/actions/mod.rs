@@ -4,6 +4,7 @@
 //! shapes the reply. It runs on the blocking pool and knows nothing of HTTP.
 
 pub(crate) mod account_info;
+pub(crate) mod audit;
 pub(crate) mod backup_jobs;
 pub(crate) mod backup_plans;
 pub(crate) mod browse;
@@ -36,6 +37,8 @@ pub(crate) mod upkeep;
 pub(crate) mod vault_keys;
 pub(crate) mod vaults;
 
+use std::time::Instant;
+
 use api::contract::contract;
 use api::error::{ApiError, Code};
 use api::params::Params;
@@ -43,6 +46,7 @@ use api::shapes::{Empty, Reply};
 use model::{AccountId, Timestamp};
 use serde::Serialize;
 
+use crate::audited::{self, Subject};
 use crate::auth::{Caller, authenticate};
 use crate::failure;
 use crate::principal::Principal;
@@ -88,6 +92,11 @@ impl Call<'_> {
 /// Answers a request to `/`.
 pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
     let (caller, claimed) = authenticate(service, wire)?;
+    let access_key_id = claimed.claim.access_key_id.as_str();
+    if let Err(wait) = service.rates.take(access_key_id, Instant::now()) {
+        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        return Err(ApiError::of(Code::Throttling).retry_after(milliseconds.saturating_add(1)));
+    }
     let Caller::Account(principal) = caller else {
         return Err(ApiError::new(
             Code::NoPermission,
@@ -104,9 +113,20 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
         .version
         .as_deref()
         .ok_or_else(|| ApiError::of(Code::MissingVersion))?;
+    let target = audited::named(&claimed.pairs);
+    let subject = |product: &str| {
+        let who = (&principal.account, principal.arn());
+        let action = format!("{product}:{action}");
+        audited::is_kept(&action[product.len() + 1..])
+            .then(|| Subject::new(service, wire, who, access_key_id, action, target.clone()))
+    };
     if version == sts::VERSION {
-        let params = Params::new(claimed.pairs);
-        return sts::serve(service, wire, &principal, action, &params);
+        let params = Params::new(claimed.pairs.clone());
+        let serve = || sts::serve(service, wire, &principal, action, &params);
+        return match subject("sts") {
+            Some(subject) if action == "AssumeRole" => subject.witness(service, serve),
+            _ => serve(),
+        };
     }
     if version != api::VERSION {
         return Err(ApiError::of(Code::InvalidVersion));
@@ -123,7 +143,7 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
             format!("The action {action} is served for POST only."),
         ));
     }
-    let params = Params::new(claimed.pairs);
+    let params = Params::new(claimed.pairs.clone());
     if let Some(action) = known {
         action.check_request(&params)?;
     }
@@ -131,7 +151,15 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
     let now = service.now();
     let resource = resource::of(&service.region, &principal.account, &params);
     let product = registry::product(action);
-    principal.authorize(&format!("{product}:{action}"), &resource, wire.peer, now)?;
+    let subject = subject(product);
+    if let Err(denied) =
+        principal.authorize(&format!("{product}:{action}"), &resource, wire.peer, now)
+    {
+        return Err(match subject {
+            Some(subject) => subject.refused(service, denied),
+            None => denied,
+        });
+    }
     let call = Call {
         service,
         account: principal.account.clone(),
@@ -141,5 +169,8 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
         host: wire.host(),
         now,
     };
-    handler(&call)
+    match subject {
+        Some(subject) => subject.witness(service, || handler(&call)),
+        None => handler(&call),
+    }
 }

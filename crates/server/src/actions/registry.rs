@@ -3,7 +3,7 @@
 
 use super::Handler;
 use super::{
-    account_info, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
+    account_info, audit, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
     container_clusters, cross_accounts, data_sources, identities, job_history, policies,
     policy_bindings, protected, regions, restore_jobs, retention, snapshots, tags, tasks,
     temp_files, upkeep, vault_keys, vaults,
@@ -145,6 +145,7 @@ pub(crate) const EXTENSIONS: &[(&str, Handler)] = &[
     ("ExportVaultKey", vault_keys::export_vault_key),
     ("HoldSnapshot", retention::hold_snapshot),
     ("ImportBackupJobs", job_history::import_backup_jobs),
+    ("ListAuditEntries", audit::list_audit_entries),
     ("ListTrash", retention::list_trash),
     ("ListVaultTasks", upkeep::list_vault_tasks),
     ("PruneVault", upkeep::prune_vault),

@@ -61,7 +61,7 @@ struct Agent {
 }
 
 /// Checks signature, method, action and version of a message.
-fn check(service: &Service, wire: &Wire, method: &str) -> Result<Caller, ApiError> {
+fn check(service: &Service, wire: &Wire, method: &str) -> Result<(Caller, String), ApiError> {
     let (caller, claimed) = authenticate(service, wire)?;
     // The older scheme signs neither the path nor a body of JSON.
     if claimed.claim.scheme != Scheme::V3 {
@@ -82,11 +82,11 @@ fn check(service: &Service, wire: &Wire, method: &str) -> Result<Caller, ApiErro
             "x-acs-action must be the last part of the path.",
         ));
     }
-    Ok(caller)
+    Ok((caller, claimed.claim.access_key_id))
 }
 
 fn check_agent(service: &Service, wire: &Wire, method: &str) -> Result<Agent, ApiError> {
-    match check(service, wire, method)? {
+    match check(service, wire, method)?.0 {
         Caller::Agent(account, client) => Ok(Agent { account, client }),
         Caller::Account(_) | Caller::Registrar(_) => Err(ApiError::new(
             Code::NoPermission,

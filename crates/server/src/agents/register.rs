@@ -6,9 +6,11 @@ use api::agent_protocol::{AgentRequest, RegisterReply, RegisterRequest};
 use api::error::{ApiError, Code};
 use catalog::clients::Registration;
 use catalog::{ClientType, clients};
-use model::ClientId;
+use model::{AccountId, ClientId};
+use serde_json::Map;
 
 use super::{check, encode, parse};
+use crate::audited::Subject;
 use crate::auth::Caller;
 use crate::bootstrap::new_key_text;
 use crate::failure;
@@ -21,12 +23,17 @@ const MAX_TEXT_CHARS: usize = 255;
 
 /// The same machine always gets the same client and instance id; each registration makes its former key void.
 pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiError> {
-    let account = match check(service, wire, RegisterRequest::METHOD)? {
-        Caller::Registrar(account) => account,
+    let (caller, access_key_id) = check(service, wire, RegisterRequest::METHOD)?;
+    let (account, principal) = match caller {
+        Caller::Registrar(account) => {
+            let principal = format!("acs:ram::{account}:registrar");
+            (account, principal)
+        }
         Caller::Account(principal) => {
             let resource = format!("acs:hbr:{}:{}:*", service.region, principal.account);
             principal.authorize("hbr:RegisterAgent", &resource, wire.peer, service.now())?;
-            principal.account
+            let arn = principal.arn();
+            (principal.account, arn)
         }
         Caller::Agent(..) => {
             return Err(ApiError::new(
@@ -53,6 +60,20 @@ pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiErr
             ));
         }
     }
+    let who = (&account, principal);
+    let mut target = Map::new();
+    target.insert("HostName".to_owned(), request.hostname.clone().into());
+    let action = "hbr:RegisterAgent".to_owned();
+    Subject::new(service, wire, who, &access_key_id, action, target)
+        .witness(service, || write(service, wire, &account, request))
+}
+
+fn write(
+    service: &Service,
+    wire: &Wire,
+    account: &AccountId,
+    request: RegisterRequest,
+) -> Result<Vec<u8>, ApiError> {
     let (agent_key_id, secret) = new_key_text();
     let registration = Registration {
         client_id: request
@@ -71,7 +92,7 @@ pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiErr
             .seal(Record::AccessKey(&agent_key_id), secret.expose()),
         agent_key_id: agent_key_id.clone(),
     };
-    let client = clients::register(&service.catalog, &account, &registration, service.now())
+    let client = clients::register(&service.catalog, account, &registration, service.now())
         .map_err(failure::of_catalog)?;
     tracing::info!(client_id = %client.client_id, instance_id = %client.instance_id, hostname = client.hostname, "a client registered");
     encode(&RegisterReply {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::AgentHandle;
 use model::upkeep::UpkeepRule;
-use server::{PostgresPlace, ServerHandle, ServerOptions, Transport};
+use server::{PostgresPlace, RateLimit, ServerHandle, ServerOptions, Transport};
 
 use self::first_jobs::FirstJob;
 pub(crate) use self::first_jobs::{create as create_vault, wait_until_created};
@@ -52,6 +52,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     options.schedule_jitter_seconds =
         u32::try_from(args.schedule_jitter.as_secs()).unwrap_or(u32::MAX);
     options.trash = args.trash;
+    options.rate_limit = args.rate_limit.0.map(RateLimit::per_second);
     options.vault_delete_grace = args.vault_delete_grace;
     options.upkeep = UpkeepRule {
         check_every: args.check_every.0,
