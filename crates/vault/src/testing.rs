@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
 
-const PASSWORD: &str = "a password of the tests";
+pub(crate) const PASSWORD: &str = "a password of the tests";
 
 /// A new repository on `storage`.
 pub(crate) fn create(storage: Arc<dyn Storage>) -> Repository {

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod corpus;
+
 use std::sync::Arc;
 use std::time::Duration;
 
