@@ -4,18 +4,38 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::agent_protocol::{Assignment, FinishRequest, Outcome, WorkKind};
 
 use crate::report::End;
-use crate::work::{StopReason, Work};
+use crate::work::{Stall, StopReason, Work};
 use crate::{Shared, backup, outbox, restore, upkeep, vaults};
 
 /// What runs a work; the engine, or something else in tests.
 pub(crate) trait Execute: Send + Sync + std::fmt::Debug {
     /// Runs to the end. Obeys the work's stop token.
     fn run(&self, kind: WorkKind, work: &Arc<Work>) -> End;
+
+    /// How long work of this kind may stand still before it counts as hanging; `None` when it tells no progress.
+    fn patience(&self, kind: &WorkKind) -> Option<Duration> {
+        match kind {
+            WorkKind::Backup(spec) if spec.speed_limit.is_some() => Some(LONG_PATIENCE),
+            WorkKind::Backup(_)
+            | WorkKind::Restore(_)
+            | WorkKind::CheckVault(_)
+            | WorkKind::PruneVault(_)
+            | WorkKind::CreateVault(_)
+            | WorkKind::DeleteSnapshot(_) => Some(PATIENCE),
+            WorkKind::DeleteVault(_) => None,
+        }
+    }
 }
+
+/// No file server that comes back takes so long, and no step between two signs of progress does.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// A backup that may read so little in an hour that not one piece of a file comes together.
+const LONG_PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Takes an assignment on. The thread ends with the report in the table of works.
 pub(crate) fn spawn(shared: &Arc<Shared>, assignment: Assignment) {
@@ -23,6 +43,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, assignment: Assignment) {
         assignment.work_id,
         assignment.epoch,
         &assignment.kind,
+        shared.executor.patience(&assignment.kind),
     ));
     if !shared.works.add(&work) {
         return;
@@ -65,16 +86,42 @@ fn run_caught(shared: &Shared, kind: WorkKind, work: &Arc<Work>) -> End {
     })
 }
 
+/// Ends work that stands still: it is asked to stop, and given up when it does not. A thread that a storage never answers
+/// cannot be ended from outside; when the call returns after all, the run ends at its next look at the stop token, and
+/// what it says then is passed over.
+pub(crate) fn watch(shared: &Shared) {
+    for work in shared.works.all() {
+        match work.stall() {
+            Stall::None => {}
+            Stall::Stop => {
+                tracing::error!("{} stands still and is stopped", work.work_id);
+                work.stop(StopReason::Stalled);
+            }
+            Stall::GiveUp => finish(shared, &work, End::stopped()),
+        }
+    }
+}
+
 /// Books the end: in memory and on disk until the server has it.
-fn finish(shared: &Shared, work: &Work, end: End) {
+fn finish(shared: &Shared, work: &Work, mut end: End) {
+    if !work.begin_end() {
+        return;
+    }
     let reason = work.stop_reason();
     let outcome = match (end.outcome, reason) {
         // Done is done, even if a stop came late.
         (Some(outcome), _) => outcome,
         (None, Some(StopReason::Suspended)) => Outcome::Released,
         (None, Some(StopReason::Canceled | StopReason::Lost)) => Outcome::Canceled,
-        (None, None) => Outcome::Failed,
+        (None, None | Some(StopReason::Stalled)) => Outcome::Failed,
     };
+    if outcome == Outcome::Failed && reason == Some(StopReason::Stalled) {
+        end.message = format!(
+            "nothing moved for {} minutes: the storage of the vault or what is backed up does not answer; what is stored \
+             already is used by the next run",
+            work.patience().as_secs() / 60
+        );
+    }
     let mut progress = work.progress();
     if let Some(last) = end.progress {
         work.set_progress(last);

@@ -92,6 +92,7 @@ impl Observer for Listener {
             StopReason::Canceled => "the job was cancelled".to_owned(),
             StopReason::Suspended => "the agent stops".to_owned(),
             StopReason::Lost => "the job is another agent's by now".to_owned(),
+            StopReason::Stalled => "nothing moved for too long".to_owned(),
         })
     }
 }

@@ -13,7 +13,7 @@ use api::agent_protocol::{
 
 use crate::Shared;
 use crate::backoff::{Backoff, jitter};
-use crate::execute::spawn;
+use crate::execute::{spawn, watch};
 use crate::link::{is_key_refused, is_twin_refused};
 use crate::outbox;
 use crate::work::StopReason;
@@ -28,6 +28,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut backoff = Backoff::default();
     report_former_run(shared, &mut backoff);
     while !shared.is_over() {
+        watch(shared);
         let request = request(shared);
         let wait = Duration::from_millis(request.wait_ms);
         match shared.link.call(&request, wait) {

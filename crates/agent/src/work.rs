@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use api::agent_protocol::{ErrorRow, FinishRequest, Lease, Progress, RunningWork, WorkKind};
@@ -26,6 +27,19 @@ pub(crate) enum StopReason {
     Suspended,
     /// The lease is gone: ends without a report.
     Lost,
+    /// Nothing moved for too long: ends `FAILED`.
+    Stalled,
+}
+
+/// What is to be done about a work that does not move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stall {
+    /// Nothing.
+    None,
+    /// It moved last longer ago than it may: it is to stop.
+    Stop,
+    /// It was to stop, and does not even do that: a call of its storage never returns. Its thread is given up.
+    GiveUp,
 }
 
 /// Names of a lease.
@@ -55,6 +69,12 @@ pub(crate) struct Work {
     pub(crate) is_backup: bool,
     pub(crate) stop_token: StopToken,
     progress: Mutex<Progress>,
+    /// How long it may stand still; for ever when `None`.
+    patience: Option<Duration>,
+    // A plain mutex: held to read or to set it.
+    moved: Mutex<Instant>,
+    /// Set by whoever books the end: the thread that runs the work, or the one that gave it up.
+    is_ending: AtomicBool,
     // A plain mutex with a condition: the runner waits here for room and for the last row to be sent.
     state: Mutex<State>,
     changed: Condvar,
@@ -63,13 +83,21 @@ pub(crate) struct Work {
 
 impl Work {
     /// A new item that runs from now on.
-    pub(crate) fn new(work_id: String, epoch: u64, kind: &WorkKind) -> Self {
+    pub(crate) fn new(
+        work_id: String,
+        epoch: u64,
+        kind: &WorkKind,
+        patience: Option<Duration>,
+    ) -> Self {
         Self {
             work_id,
             epoch,
             is_backup: matches!(kind, WorkKind::Backup(_)),
             stop_token: StopToken::default(),
             progress: Mutex::default(),
+            patience,
+            moved: Mutex::new(Instant::now()),
+            is_ending: AtomicBool::new(false),
             state: Mutex::default(),
             changed: Condvar::new(),
             started: Instant::now(),
@@ -82,8 +110,41 @@ impl Work {
 
     /// Counters for the next sync.
     pub(crate) fn set_progress(&self, mut progress: Progress) {
+        let mut known = self.progress.lock();
+        progress.elapsed_ms = known.elapsed_ms;
+        if *known != progress {
+            *self.moved.lock() = Instant::now();
+        }
         progress.elapsed_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        *self.progress.lock() = progress;
+        *known = progress;
+    }
+
+    /// Whether it stands still for too long. One that waits for the server to take its rows does not.
+    pub(crate) fn stall(&self) -> Stall {
+        let Some(patience) = self.patience else {
+            return Stall::None;
+        };
+        let state = self.state.lock();
+        let stands_for = self.moved.lock().elapsed();
+        if state.end.is_some() || stands_for < patience {
+            return Stall::None;
+        }
+        match state.stop {
+            None if state.rows.unsent.is_empty() => Stall::Stop,
+            // It gets a tenth of its patience to end by itself.
+            Some(_) if stands_for >= patience + patience / 10 => Stall::GiveUp,
+            _ => Stall::None,
+        }
+    }
+
+    /// How long it may stand still, for messages.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience.unwrap_or_default()
+    }
+
+    /// Whether the caller is the first to end it.
+    pub(crate) fn begin_end(&self) -> bool {
+        !self.is_ending.swap(true, Ordering::AcqRel)
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -99,7 +160,7 @@ impl Work {
         drop(state);
         self.stop_token.stop(match reason {
             StopReason::Suspended => Stop::Suspend,
-            StopReason::Canceled | StopReason::Lost => Stop::Cancel,
+            StopReason::Canceled | StopReason::Lost | StopReason::Stalled => Stop::Cancel,
         });
         self.changed.notify_all();
     }
@@ -164,6 +225,7 @@ impl Work {
         let count = count.min(state.rows.unsent.len());
         state.rows.unsent.drain(..count);
         state.rows.first_seq += count as u64;
+        *self.moved.lock() = Instant::now();
         drop(state);
         self.changed.notify_all();
     }
@@ -293,7 +355,7 @@ mod tests {
     }
 
     fn work() -> Arc<Work> {
-        Arc::new(Work::new("job-1".into(), 3, &kind()))
+        Arc::new(Work::new("job-1".into(), 3, &kind(), None))
     }
 
     fn row(path: &str) -> ErrorRow {

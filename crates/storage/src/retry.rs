@@ -24,7 +24,7 @@ pub struct RetryPolicy {
     /// No pause is longer.
     pub longest_pause: Duration,
     /// No call begins again later than this after the first one began. What the calls themselves take is not bounded:
-    /// a hanging mount hangs.
+    /// on a mount that hangs a call waits, and whoever runs the job gives it up.
     pub longest_total: Duration,
 }
 

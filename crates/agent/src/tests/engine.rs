@@ -88,7 +88,7 @@ impl Desk {
 
     /// Runs to the end, while somebody takes the rows as the server would; counts them.
     fn run(&self, work_id: &str, epoch: u64, kind: WorkKind) -> (End, usize) {
-        let work = Arc::new(Work::new(work_id.into(), epoch, &kind));
+        let work = Arc::new(Work::new(work_id.into(), epoch, &kind, None));
         let is_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| {
@@ -244,7 +244,7 @@ fn failures_say_why() {
 fn a_stop_is_no_failure() {
     let desk = Desk::new();
     let kind = WorkKind::Backup(desk.backup(&["source"]));
-    let work = Arc::new(Work::new("job-1".into(), 1, &kind));
+    let work = Arc::new(Work::new("job-1".into(), 1, &kind, None));
     work.stop(StopReason::Suspended);
     let end = desk.engine.run(kind, &work);
     assert_eq!((end.outcome, end.message.as_str()), (None, ""));
@@ -284,7 +284,7 @@ fn a_deleted_snapshot_is_gone_and_may_be_deleted_again() {
 fn a_lost_lock_gives_the_job_back() {
     let desk = Desk::new();
     let kind = WorkKind::Backup(desk.backup(&["source", "missing"]));
-    let work = Arc::new(Work::new("job-1".into(), 1, &kind));
+    let work = Arc::new(Work::new("job-1".into(), 1, &kind, None));
     let vault = desk.vault();
     let end = std::thread::scope(|scope| {
         scope.spawn(|| {

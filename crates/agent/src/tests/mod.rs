@@ -24,7 +24,18 @@ use crate::{AgentError, AgentHandle, AgentOptions, Capacity, start_with};
 #[derive(Debug)]
 struct Scripted;
 
+/// How long scripts that say so may stand still.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 impl Execute for Scripted {
+    fn patience(&self, kind: &WorkKind) -> Option<Duration> {
+        let WorkKind::DeleteSnapshot(spec) = kind else {
+            panic!("not scripted")
+        };
+        let is_watched = ["hangs", "moves", "obeys"].contains(&spec.snapshot_hash.as_str());
+        is_watched.then_some(PATIENCE)
+    }
+
     fn run(&self, kind: WorkKind, work: &Arc<Work>) -> End {
         let WorkKind::DeleteSnapshot(spec) = kind else {
             panic!("not scripted")
@@ -49,6 +60,24 @@ impl Execute for Scripted {
                 while work.stop_token.requested().is_none() {
                     work.stop_token.sleep(Duration::from_secs(60));
                 }
+                End::stopped()
+            }
+            // As in a call of a storage that never returns.
+            "hangs" => loop {
+                std::thread::park();
+            },
+            "moves" => {
+                for bytes_done in 0..20 {
+                    work.set_progress(Progress {
+                        bytes_done,
+                        ..Progress::default()
+                    });
+                    work.stop_token.sleep(PATIENCE / 15);
+                }
+                End::done(Outcome::Complete)
+            }
+            "obeys" => {
+                work.stop_token.sleep(Duration::from_secs(60));
                 End::stopped()
             }
             other => panic!("no script {other}"),
@@ -162,6 +191,57 @@ fn work_is_run_and_reported_once() {
     let expected = ["t-1", "t-2"].map(|id| (id.to_owned(), Outcome::Complete, String::new()));
     assert_eq!(ends, expected);
     assert!(crate::outbox::kept(bench.folder.path()).unwrap().is_empty());
+}
+
+/// T13 of the history of failures: what hangs ends, and what it held is free.
+#[test]
+fn t13_work_that_stands_still_is_failed_and_its_slot_is_free() {
+    let bench = Bench::new();
+    let agent = bench.start();
+    bench.server.assign(vec![
+        assignment("w-1", "hangs"),
+        assignment("w-2", "obeys"),
+        assignment("w-3", "moves"),
+    ]);
+    bench
+        .server
+        .wait_for("three ends", |state| state.ends.len() == 3);
+    let mut ends = bench.ends();
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    for (work, outcome, message) in &ends[..2] {
+        assert_eq!(*outcome, Outcome::Failed, "{work}");
+        assert!(message.contains("nothing moved"), "{message}");
+    }
+    assert_eq!(ends[2].1, Outcome::Complete, "{ends:?}");
+    // As many as the agent takes at a time.
+    let more = ["w-4", "w-5", "w-6"];
+    bench
+        .server
+        .assign(more.map(|id| assignment(id, "complete")).to_vec());
+    bench
+        .server
+        .wait_for("three more ends", |state| state.ends.len() == 6);
+    stop(agent);
+}
+
+/// A person cancels what hangs.
+#[test]
+fn t13_a_cancelled_work_that_hangs_ends_as_cancelled() {
+    let bench = Bench::new();
+    let agent = bench.start();
+    bench.server.assign(vec![assignment("w-1", "hangs")]);
+    bench.server.wait_for("the work to run", |state| {
+        let last = state.syncs.last();
+        last.is_some_and(|sync| sync.running.iter().any(|work| work.work_id == "w-1"))
+    });
+    bench
+        .server
+        .with(|state| state.cancel.push(lease("w-1", 1)));
+    bench
+        .server
+        .wait_for("the end", |state| state.ends.len() == 1);
+    assert_eq!(bench.ends()[0].1, Outcome::Canceled);
+    stop(agent);
 }
 
 #[test]

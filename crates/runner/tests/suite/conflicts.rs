@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use model::ConflictPolicy;
+use model::{ConflictPolicy, SpeedLimit};
 use runner::{Outcome, RestoreReport, Target};
 
-use crate::support::{Ear, back_up, below, memory_repository, restore_request, run_restore, temp};
+use crate::support::{
+    Ear, assert_same, back_up, below, bring_back, memory_repository, request, restore_request, run,
+    run_restore, temp,
+};
 
 const OLD: Duration = Duration::from_secs(1_000_000_000);
 const MIDDLE: Duration = Duration::from_secs(1_100_000_000);
@@ -40,6 +43,39 @@ fn restored_over(policy: ConflictPolicy, temp: &Path) -> (RestoreReport, Ear, [S
         ear,
         [content("older"), content("newer"), content("absent")],
     )
+}
+
+/// T35 of the history of failures: bytes do not depend on the speed at which they were read, nor on what lies in the way.
+#[test]
+fn t35_any_speed_limit_gives_the_same_bytes_also_over_a_changed_file() {
+    for (limit, length) in [
+        ("0:24:1", 700),
+        ("0:24:100", 60_000),
+        ("0:24:1000000", 3_000_000),
+    ] {
+        let temp = temp();
+        let tree = temp.path().join("tree");
+        let content: String = (0..length / 7)
+            .map(|number| format!("{number:06}\n"))
+            .collect();
+        write(&tree.join("file"), &content, MIDDLE);
+        let repository = memory_repository();
+        let mut limited = request(&repository, &tree);
+        limited.speed_limit = Some(SpeedLimit::parse(limit).unwrap());
+        let (report, ear) = run(&limited);
+        assert_eq!(
+            report.unwrap().outcome,
+            Outcome::Complete,
+            "{:?}",
+            ear.errors()
+        );
+        let target = temp.path().join("target");
+        let there = below(&target, &tree).join("file");
+        // As long and as old, so that nothing but the content tells.
+        write(&there, &content.replace('3', "4"), MIDDLE);
+        bring_back(&repository, &target);
+        assert_same(&tree, &below(&target, &tree));
+    }
 }
 
 #[test]
