@@ -12,7 +12,6 @@ from harness.callers.sdk import SdkCaller
 from harness.contract import SERVED
 from harness.programs import Trees
 from harness.signing import FORM, ApiError, SignedCaller, form, send, v1_parameters, v3_request
-from harness.waiting import wait_for
 from test_every_action import FOREIGN, complete
 
 
@@ -96,21 +95,6 @@ def test_accounts_see_only_their_own(service, world, stranger):
     assert refusal(lambda: other.call("CreateAccount", {"AccountName": "third"})) == "NoPermission"
     names = [row["AccountName"] for row in service.call("ListAccounts")["Accounts"]]
     assert sorted(names) == ["root", "second"]
-
-
-def test_a_vault_of_a_second_account_is_made_and_removed_by_the_agent_of_the_service(service, stranger, folder):
-    other = SignedCaller(stranger)
-    made = other.call("CreateVault", {"VaultName": "served", "VaultRegionId": "cn-hangzhou"})["VaultId"]
-
-    def status():
-        return other.call("DescribeVaults", {"VaultId": made})["Vaults"]["Vault"][0]["Status"]
-
-    wait_for("the vault of the second account", lambda: status() == "CREATED", 60)
-    place = {"VaultName": "elsewhere", "VaultRegionId": "cn-hangzhou", "StorageUrl": str(folder / "elsewhere")}
-    assert refusal(lambda: other.call("CreateVault", place)) == "NoPermission"
-    assert not (folder / "elsewhere").exists()
-    other.call("DeleteVault", {"VaultId": made})
-    wait_for("its folder to go", lambda: not (service.data_dir / "vaults" / made).exists(), 60)
 
 
 def test_ids_of_another_account_answer_like_ids_of_nobody(service, world, stranger):

@@ -210,8 +210,7 @@ pub fn lease_next(
     })
 }
 
-/// Ids, kinds and serial keys of the works that a client can take: those of its account, and those of any account that
-/// the server gave to this client by name, as it does with tasks on vaults and its own agent. One check or prune at a time: several would leave no
+/// Ids, kinds and serial keys of the works that a client can take. One check or prune at a time: several would leave no
 /// room for restores, for hours.
 fn takeable(
     tx: &Tx<'_>,
@@ -221,7 +220,7 @@ fn takeable(
     limit: LeaseLimit,
 ) -> Result<Vec<(String, WorkKind, Option<String>)>, CatalogError> {
     let sql = "SELECT w.work_id, w.kind, w.serial_key FROM work w JOIN vaults v ON v.vault_id = w.vault_id \
-               WHERE w.state = 'QUEUED' AND ((w.account_id = ? AND w.client_id IS NULL) OR w.client_id = ?) \
+               WHERE w.state = 'QUEUED' AND w.account_id = ? AND (w.client_id IS NULL OR w.client_id = ?) \
                AND w.not_before <= ? AND (w.kind <> 'BACKUP' OR ?) \
                AND (w.kind = 'DELETE_VAULT' OR v.deleted_time IS NULL \
                     AND (w.kind = 'CREATE_VAULT' OR v.status = 'CREATED')) \

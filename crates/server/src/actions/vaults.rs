@@ -36,13 +36,6 @@ pub(crate) fn create_vault(call: &Call<'_>) -> Answer {
     let _places = service.vault_places.lock();
     let place = match params.text("StorageUrl") {
         None => Place::inside(&service.vaults_dir, &vault_id),
-        // The agent of this host writes there: a guest may not choose the folder.
-        Some(_) if call.account != service.operator => {
-            return Err(ApiError::new(
-                Code::NoPermission,
-                "Only the operator's account may name a folder of this host for a vault; leave StorageUrl out.",
-            ));
-        }
         Some(url) => free_place(call, url)?,
     };
     let password = new_password();

@@ -68,13 +68,11 @@ pub(super) fn finish(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiError
     })
 }
 
-/// The work if it is of the agent's account, or given to the agent by name, and not held by another client.
+/// The work if it is of the agent's account and not held by another client.
 fn own_work(service: &Service, agent: &Agent, work_id: &str) -> Result<Option<Work>, ApiError> {
     let found = work::get(&service.catalog, work_id).map_err(failure::of_catalog)?;
     Ok(found.filter(|item| {
-        let is_for_it =
-            item.account_id == agent.account || item.client_id.as_ref() == Some(&agent.client);
-        is_for_it
+        item.account_id == agent.account
             && item
                 .holder_client_id
                 .as_ref()
