@@ -9,7 +9,9 @@ import os
 import random
 import time
 
+import pytest
 from harness.contract import CONTRACT, EXTRA
+from harness.service import Service
 from harness.signing import ApiError, checked, flatten, form, send, v3_request
 
 ALL = {**CONTRACT, **EXTRA}
@@ -94,6 +96,16 @@ class Fuzzer:
         if self.random.random() < 0.1:
             chosen[self.random.choice(["Extra", "Filters.x", "Path.99999", "Rules.1.1.1", "Tag.0.Key"])] = self.text()
         return chosen
+
+
+@pytest.fixture(scope="module")
+def service(module_folder):
+    """A service that takes as many calls as there are: what is asked here is not how it refuses more."""
+    started = Service(module_folder / "service")
+    try:
+        yield started.start("--rate-limit", "off")
+    finally:
+        started.close()
 
 
 def test_random_parameters(service):

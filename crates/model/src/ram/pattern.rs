@@ -29,7 +29,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     pattern[at..].iter().all(|letter| *letter == b'*')
 }
 
-/// As [`matches`], without regard to the case of ASCII letters.
+/// As [`matches()`], without regard to the case of ASCII letters.
 pub(super) fn matches_any_case(pattern: &str, text: &str) -> bool {
     matches(&pattern.to_ascii_lowercase(), &text.to_ascii_lowercase())
 }
