@@ -1,17 +1,19 @@
 """Agents on other hosts: one that joins, one that falls silent, one that is stopped."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import time
 
 from harness import programs
 from harness.programs import STABLE, Trees
+from harness.signing import SignedCaller
 from harness.waiting import wait_for
 
 
 @contextlib.contextmanager
-def agent(service, folder, name, hidden=None, twin=False):
+def agent(service, folder, name, hidden=None, twin=False, credentials=None):
     """`strongroom agent` as on another host: with a machine id and a host name of its own, and an empty folder `hidden`;
     a twin has the machine id of this host."""
     state = folder / name
@@ -23,7 +25,7 @@ def agent(service, folder, name, hidden=None, twin=False):
         machine_id = "/etc/machine-id"
     if hidden:
         script = f'mount -t tmpfs none "{hidden}" && {script}'
-    credentials = service.credentials()
+    credentials = credentials or service.credentials()
     environment = {
         **service.environment(),
         "STRONGROOM_ENDPOINT": credentials["Endpoint"],
@@ -200,3 +202,25 @@ def test_the_server_restarts_under_an_agent(fresh, folder):
         fresh.kill()
         fresh.start()
         assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+
+
+def test_a_further_account_works_by_an_agent_of_its_own(fresh, folder):
+    """What is to be done on its vaults waits for its agent, and is never given to that of the service."""
+    service = fresh.start()
+    made = json.loads(service.cli("account", "create", "second", "--json").stdout)
+    names = ("AccessKeyId", "AccessKeySecret")
+    credentials = {**service.credentials(), **{name: made[name] for name in names}}
+    second = SignedCaller(credentials)
+    vault_id = second.call("CreateVault", {"VaultName": "second", "VaultRegionId": "cn-hangzhou"})["VaultId"]
+    config = service.data_dir / "vaults" / vault_id / "config"
+
+    def status():
+        return second.call("DescribeVaults", {"VaultId": vault_id})["Vaults"]["Vault"][0]["Status"]
+
+    service.vault("of the first account, made after it")
+    assert status() == "INITIALIZING" and not config.exists()
+    with agent(service, folder, "second", credentials=credentials):
+        wait_for("the vault to be made", lambda: status() == "CREATED")
+        assert config.exists()
+        second.call("DeleteVault", {"VaultId": vault_id})
+        wait_for("its data to be gone", lambda: not config.exists())

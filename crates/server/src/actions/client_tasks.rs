@@ -205,7 +205,7 @@ pub(crate) fn delete_backup_client_resource(call: &Call<'_>) -> Answer {
 /// Each step can be done again: what a failure leaves is deleted by the next call.
 fn delete_resources(call: &Call<'_>, client_id: &ClientId) -> Result<(), ApiError> {
     let catalog = &call.service.catalog;
-    let agent = agents::local_client(call.service);
+    let agent = agents::client_for_tasks(call.service, &call.account);
     for (vault_id, snapshot_id) in
         snapshots::of_client(catalog, &call.account, client_id).map_err(failure::of_catalog)?
     {

@@ -110,7 +110,7 @@ pub(crate) fn delete_snapshot(call: &Call<'_>) -> Answer {
             ));
         }
     }
-    let client = agents::local_client(service);
+    let client = agents::client_for_tasks(service, &call.account);
     snapshots::request_delete(
         &service.catalog,
         &call.account,

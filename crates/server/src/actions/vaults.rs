@@ -54,7 +54,7 @@ pub(crate) fn create_vault(call: &Call<'_>) -> Answer {
             .master_key
             .seal(Record::Vault(vault_id.as_str()), password.expose()),
     };
-    let client = agents::local_client(service);
+    let client = agents::client_for_tasks(service, &call.account);
     let (vault, task_id) = vaults::create(
         &service.catalog,
         &call.account,
@@ -312,7 +312,7 @@ pub(crate) fn delete_vault(call: &Call<'_>) -> Answer {
             ),
         ));
     }
-    let client = agents::local_client(service);
+    let client = agents::client_for_tasks(service, &call.account);
     vaults::delete(
         &service.catalog,
         &call.account,

@@ -108,16 +108,11 @@ fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(reply).map_err(|error| failure::internal(&error))
 }
 
-/// The agent that can reach folders of this host: tasks on the storage of vaults go to it. `None` if the server has none;
-/// then any agent may take them.
-pub(crate) fn local_client(service: &Service) -> Option<ClientId> {
-    service.local_client.lock().clone()
-}
-
-/// The agent beside the server, if it is of the account. Without it any agent of the account may take the work.
+/// The agent that was started with the server and can reach folders of this host, if it is of the account: tasks on the
+/// storage of vaults go to it. `None` otherwise; then any agent of the account may take them.
 pub(crate) fn client_for_tasks(service: &Service, account_id: &AccountId) -> Option<ClientId> {
-    local_client(service)
-        .filter(|id| catalog::clients::get(&service.catalog, account_id, id).is_ok())
+    let local = service.local_client.lock().clone();
+    local.filter(|id| catalog::clients::get(&service.catalog, account_id, id).is_ok())
 }
 
 /// Bytes and counts as the database has them.
