@@ -261,17 +261,24 @@ fn t18_there_is_one_prune_at_a_time() {
 fn t19_unindexed_packs_are_kept_for_two_graces() {
     let (memory, mut model) = worn_vault();
     prune_days(&memory, &model, -1000);
-    // A backup that is killed before its index is written.
-    let record = Arc::new(Record::new(shared(&memory)));
-    let faulty = Arc::new(Faulty::new(Arc::clone(&record) as Arc<dyn Storage>));
-    let packs_before = count(&memory, "data");
-    let puts_of_indexes = 3;
-    faulty.at_nth(
-        Operation::Put,
-        puts_of_indexes,
-        Fault::Fail(ErrorKind::Other),
-    );
-    back_up(faulty, &(100..140).collect::<Vec<_>>()).unwrap_err();
+    let (packs_before, indexes_before) = (count(&memory, "data"), count(&memory, "index"));
+    // A backup that is killed before its index is written, as late as that can be: how many packs come before it depends
+    // on its threads.
+    let memory = (0..8)
+        .rev()
+        .map(|nth| {
+            let memory = memory.snapshot();
+            let faulty = Arc::new(Faulty::new(shared(&memory)));
+            faulty.at_nth(Operation::Put, nth, Fault::Fail(ErrorKind::Other));
+            let result = back_up(faulty, &(100..140).collect::<Vec<_>>());
+            (memory, result)
+        })
+        .find(|(memory, _)| count(memory, "index") == indexes_before)
+        .map(|(memory, result)| {
+            result.unwrap_err();
+            memory
+        })
+        .unwrap();
     unlock(&memory);
     let report = prune_at(shared(&memory), &thorough(), 0).unwrap();
     let left = report.unindexed.count;
