@@ -113,17 +113,18 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
         .version
         .as_deref()
         .ok_or_else(|| ApiError::of(Code::MissingVersion))?;
-    let target = audited::named(&claimed.pairs);
-    let subject = |product: &str| {
-        let who = (&principal.account, principal.arn());
-        let action = format!("{product}:{action}");
-        audited::is_kept(&action[product.len() + 1..])
-            .then(|| Subject::new(service, wire, who, access_key_id, action, target.clone()))
+    // Before the parameters are handed on, and only for calls that are kept: most only look.
+    let target = audited::is_kept(action).then(|| audited::named(&claimed.pairs));
+    let params = Params::new(claimed.pairs);
+    let subject = |action: String| {
+        target.map(|target| {
+            let who = (&principal.account, principal.arn());
+            Subject::new(service, wire, who, access_key_id, action, target)
+        })
     };
     if version == sts::VERSION {
-        let params = Params::new(claimed.pairs.clone());
         let serve = || sts::serve(service, wire, &principal, action, &params);
-        return match subject("sts") {
+        return match subject(format!("sts:{action}")) {
             Some(subject) if action == "AssumeRole" => subject.witness(service, serve),
             _ => serve(),
         };
@@ -143,18 +144,16 @@ pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
             format!("The action {action} is served for POST only."),
         ));
     }
-    let params = Params::new(claimed.pairs.clone());
     if let Some(action) = known {
         action.check_request(&params)?;
     }
     tracing::debug!(action, request_id = %wire.request_id, "call");
     let now = service.now();
     let resource = resource::of(&service.region, &principal.account, &params);
-    let product = registry::product(action);
-    let subject = subject(product);
-    if let Err(denied) =
-        principal.authorize(&format!("{product}:{action}"), &resource, wire.peer, now)
-    {
+    let named = format!("{}:{action}", registry::product(action));
+    let allowed = principal.authorize(&named, &resource, wire.peer, now);
+    let subject = subject(named);
+    if let Err(denied) = allowed {
         return Err(match subject {
             Some(subject) => subject.refused(service, denied),
             None => denied,
