@@ -133,7 +133,7 @@ fn create_account(
     now: Timestamp,
 ) -> Result<(AccountId, String, SecretText), ServerError> {
     let account_id = AccountId::new(rand::random());
-    let (key, secret) = new_key(master_key, AccessKeyKind::Root);
+    let (key, secret) = new_key(master_key, AccessKeyKind::Root, None);
     accounts::create_first(catalog, &account_id, "root", &key, now)?;
     Ok((account_id, key.access_key_id, secret))
 }
@@ -153,13 +153,17 @@ fn root_key(
     if let Some(key) = root {
         return Ok((key.access_key_id, key.sealed_secret));
     }
-    let (key, _) = new_key(master_key, AccessKeyKind::Root);
+    let (key, _) = new_key(master_key, AccessKeyKind::Root, None);
     access_keys::create(catalog, account_id, &key, now)?;
     Ok((key.access_key_id, key.sealed_secret))
 }
 
-/// A new access key of an account: 24 letters and digits, and a secret of 32 random bytes in hex.
-fn new_key(master_key: &MasterKey, kind: AccessKeyKind) -> (NewAccessKey, SecretText) {
+/// A new access key of an account, or of one of its users: 24 letters and digits, and a secret of 32 random bytes in hex.
+pub(crate) fn new_key(
+    master_key: &MasterKey,
+    kind: AccessKeyKind,
+    user_name: Option<String>,
+) -> (NewAccessKey, SecretText) {
     let (access_key_id, secret) = new_key_text();
     let sealed_secret = master_key.seal(Record::AccessKey(&access_key_id), secret.expose());
     (
@@ -167,7 +171,7 @@ fn new_key(master_key: &MasterKey, kind: AccessKeyKind) -> (NewAccessKey, Secret
             access_key_id,
             kind,
             client_id: None,
-            user_name: None,
+            user_name,
             sealed_secret,
         },
         secret,

@@ -72,7 +72,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     }
     let dir = DataDir::open(&options.data_dir)?.with_master_key(options.master_key_file);
     let lock = dir.lock()?;
-    let tls = Tls::open(&dir, &options.transport, addr.ip(), &hostname())?;
+    let tls = Tls::open(&dir, &options.transport, addr.ip(), &vault::hostname())?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let endpoint = format!("{scheme}://{}", as_seen_from_here(addr));
     let now = options.clock.now();
@@ -231,13 +231,6 @@ fn as_seen_from_here(mut addr: SocketAddr) -> SocketAddr {
         _ => {}
     }
     addr
-}
-
-fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 async fn serve(listener: StdListener, tls: Option<Acceptors>, service: Arc<Service>) {

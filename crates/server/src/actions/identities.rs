@@ -6,8 +6,7 @@
 //! makes them.
 
 use api::error::{ApiError, Code};
-use api::secret::SecretText;
-use catalog::access_keys::{self, NewAccessKey};
+use catalog::access_keys;
 use catalog::identities::{self, NewRole};
 use catalog::{AccessKey, AccessKeyKind, AccessKeyStatus, IdentityStatus, Role, User, accounts};
 use model::AccountId;
@@ -15,10 +14,9 @@ use model::ram::Document;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, Handler};
-use crate::bootstrap::new_key_text;
+use crate::bootstrap::new_key;
 use crate::failure;
 use crate::principal::Kind;
-use crate::seal::Record;
 
 const SHORTEST_SESSION: i64 = 900;
 const LONGEST_SESSION: i64 = 43_200;
@@ -81,26 +79,6 @@ fn status(call: &Call<'_>) -> Result<IdentityStatus, ApiError> {
         .map_err(|_| ApiError::invalid("Status", "write ACTIVE or DISABLED"))
 }
 
-fn new_key(
-    call: &Call<'_>,
-    kind: AccessKeyKind,
-    user_name: Option<String>,
-) -> (NewAccessKey, SecretText) {
-    let (access_key_id, secret) = new_key_text();
-    let sealed_secret = call
-        .service
-        .master_key
-        .seal(Record::AccessKey(&access_key_id), secret.expose());
-    let key = NewAccessKey {
-        access_key_id,
-        kind,
-        client_id: None,
-        user_name,
-        sealed_secret,
-    };
-    (key, secret)
-}
-
 fn create_account(call: &Call<'_>) -> Answer {
     require_operator(call)?;
     let account_name = name(call, "AccountName")?;
@@ -112,7 +90,7 @@ fn create_account(call: &Call<'_>) -> Answer {
         return Err(ApiError::of(Code::EntityExists));
     }
     let account_id = AccountId::new(rand::random());
-    let (key, secret) = new_key(call, AccessKeyKind::Root, None);
+    let (key, secret) = new_key(&call.service.master_key, AccessKeyKind::Root, None);
     accounts::create(
         &call.service.catalog,
         &account_id,
@@ -236,7 +214,7 @@ fn make_key(call: &Call<'_>, kind: AccessKeyKind, user_name: Option<String>) -> 
             "A root key is made by a root key.",
         ));
     }
-    let (key, secret) = new_key(call, kind, user_name);
+    let (key, secret) = new_key(&call.service.master_key, kind, user_name);
     let (catalog, account) = (&call.service.catalog, &call.account);
     match kind {
         AccessKeyKind::User => identities::create_user_key(catalog, account, &key, call.now),

@@ -6,7 +6,7 @@ use api::error::ApiError;
 use api::params::Params;
 use catalog::PageRequest;
 use model::job_query::{MAX_FILTERS, MAX_VALUES};
-use model::{QueryError, RawFilter};
+use model::{QueryError, RawFilter, VaultId};
 
 /// An error of the model about one parameter.
 pub(crate) fn of_query(error: QueryError) -> ApiError {
@@ -165,6 +165,17 @@ pub(crate) fn id<T: FromStr>(
         let shown: String = text.chars().take(64).collect();
         ApiError::new(missing, format!("{} ({shown})", missing.message()))
     })
+}
+
+/// The vault that `VaultId` names, which must be the account's; `None` without it.
+pub(crate) fn vault_if_named(call: &super::Call<'_>) -> Result<Option<VaultId>, ApiError> {
+    if call.params.text("VaultId").is_none() {
+        return Ok(None);
+    }
+    let vault_id: VaultId = id(&call.params, "VaultId", api::error::Code::VaultNotExist)?;
+    catalog::vaults::get(&call.service.catalog, &call.account, &vault_id)
+        .map_err(crate::failure::of_catalog)?;
+    Ok(Some(vault_id))
 }
 
 /// Counts as the API's numbers.

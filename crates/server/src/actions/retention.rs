@@ -5,7 +5,7 @@ use api::error::{ApiError, Code};
 use catalog::retention::{self, Group, Judged};
 use catalog::{plan_rules, policies, policy_bindings};
 use model::retention::{AdvancedRule, KeepReason, MAX_RETENTION_DAYS, RetentionRule, Verdict};
-use model::{PlanId, SnapshotId, Timestamp, VaultId};
+use model::{PlanId, SnapshotId, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Answer, Call, lists, policy_rules};
@@ -18,15 +18,7 @@ const MAX_REASON_CHARS: usize = 255;
 /// What retention would keep and let go at a time, by what snapshots were promised, or by another rule.
 pub(crate) fn simulate_retention(call: &Call<'_>) -> Answer {
     let params = &call.params;
-    let vault_id = match params.text("VaultId") {
-        None => None,
-        Some(_) => {
-            let vault_id: VaultId = lists::id(params, "VaultId", Code::VaultNotExist)?;
-            catalog::vaults::get(&call.service.catalog, &call.account, &vault_id)
-                .map_err(failure::of_catalog)?;
-            Some(vault_id)
-        }
-    };
+    let vault_id = lists::vault_if_named(call)?;
     let plan_ids = plan_ids(call)?;
     let at = params
         .int_in("At", 0..=253_370_764_800)?

@@ -78,15 +78,7 @@ pub(crate) fn list_vault_tasks(call: &Call<'_>) -> Answer {
             .map_err(failure::of_catalog)?;
         return call.reply(json!({ "TotalCount": 1, "Tasks": [task_row(&task)] }));
     }
-    let vault_id = match params.text("VaultId") {
-        None => None,
-        Some(_) => {
-            let vault_id: VaultId = lists::id(params, "VaultId", Code::VaultNotExist)?;
-            catalog::vaults::get(&call.service.catalog, &call.account, &vault_id)
-                .map_err(failure::of_catalog)?;
-            Some(vault_id)
-        }
-    };
+    let vault_id = lists::vault_if_named(call)?;
     let page = lists::page(params)?;
     let found = upkeep::tasks(
         &call.service.catalog,

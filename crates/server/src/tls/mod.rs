@@ -59,6 +59,7 @@ impl ResolvesServerCert for Choice {
 /// The certificates of a server.
 pub(crate) struct Tls {
     keys: Arc<Keys>,
+    provider: Arc<CryptoProvider>,
     local: TlsAcceptor,
     remote: TlsAcceptor,
     authority: Authority,
@@ -99,6 +100,7 @@ impl Tls {
             local: acceptor(&keys, true, &provider)?,
             remote: acceptor(&keys, false, &provider)?,
             keys,
+            provider,
             ca_file: dir.ca_certificate(),
             authority,
             names,
@@ -123,11 +125,10 @@ impl Tls {
     /// Looks whether the files have changed and whether the own certificate is due. What cannot be used is told once and
     /// changes nothing.
     pub(crate) fn refresh(&mut self) {
-        let provider = Arc::new(ring::default_provider());
         if let Some(files) = self.files.as_mut()
             && files.have_changed()
         {
-            match files.load(&provider) {
+            match files.load(&self.provider) {
                 Ok(key) => {
                     *self.keys.given.write() = Some(key);
                     tracing::info!("the certificate was read again");
@@ -138,7 +139,7 @@ impl Tls {
             }
         }
         if self.issued.elapsed() >= RENEW_INTERVAL {
-            match self.authority.issue(&self.names, &provider) {
+            match self.authority.issue(&self.names, &self.provider) {
                 Ok(key) => *self.keys.own.write() = key,
                 Err(error) => tracing::error!(%error, "the certificate cannot be renewed"),
             }
