@@ -86,11 +86,6 @@ pub fn create(
     })
 }
 
-/// The key that a request names, whatever its account and status: this is how a request finds its account.
-pub fn find(catalog: &Catalog, access_key_id: &str) -> Result<Option<AccessKey>, CatalogError> {
-    catalog.read("read an access key", |tx| by_id(tx, access_key_id))
-}
-
 /// A key with what decides about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identified {

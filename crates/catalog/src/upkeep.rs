@@ -80,8 +80,6 @@ pub struct Damage {
 pub struct Found {
     /// All of it, as JSON.
     pub result: String,
-    /// The part of the data that a check read; `None` if it read none.
-    pub data: Option<Extent>,
     /// Damage of the structure, for a person.
     pub structure_damage: Option<String>,
     /// Damage of the data that was read.
@@ -333,7 +331,8 @@ pub(crate) fn settle(
             found.structure_damage.as_deref(),
             now,
         )?;
-        if let Some(extent) = found.data {
+        let extent = task.spec.as_deref().and_then(Extent::of);
+        if let Some(extent) = extent.filter(|extent| extent.has_data()) {
             note_damage(tx, task, extent, found.data_damage.as_deref(), now)?;
         }
     }

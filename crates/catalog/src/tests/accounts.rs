@@ -18,9 +18,10 @@ use crate::{
 #[test]
 fn an_account_is_created_once_with_its_root_key() {
     let fixture = Fixture::new();
-    let key = access_keys::find(&fixture.catalog, "root-1")
+    let key = access_keys::identify(&fixture.catalog, "root-1")
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .key;
     assert_eq!(
         (key.account_id.clone(), key.kind),
         (fixture.account.clone(), AccessKeyKind::Root)
@@ -87,13 +88,17 @@ fn keys_can_be_switched_and_removed_in_their_account_only() {
         Err(CatalogError::NotFound { .. })
     ));
     set(&fixture.account, AccessKeyStatus::Inactive).unwrap();
-    let key = access_keys::find(&fixture.catalog, "root-1")
+    let key = access_keys::identify(&fixture.catalog, "root-1")
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .key;
     assert_eq!(key.status, AccessKeyStatus::Inactive);
     assert!(access_keys::delete(&fixture.catalog, &other, "root-1").is_err());
     access_keys::delete(&fixture.catalog, &fixture.account, "root-1").unwrap();
-    assert_eq!(access_keys::find(&fixture.catalog, "root-1").unwrap(), None);
+    assert_eq!(
+        access_keys::identify(&fixture.catalog, "root-1").unwrap(),
+        None
+    );
     assert_eq!(
         access_keys::list(&fixture.catalog, &other).unwrap().len(),
         1

@@ -69,10 +69,9 @@ fn run(
     tasks::finish(&fixture.catalog, &report, at(now)).unwrap()
 }
 
-fn damaged(extent: Extent, structure: bool, data: bool) -> Found {
+fn damaged(structure: bool, data: bool) -> Found {
     Found {
         result: "{}".to_owned(),
-        data: Some(extent).filter(|extent| extent.has_data()),
         structure_damage: structure.then(|| "a tree".to_owned()),
         data_damage: data.then(|| "a pack".to_owned()),
         ..Found::default()
@@ -150,7 +149,7 @@ fn damage_stays_until_a_look_at_the_same_place_finds_none() {
         } else {
             JobStatus::Complete
         };
-        let found = damaged(extent, structure, data);
+        let found = damaged(structure, data);
         assert_eq!(
             run(&fixture, &task, outcome, Some(found), now + 1),
             FinishAnswer::Accepted
@@ -278,7 +277,7 @@ fn a_part_that_was_not_read_is_the_next_checks_again() {
         let task = start(&fixture, &vault, &CHECK, now);
         assert_eq!(part(), 3);
         let is_done = outcome == JobStatus::Complete;
-        let found = is_done.then(|| damaged(CHECK.extent, false, false));
+        let found = is_done.then(|| damaged(false, false));
         run(&fixture, &task, outcome, found, now + 1);
         assert_eq!(part(), expected, "{outcome}");
     }
@@ -331,7 +330,7 @@ fn what_ends_after_its_vault_was_deleted_leaves_nothing() {
         epoch: leased[0].epoch,
         outcome: JobStatus::Failed,
         message: Some("it failed".to_owned()),
-        upkeep: Some(damaged(CHECK.extent, true, true)),
+        upkeep: Some(damaged(true, true)),
     };
     tasks::finish(catalog, &report, at(14)).unwrap();
     let left = catalog.read("count rows", |tx| {

@@ -124,9 +124,7 @@ fn end(service: &Service, item: &Work, request: FinishRequest) -> Result<FinishA
             now,
         ),
         kind => {
-            let upkeep = request
-                .upkeep
-                .map(|report| upkeep::booked(service, item, report));
+            let upkeep = request.upkeep.map(|report| upkeep::booked(item, report));
             if kind.is_upkeep() {
                 upkeep::tell(item, outcome, message.as_deref());
             }

@@ -2,19 +2,12 @@
 
 use api::agent_protocol::{MAX_TOLD_SNAPSHOTS, UpkeepReport};
 use api::error::ApiError;
-use catalog::upkeep::{Extent, Found};
-use catalog::{Work, tasks};
-use model::{JobStatus, TaskId};
-
-use crate::failure;
-use crate::service::Service;
+use catalog::Work;
+use catalog::upkeep::Found;
+use model::JobStatus;
 
 /// The findings. What the lists say in words is kept as they are; snapshots must be ids.
-pub(super) fn booked(
-    service: &Service,
-    item: &Work,
-    report: UpkeepReport,
-) -> Result<Found, ApiError> {
+pub(super) fn booked(item: &Work, report: UpkeepReport) -> Result<Found, ApiError> {
     let is_hash = |text: &String| {
         text.len() == 64
             && text
@@ -29,12 +22,6 @@ pub(super) fn booked(
             "snapshots must be ids of 64 hex digits",
         ));
     }
-    let extent = TaskId::parse(&item.work_id)
-        .ok()
-        .map(|task_id| tasks::get(&service.catalog, &item.account_id, &task_id))
-        .transpose()
-        .map_err(failure::of_catalog)?
-        .and_then(|task| Extent::of(task.spec.as_deref()?));
     if !report.missing.is_empty() {
         tracing::warn!(
             vault_id = %item.vault_id,
@@ -42,10 +29,16 @@ pub(super) fn booked(
             "another program removed snapshots from the vault"
         );
     }
+    let findings = serde_json::json!({
+        "Check": report.check,
+        "Prune": report.prune,
+        "MissingSnapshots": report.missing.len(),
+        "ReappearedSnapshots": report.present.len(),
+    });
     let mut found = Found {
-        data: extent.filter(|extent| extent.has_data()),
-        missing: report.missing.clone(),
-        present: report.present.clone(),
+        result: findings.to_string(),
+        missing: report.missing,
+        present: report.present,
         ..Found::default()
     };
     if let Some(check) = &report.check {
@@ -64,13 +57,6 @@ pub(super) fn booked(
     if let Some(prune) = &report.prune {
         found.wants_prune = prune.marked_packs > 0 || !prune.failed.is_empty();
     }
-    let findings = serde_json::json!({
-        "Check": report.check,
-        "Prune": report.prune,
-        "MissingSnapshots": report.missing.len(),
-        "ReappearedSnapshots": report.present.len(),
-    });
-    found.result = findings.to_string();
     Ok(found)
 }
 
