@@ -13,9 +13,41 @@ use crate::session::{Parameters, Session, api_failure, number, rows, size, text}
 use crate::signals::Interrupts;
 
 /// Between two questions.
-const INTERVAL: Duration = Duration::from_millis(300);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(300);
 /// A service that does not answer this long is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks the same again and again, and bears with a service that does not answer for a while.
+pub(crate) struct Asker<'s> {
+    session: &'s Session,
+    last_answer: Instant,
+}
+
+impl<'s> Asker<'s> {
+    /// The service answered a moment ago.
+    pub(crate) fn new(session: &'s Session) -> Self {
+        Self {
+            session,
+            last_answer: Instant::now(),
+        }
+    }
+
+    /// The answer; `None` when there is none now and it is worth asking again.
+    pub(crate) fn ask(
+        &mut self,
+        action: &str,
+        parameters: &Parameters,
+    ) -> Result<Option<Value>, Failure> {
+        match self.session.try_call(action, parameters) {
+            Ok(reply) => {
+                self.last_answer = Instant::now();
+                Ok(Some(reply))
+            }
+            Err(error) if error.is_transient() && self.last_answer.elapsed() < PATIENCE => Ok(None),
+            Err(error) => Err(api_failure(action, &error)),
+        }
+    }
+}
 
 /// Backup or restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,7 +216,7 @@ pub(crate) fn follow(
     followed: &mut [Followed],
     ended: &dyn Fn(&Followed),
 ) -> Result<End, Failure> {
-    let mut last_answer = Instant::now();
+    let mut asker = Asker::new(session);
     while followed.iter().any(|job| !job.has_ended()) {
         if interrupts.interrupted() {
             return Ok(End::Interrupted);
@@ -195,21 +227,16 @@ pub(crate) fn follow(
             .map(|job| job.id.clone())
             .collect();
         let (action, parameters) = kind.ask(&open);
-        match session.try_call(action, &parameters) {
-            Ok(reply) => {
-                last_answer = Instant::now();
-                apply(
-                    screen,
-                    kind,
-                    followed,
-                    &open,
-                    &kind.rows(&reply),
-                    interrupts.take_report_wish(),
-                    ended,
-                )?;
-            }
-            Err(error) if error.is_transient() && last_answer.elapsed() < PATIENCE => {}
-            Err(error) => return Err(api_failure(action, &error)),
+        if let Some(reply) = asker.ask(action, &parameters)? {
+            apply(
+                screen,
+                kind,
+                followed,
+                &open,
+                &kind.rows(&reply),
+                interrupts.take_report_wish(),
+                ended,
+            )?;
         }
         if followed.iter().any(|job| !job.has_ended()) {
             interrupts.wait(INTERVAL);

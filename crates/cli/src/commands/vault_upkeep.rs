@@ -1,22 +1,19 @@
 //! `vault check|prune|tasks|cancel`: how vaults are, and what the service does to keep them well.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
+use super::follow::{Asker, INTERVAL};
 use super::{Context, lookup};
 use crate::args::VaultCheckArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{
     Column, Meter, MeterStyle, Paint, Sample, Table, bytes, clock, count, printable, status_paint,
 };
-use crate::session::{Parameters, Session, api_failure, number, rows, size, text};
+use crate::session::{Parameters, Session, number, rows, size, text};
 use crate::signals::Interrupts;
 
-/// Between two questions while a task is followed.
-const INTERVAL: Duration = Duration::from_millis(300);
-/// A service that does not answer this long is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Findings that are printed; `--json` has more.
 const SHOWN: usize = 20;
 
@@ -193,34 +190,29 @@ fn follow(context: &Context, session: &Session, task_id: &str) -> Result<Value, 
     let screen = &context.screen;
     let start = Instant::now();
     let mut meter = Meter::new(screen, MeterStyle::for_screen(screen), task_id, start);
-    let mut last_answer = start;
+    let mut asker = Asker::new(session);
     let parameters = Parameters::new().with("TaskId", task_id);
     loop {
-        match session.try_call("ListVaultTasks", &parameters) {
-            Ok(reply) => {
-                last_answer = Instant::now();
-                let row = rows(&reply, &["Tasks"]).into_iter().next();
-                let row = row.unwrap_or(Value::Null);
-                if row.get("CompletedTime").is_some_and(Value::is_i64) {
-                    meter.finish();
-                    return Ok(row);
-                }
-                let sample = Sample {
-                    phase: match text(&row, "Status") {
-                        "RUNNING" => format!("{} %", number(&row, "Progress")),
-                        status => status.to_ascii_lowercase(),
-                    },
-                    elapsed: start.elapsed(),
-                    ..Sample::default()
-                };
-                if interrupts.take_report_wish() {
-                    meter.print(&sample, Instant::now());
-                } else {
-                    meter.show(&sample, Instant::now());
-                }
+        if let Some(reply) = asker.ask("ListVaultTasks", &parameters)? {
+            let row = rows(&reply, &["Tasks"]).into_iter().next();
+            let row = row.unwrap_or(Value::Null);
+            if row.get("CompletedTime").is_some_and(Value::is_i64) {
+                meter.finish();
+                return Ok(row);
             }
-            Err(error) if error.is_transient() && last_answer.elapsed() < PATIENCE => {}
-            Err(error) => return Err(api_failure("ListVaultTasks", &error)),
+            let sample = Sample {
+                phase: match text(&row, "Status") {
+                    "RUNNING" => format!("{} %", number(&row, "Progress")),
+                    status => status.to_ascii_lowercase(),
+                },
+                elapsed: start.elapsed(),
+                ..Sample::default()
+            };
+            if interrupts.take_report_wish() {
+                meter.print(&sample, Instant::now());
+            } else {
+                meter.show(&sample, Instant::now());
+            }
         }
         if interrupts.wait(INTERVAL) {
             meter.finish();
