@@ -75,6 +75,24 @@ impl Id {
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// The id that 64 hexadecimal digits of either case say.
+    pub(crate) fn from_digits(digits: &[u8; 2 * Self::LENGTH_BYTES]) -> Result<Self, IdError> {
+        // Read a hundred thousand times when a vault is opened or a parent is compared, so by a table: what is no digit
+        // has bits above the lower four.
+        let mut bytes = [0; Self::LENGTH_BYTES];
+        let mut wrong = 0;
+        for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+            let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+            wrong |= high | low;
+            *byte = high << 4 | low & 15;
+        }
+        if wrong > 15 {
+            Err(IdError)
+        } else {
+            Ok(Self(bytes))
+        }
+    }
+
     /// Appends the hexadecimal digits to `out`.
     pub(crate) fn push_hex(&self, out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -101,22 +119,7 @@ impl FromStr for Id {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        // Read a hundred thousand times when a vault is opened or a parent is compared, so by a table: what is no digit
-        // has bits above the lower four.
-        let digits: &[u8; 2 * Self::LENGTH_BYTES] =
-            text.as_bytes().try_into().map_err(|_| IdError)?;
-        let mut bytes = [0; Self::LENGTH_BYTES];
-        let mut wrong = 0;
-        for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-            let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
-            wrong |= high | low;
-            *byte = high << 4 | low & 15;
-        }
-        if wrong > 15 {
-            Err(IdError)
-        } else {
-            Ok(Self(bytes))
-        }
+        Self::from_digits(text.as_bytes().try_into().map_err(|_| IdError)?)
     }
 }
 

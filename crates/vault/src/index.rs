@@ -10,6 +10,7 @@
 //!   of the index files that it needs.
 //! - Who walks trees asks for none ([`IndexBuilder::for_trees`]).
 
+mod canonical;
 pub(crate) mod file;
 pub(crate) mod homes;
 pub(crate) mod journal;

@@ -31,6 +31,7 @@ mod layout;
 mod lock;
 mod node;
 mod pack;
+mod plain_json;
 mod polynomial;
 mod prune;
 mod quote;

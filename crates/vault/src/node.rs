@@ -60,10 +60,10 @@ impl NodeKind {
             .map_or("irregular", |row| row.1)
     }
 
-    pub(crate) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &[u8]) -> Self {
         TYPES
             .iter()
-            .find(|row| row.1 == text)
+            .find(|row| row.1.as_bytes() == text)
             .map_or(Self::Irregular, |row| row.0)
     }
 
@@ -187,7 +187,7 @@ mod tests {
             let kind = NodeKind::of_mode(unix);
             assert_eq!(go_mode(kind, unix), go, "{unix:o}");
             assert_eq!(unix_mode(kind, go), unix, "{go}");
-            assert_eq!(NodeKind::parse(kind.as_str()), kind);
+            assert_eq!(NodeKind::parse(kind.as_str().as_bytes()), kind);
         };
         // As restic 0.14 wrote them.
         check(0o100_644, 420);

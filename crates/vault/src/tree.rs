@@ -284,7 +284,7 @@ impl NodeJson<'_> {
             _ => Time::parse(text.as_bytes()).map_err(|_| wrong(what)),
         };
         let base64 = |text: &str, what: &str| BASE64.decode(text).map_err(|_| wrong(what));
-        let kind = NodeKind::parse(&self.kind);
+        let kind = NodeKind::parse(self.kind.as_bytes());
         let mut xattrs = Vec::new();
         for xattr in self.extended_attributes.iter().flatten() {
             xattrs.push(Xattr {

@@ -13,6 +13,7 @@ use crate::pack::{PackedBlob, pack_bytes};
 use crate::time::Time;
 use crate::tree::{push_decimal, push_id};
 
+use super::canonical;
 use super::journal::{JournalJson, PruneJournal};
 
 /// A pack as an index file lists it.
@@ -168,6 +169,17 @@ fn push_blob(blob: &PackedBlob, out: &mut Vec<u8>) {
 
 /// Reads the JSON of the index file `id`.
 pub(crate) fn decode(id: &Id, json: &[u8]) -> Result<IndexFile, VaultError> {
+    if let Some(packs) = canonical::decode(json) {
+        return Ok(IndexFile {
+            packs,
+            ..IndexFile::default()
+        });
+    }
+    decode_any(id, json)
+}
+
+/// Reads it in any form of JSON, and with fields that only some programs write.
+fn decode_any(id: &Id, json: &[u8]) -> Result<IndexFile, VaultError> {
     let damaged = |reason: String| VaultError::damaged(FileKind::Index, id, reason);
     let file: FileJson<'_> =
         serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;
@@ -217,7 +229,9 @@ mod tests {
 
     use proptest::prelude::{Strategy, any, prop_assert_eq, proptest};
 
-    use super::{IndexFile, IndexedPack, MarkedPack, decode, encode, encode_file};
+    use super::{
+        IndexFile, IndexedPack, MarkedPack, canonical, decode, decode_any, encode, encode_file,
+    };
     use crate::blob::BlobKind;
     use crate::id::Id;
     use crate::index::journal::{LockHolder, LockRecord, PruneJournal};
@@ -250,6 +264,40 @@ mod tests {
                 blobs,
             }
         })
+    }
+
+    /// How many bytes go, and what comes in their place: mostly what such a text is made of.
+    fn mutation() -> impl Strategy<Value = (usize, Vec<u8>)> {
+        let piece = proptest::sample::select(vec![
+            "",
+            " ",
+            "0",
+            "7",
+            "a",
+            "A",
+            "-1",
+            "4294967296",
+            "00",
+            "1e2",
+            ",",
+            ":",
+            "[",
+            "]",
+            "{",
+            "}",
+            "\"",
+            "\\",
+            "\n",
+            "null",
+            "tree",
+            "data",
+            ",\"uncompressed_length\":0",
+            ",\"offset\":1",
+            "\"blobs\":[]",
+            "{\"id\":",
+            "\u{e9}",
+        ]);
+        (0_usize..5, piece).prop_map(|(length, piece)| (length, piece.as_bytes().to_vec()))
     }
 
     proptest! {
@@ -288,6 +336,24 @@ mod tests {
             });
             let file = IndexFile { packs, marked_packs, journal };
             prop_assert_eq!(decode(&Id::default(), &encode_file(&file).unwrap()).unwrap(), file);
+        }
+
+        #[test]
+        fn the_plain_form_is_read_as_by_serde(
+            packs in proptest::collection::vec(any_pack(), 0..4),
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), mutation()), 0..3),
+        ) {
+            let mut text = encode(&packs);
+            prop_assert_eq!(canonical::decode(&text), Some(packs));
+            for (place, (old_length, new)) in changes {
+                let start = place.index(text.len());
+                let end = (start + old_length).min(text.len());
+                text.splice(start..end, new);
+            }
+            if let Some(packs) = canonical::decode(&text) {
+                let expected = IndexFile { packs, ..IndexFile::default() };
+                prop_assert_eq!(decode_any(&Id::default(), &text).unwrap(), expected);
+            }
         }
 
         #[test]

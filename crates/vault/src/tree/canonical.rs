@@ -7,124 +7,37 @@
 
 use crate::id::Id;
 use crate::node::{Node, NodeKind, unix_mode};
+use crate::plain_json::Text;
 use crate::time::Time;
-
-/// The shortest text that a node has, for guessing how many there are.
-const SHORT_NODE_BYTES: usize = 320;
 
 /// The nodes, if the text has the plain form.
 pub(super) fn decode(json: &[u8]) -> Option<Vec<Node>> {
-    let mut text = Text(json);
-    text.word(b"{\"nodes\":[")?;
-    let mut nodes = Vec::with_capacity(json.len() / SHORT_NODE_BYTES);
-    if !text.has(b"]") {
-        loop {
-            nodes.push(text.node()?);
-            if !text.has(b",") {
-                break;
-            }
-        }
-        text.word(b"]")?;
-    }
+    let mut text = Text::new(json);
+    text.word(b"{\"nodes\":")?;
+    let nodes = text.list(Text::node)?;
     text.word(b"}\n")?;
-    text.0.is_empty().then_some(nodes)
+    text.is_at_end().then_some(nodes)
 }
 
-/// What is left to read.
-struct Text<'a>(&'a [u8]);
-
-impl<'a> Text<'a> {
-    fn has(&mut self, word: &[u8]) -> bool {
-        match self.0.strip_prefix(word) {
-            Some(rest) => {
-                self.0 = rest;
-                true
-            }
-            None => false,
-        }
-    }
-
-    fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.has(word).then_some(())
-    }
-
-    /// A text of printable ASCII without escapes, up to its closing quote.
-    fn plain(&mut self) -> Option<&'a str> {
-        let end = self.0.iter().position(|byte| *byte == b'"')?;
-        let (found, rest) = self.0.split_at(end);
-        let is_plain = found
-            .iter()
-            .all(|byte| (0x20..0x7f).contains(byte) && *byte != b'\\');
-        self.0 = &rest[1..];
-        std::str::from_utf8(found).ok().filter(|_| is_plain)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let length = self
-            .0
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        let (digits, rest) = self.0.split_at(length);
-        if digits.is_empty() || (digits.len() > 1 && digits[0] == b'0') {
-            return None;
-        }
-        self.0 = rest;
-        digits.iter().try_fold(0_u64, |value, digit| {
-            value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-        })
-    }
-
-    /// A number that is left out when it is 0.
-    fn number_if(&mut self, key: &[u8]) -> Option<u64> {
-        match self.has(key) {
-            true => self.number(),
-            false => Some(0),
-        }
-    }
-
-    fn text_if(&mut self, key: &[u8]) -> Option<String> {
-        match self.has(key) {
-            true => self.plain().map(str::to_owned),
-            false => Some(String::new()),
-        }
-    }
-
-    fn time(&mut self, key: &[u8]) -> Option<Time> {
+impl Text<'_> {
+    fn time<const N: usize>(&mut self, key: &[u8; N]) -> Option<Time> {
         self.word(key)?;
         match self.plain()? {
-            "" => None,
-            text => Time::parse(text.as_bytes()).ok(),
+            b"" => None,
+            text => Time::parse(text).ok(),
         }
-    }
-
-    fn id(&mut self) -> Option<Id> {
-        self.word(b"\"")?;
-        self.plain()?.parse().ok()
     }
 
     fn content(&mut self) -> Option<Vec<Id>> {
         if self.has(b"null") {
             return Some(Vec::new());
         }
-        self.word(b"[")?;
-        let mut content = Vec::new();
-        if self.has(b"]") {
-            return Some(content);
-        }
-        loop {
-            content.push(self.id()?);
-            if !self.has(b",") {
-                break;
-            }
-        }
-        self.word(b"]")?;
-        Some(content)
+        self.list(Text::id)
     }
 
     fn node(&mut self) -> Option<Node> {
         self.word(b"{\"name\":\"")?;
-        let name = self.plain()?.as_bytes().to_vec();
+        let name = self.plain()?.to_vec();
         self.word(b",\"type\":\"")?;
         let kind = NodeKind::parse(self.plain()?);
         let mode = u32::try_from(self.number_if(b",\"mode\":")?).ok()?;
@@ -132,9 +45,9 @@ impl<'a> Text<'a> {
         let atime = self.time(b",\"atime\":\"")?;
         let ctime = self.time(b",\"ctime\":\"")?;
         self.word(b",\"uid\":")?;
-        let uid = u32::try_from(self.number()?).ok()?;
+        let uid = self.number_u32()?;
         self.word(b",\"gid\":")?;
-        let gid = u32::try_from(self.number()?).ok()?;
+        let gid = self.number_u32()?;
         let node = Node {
             name,
             kind,
