@@ -164,6 +164,10 @@ impl Pruner<'_> {
             // The exclusive lock is the only one.
             scan.holders.clear();
         }
+        if let Some(journal) = &mut scan.journal {
+            // One of the future, from a clock that was wrong, would stand for every mark that is made until then.
+            journal.records.retain(|record| record.time <= self.now);
+        }
         if !options.ignored_snapshots.is_empty() {
             scan.roots.clear();
             for (id, snapshot) in self.repository.snapshots()? {
@@ -385,11 +389,12 @@ impl Pruner<'_> {
         let Some(mut journal) = journal else {
             return Ok(());
         };
-        let last = journal.records.last().map(|record| record.time);
-        if marks
-            .iter()
-            .all(|time| last.is_some_and(|last| *time <= last))
-        {
+        let is_recorded = |mark: &Time| {
+            let mut times = journal.records.iter().map(|record| record.time);
+            // What this run marked is recorded by this run, even if a clock ahead of this one made records before.
+            times.any(|time| time == *mark || (time > *mark && *mark != self.now))
+        };
+        if marks.iter().all(is_recorded) {
             return Ok(());
         }
         journal.records.push(LockRecord {

@@ -110,13 +110,12 @@ fn unindexed_long_enough(
         && (facts.holders.is_empty() || seen_for(options.keep_delete.saturating_mul(2)))
 }
 
-/// Whether everybody is gone who may have read an index from before this mark. The first record that is not older than the
-/// mark has them; without one it is not known.
+/// Whether everybody is gone who may have read an index from before this mark. The record of the run that made the mark has
+/// them, or the first later one when that run was killed before it wrote its own; without one it is not known.
 fn nobody_is_left(mark: Time, facts: Facts<'_>) -> bool {
-    facts
-        .records
-        .iter()
-        .find(|record| record.time >= mark)
+    let of_its_run = facts.records.iter().find(|record| record.time == mark);
+    of_its_run
+        .or_else(|| facts.records.iter().find(|record| record.time > mark))
         .is_some_and(|record| {
             record
                 .holders
@@ -363,6 +362,12 @@ mod tests {
             .record(24, &["a"])
             .held(&["b"])
             .is(Fate::Delete);
+        // A host whose clock is slow marks "before" what others recorded: its own record counts, wherever it stands.
+        Case::new(marked(24), used(0))
+            .record(2, &[])
+            .record(24, &["a"])
+            .held(&["a"])
+            .is(Fate::Wait);
         // A later record does not stand for an earlier one.
         Case::new(marked(99), used(0))
             .record(99, &["a"])

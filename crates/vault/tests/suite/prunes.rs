@@ -238,6 +238,33 @@ fn locks_of_others_defer_marks_for_one_grace() {
     model.verify(&memory);
 }
 
+/// T19 of the history of failures: a prune on a host whose clock ran a year ahead. What it noted of who held locks then does
+/// not stand for who holds them later.
+#[test]
+fn t19_a_clock_ahead_takes_nothing_from_those_who_come_later() {
+    let (memory, mut model) = worn_vault();
+    prune_at(shared(&memory), &thorough(), 9000).unwrap();
+    prune_at(shared(&memory), &thorough(), 0).unwrap();
+    let numbers: Vec<u64> = (100..110).collect();
+    let forgotten = model.back_up(&memory, &numbers);
+    let repository = open(shared(&memory)).unwrap();
+    let lock = repository.lock(LockKind::Shared).unwrap();
+    let index = Arc::new(repository.load_index().unwrap());
+    let writer = Writer::open(repository.clone(), index, small_packs()).unwrap();
+    model.forget(&memory, &forgotten);
+    let report = prune_at(shared(&memory), &thorough(), 1).unwrap();
+    assert!(report.deferred.count > 0, "{report:?}");
+    let report = prune_at(shared(&memory), &thorough(), 24).unwrap();
+    assert!(report.marked.count > 0, "{report:?}");
+    let report = prune_at(shared(&memory), &thorough(), 48).unwrap();
+    assert!(report.waiting.count > 0, "{report:?}");
+    let tree = save(&writer, &numbers).unwrap();
+    let id = writer.commit(&snapshot_of(tree, "/")).unwrap();
+    drop(lock);
+    model.snapshots.insert(id, numbers);
+    prune_days(&memory, &model, 72);
+}
+
 /// T18 of the history of failures: two prunes at once. The second is refused, whoever it says it is.
 #[test]
 fn t18_there_is_one_prune_at_a_time() {
