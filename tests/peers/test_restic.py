@@ -1,9 +1,11 @@
 """Stock restic, both ways: it checks and restores what we wrote, and we restore what it wrote."""
 
 import json
+import mmap
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -221,3 +223,19 @@ def test_paths_longer_than_the_kernel_takes(service, folder):
     STABLE.check(*service.export(vault_id))
     service.restore(vault_id, service.snapshot_of(vault_id, job["JobId"]), folder / "restored")
     Trees.assert_same(deep, folder / "restored" / deep.relative_to("/"), "--skip-root")
+
+
+def test_a_write_to_mapped_memory_is_seen(folder):
+    """The first write to a mapped page gives the file a new time, the next ones do not until the page is on the disk."""
+    source, repository = folder / "source", folder / "repository"
+    source.mkdir()
+    (source / "file").write_bytes(bytes(8192))
+    engine("init", repository=repository)
+    with open(source / "file", "r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        memory[0] = 1
+        time.sleep(3)  # longer than the coarsest clock of a file system
+        engine("backup", source, repository=repository)
+        memory[0] = 2
+        engine("backup", source, repository=repository)
+    engine("restore", "latest", "--target", folder / "restored", repository=repository)
+    assert (folder / "restored" / (source / "file").relative_to("/")).read_bytes()[:2] == b"\x02\x00"

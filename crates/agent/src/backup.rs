@@ -62,6 +62,14 @@ fn request(engine: &Engine, spec: &BackupSpec, work: &Work) -> Result<BackupRequ
 }
 
 fn done(work: &Work, report: &BackupReport, carried_bytes: u64) -> End {
+    if report.missing_packs > 0 {
+        tracing::error!(
+            work_id = work.work_id,
+            "{} packs are missing from the vault; what this backup needs of them was stored again, older snapshots may have \
+             lost files: run `strongroom vault check`",
+            report.missing_packs
+        );
+    }
     let mut progress = wire(&report.progress);
     progress.actual_bytes = match report.found_epoch {
         // The snapshot is an earlier lease's, and so are the bytes.

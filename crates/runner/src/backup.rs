@@ -66,6 +66,14 @@ pub enum TotalsChoice {
     Never,
 }
 
+/// How long before the start of the parent a file must have changed last to be taken over unread.
+///
+/// Times may lag behind the content. File systems keep them in steps of up to two seconds (FAT). A page that is mapped into
+/// memory gives the file a new time with the first write only, until the system has written it back: on Linux after
+/// `dirty_expire_centisecs` (30 s) and at most `dirty_writeback_centisecs` (5 s) more, Documentation/admin-guide/sysctl/vm.rst.
+/// And the clock of a file server may be behind by some seconds.
+pub const SETTLED_AFTER_SECONDS: u32 = 60;
+
 /// What to back up, and how.
 #[derive(Clone, Debug)]
 pub struct BackupRequest {
@@ -95,6 +103,9 @@ pub struct BackupRequest {
     pub time: Option<Time>,
     /// Where unchanged files are taken over from.
     pub parent: ParentChoice,
+    /// How long before the start of the parent a file must have changed last to count as unchanged;
+    /// [`SETTLED_AFTER_SECONDS`] by default. What changed later is read again.
+    pub settled_after_seconds: u32,
     /// The job this belongs to.
     pub job: Option<JobTag>,
     /// How many workers read and store; one for each core, but at least two, when `None`.
@@ -123,6 +134,7 @@ impl BackupRequest {
             tags: Vec::new(),
             time: None,
             parent: ParentChoice::default(),
+            settled_after_seconds: SETTLED_AFTER_SECONDS,
             job: None,
             worker_count: None,
             totals: TotalsChoice::default(),
@@ -146,6 +158,9 @@ pub struct BackupReport {
     pub progress: Progress,
     /// Packs that a killed run had left and that were taken over.
     pub adopted_packs: usize,
+    /// Packs that an index names and the vault has lost: what of them this backup needs was stored again, and what else older
+    /// snapshots need of them is lost. A check says which files that touches.
+    pub missing_packs: usize,
     /// The epoch of the lease under which the snapshot was made, when an earlier run of the same job had made it
     /// already and this run only found it.
     pub found_epoch: Option<u64>,
@@ -162,12 +177,13 @@ pub fn backup(
 ) -> Result<BackupReport, RunError> {
     let tally = Tally::new();
     let setup = Setup::new(request)?;
+    if request.job.is_some() {
+        // Of the attempt before, if it was killed: it would keep stock restic out.
+        request.repository.unlock(UnlockScope::Dead)?;
+    }
     if let Some(found) = find_job(request, &tally)? {
         observer.progress(&found.progress);
         return Ok(found);
-    }
-    if request.job.is_some() {
-        request.repository.unlock(UnlockScope::Dead)?;
     }
     let lock = request.repository.lock(LockKind::Shared)?;
     let result = Run {
@@ -275,6 +291,7 @@ fn find_job(request: &BackupRequest, tally: &Tally) -> Result<Option<BackupRepor
             summary,
             progress: tally.settled(),
             adopted_packs: 0,
+            missing_packs: 0,
             found_epoch: Some(number("Epoch")),
             duration: tally.elapsed(),
             snapshot,
@@ -311,7 +328,8 @@ impl Run<'_> {
             &setup.paths,
         )?;
         drop(snapshots);
-        let index = Arc::new(repository.load_index_for_backup()?);
+        let (index, missing_packs) = repository.load_index_for_backup()?;
+        let index = Arc::new(index);
         let reader = Reader::new(repository.clone(), Arc::clone(&index));
         let writer = Writer::open(repository.clone(), index, request.writer.clone())?;
         let adopted_packs = self.adopt(&writer)?;
@@ -319,7 +337,12 @@ impl Run<'_> {
         match self.store(&reader, &writer, parent.as_ref()) {
             Ok((tree, changes)) => {
                 let parent = parent.map(|parent| parent.id);
-                self.commit(writer, tree, &changes, parent, adopted_packs)
+                let report = self.commit(writer, tree, &changes, parent)?;
+                Ok(BackupReport {
+                    adopted_packs,
+                    missing_packs: missing_packs.len(),
+                    ..report
+                })
             }
             Err(RunError::Stopped(Stop::Suspend)) => {
                 tally.enter(Phase::Finishing);
@@ -361,7 +384,11 @@ impl Run<'_> {
             stop: self.stop,
             tally: self.tally,
             throttle: ReadThrottle::new(self.request.speed_limit.clone(), self.stop.clone()),
-            cutoff: parent.map(Parent::began),
+            cutoff: parent.map(|parent| {
+                let began = parent.began();
+                let margin = i64::from(self.request.settled_after_seconds);
+                Time::new(began.seconds.saturating_sub(margin), began.nanoseconds)
+            }),
             worker_count,
         });
         let needs_scan = !self.take_totals(parent) && self.request.totals == TotalsChoice::Auto;
@@ -424,7 +451,6 @@ impl Run<'_> {
         tree: Id,
         changes: &Changes,
         parent: Option<Id>,
-        adopted_packs: usize,
     ) -> Result<BackupReport, RunError> {
         self.tally.enter(Phase::Finishing);
         writer.flush()?;
@@ -463,7 +489,8 @@ impl Run<'_> {
             snapshot,
             summary,
             progress: self.tally.settled(),
-            adopted_packs,
+            adopted_packs: 0,
+            missing_packs: 0,
             found_epoch: None,
             duration: self.tally.elapsed(),
         })

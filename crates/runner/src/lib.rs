@@ -21,7 +21,10 @@ pub mod stop;
 mod throttle;
 
 pub use backup::parent::ParentChoice;
-pub use backup::{BackupReport, BackupRequest, JobTag, TotalsChoice, backup, folder_identity};
+pub use backup::{
+    BackupReport, BackupRequest, JobTag, SETTLED_AFTER_SECONDS, TotalsChoice, backup,
+    folder_identity,
+};
 pub use check::{CheckRequest, check};
 pub use error::RunError;
 pub use observe::{ItemError, Observer, Outcome, Phase, Progress, Silent};

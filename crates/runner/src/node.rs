@@ -6,10 +6,6 @@ use source::file::stat::{FileKind, FileStat, FileTime};
 use source::file::xattrs::ReadXattrs;
 use vault::{Node, NodeKind, Time, Xattr};
 
-/// File systems keep times in steps of up to two seconds (FAT), so times this close to each other may mean the same
-/// moment.
-pub(crate) const CLOCK_TICK_SECONDS: i64 = 2;
-
 /// The kind of node for a kind of entry.
 pub(crate) fn node_kind(kind: FileKind) -> NodeKind {
     match kind {
@@ -92,14 +88,10 @@ pub(crate) fn node_of(name: &[u8], stat: &FileStat, names: &OwnerNames) -> Node 
     }
 }
 
-/// Whether times before `cutoff` (the start of the parent's backup) prove that an entry has not changed since. One
-/// that changed in the same tick as the parent read it, or later, has to be read again.
+/// Whether an entry has not changed since the parent read it, as far as times can prove that: the last change that they
+/// tell of was before `cutoff`, which is some time before the parent began.
 pub(crate) fn is_settled(stat: &FileStat, cutoff: Time) -> bool {
-    let limit = Time::new(
-        cutoff.seconds.saturating_sub(CLOCK_TICK_SECONDS),
-        cutoff.nanoseconds,
-    );
-    time(stat.changed) < limit && time(stat.modified) < limit
+    time(stat.changed) < cutoff && time(stat.modified) < cutoff
 }
 
 /// Whether size, times, inode and kind are those that the parent saw.
@@ -250,10 +242,9 @@ mod tests {
         let check = |cutoff: i64, expected: bool| {
             assert_eq!(is_settled(&stat(), Time::new(cutoff, 5)), expected)
         };
-        check(103, true);
-        check(102, true);
-        check(101, false);
-        check(100, false);
+        check(101, true);
+        check(100, true);
+        check(99, false);
         check(50, false);
     }
 }

@@ -230,6 +230,11 @@ fn read(storage: &dyn Storage, id: &Id) -> Result<KeyFile, VaultError> {
     serde_json::from_slice(&bytes).map_err(|error| VaultError::damaged(FileKind::Key, id, error))
 }
 
+/// Whether this is the text of a key file, whatever its password.
+pub(crate) fn is_key_file(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<KeyFile>(bytes).is_ok()
+}
+
 /// `None` when the password is not the one of this key.
 fn open_one(
     storage: &dyn Storage,

@@ -60,7 +60,8 @@ impl Repository {
 
     /// Makes a new repository in an empty storage.
     ///
-    /// The config is written last: before it is there, nothing is a repository.
+    /// The config is written last: before it is there, nothing is a repository. A storage with keys, snapshots or index files
+    /// and without a config is one that lost it, or whose making was cut short: that is refused.
     pub fn create_with(
         storage: Arc<dyn Storage>,
         password: &Secret,
@@ -71,6 +72,17 @@ impl Repository {
             return Err(VaultError::RepositoryExists {
                 location: storage.location(),
             });
+        }
+        for kind in [FileKind::Key, FileKind::Snapshot, FileKind::Index] {
+            if let Some(found) = listed_or_none(&*storage, kind)?.first() {
+                return Err(VaultError::Refused {
+                    reason: format!(
+                        "{} has {} and no config: bring the config file of that repository back, or take another folder",
+                        storage.location(),
+                        found.name
+                    ),
+                });
+            }
         }
         let mut folders: Vec<String> = (0..=255).map(|byte| format!("data/{byte:02x}")).collect();
         for kind in [
@@ -254,14 +266,28 @@ impl Repository {
 
     /// One snapshot.
     pub fn snapshot(&self, id: &Id) -> Result<Snapshot, VaultError> {
+        Snapshot::decode(id, &self.snapshot_json(id)?)
+    }
+
+    /// The text of a snapshot: JSON as restic writes it, with all that other programs put there.
+    pub fn snapshot_text(&self, id: &Id) -> Result<String, VaultError> {
+        String::from_utf8(self.snapshot_json(id)?)
+            .map_err(|error| VaultError::damaged(FileKind::Snapshot, id, error))
+    }
+
+    /// The ids of all snapshots that the storage lists.
+    pub fn snapshot_ids(&self) -> Result<Vec<Id>, VaultError> {
+        self.list(FileKind::Snapshot)
+    }
+
+    fn snapshot_json(&self, id: &Id) -> Result<Vec<u8>, VaultError> {
         match self.load_json(FileKind::Snapshot, id) {
-            Ok(json) => Snapshot::decode(id, &json),
             Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
                 Err(VaultError::SnapshotNotFound {
                     pattern: id.to_hex(),
                 })
             }
-            Err(error) => Err(error),
+            other => other,
         }
     }
 
@@ -295,13 +321,14 @@ impl Repository {
         Ok((snapshots, damaged))
     }
 
-    /// The snapshot that `pattern` names: `latest`, a whole id, or the beginning of one.
+    /// The snapshot that `pattern` names: `latest`, a whole id, or the beginning of one. While one of them cannot be read it is
+    /// not known which is the latest: an older one must not be taken for it.
     pub fn find_snapshot(&self, pattern: &str) -> Result<(Id, Snapshot), VaultError> {
         let not_found = || VaultError::SnapshotNotFound {
             pattern: pattern.to_owned(),
         };
         if pattern == LATEST {
-            return self.snapshots_and_damage()?.0.pop().ok_or_else(not_found);
+            return self.latest_snapshot()?.ok_or_else(not_found);
         }
         if pattern.is_empty() {
             return Err(not_found());
@@ -314,6 +341,20 @@ impl Repository {
             [id] => Ok((*id, self.snapshot(id)?)),
             _ => Err(VaultError::SnapshotAmbiguous {
                 pattern: pattern.to_owned(),
+            }),
+        }
+    }
+
+    fn latest_snapshot(&self) -> Result<Option<(Id, Snapshot)>, VaultError> {
+        let (mut snapshots, mut damaged) = self.snapshots_and_damage()?;
+        match damaged.pop() {
+            None => Ok(snapshots.pop()),
+            Some((_, error)) if error.storage_kind().is_some() => Err(error),
+            Some((id, error)) => Err(VaultError::Refused {
+                reason: format!(
+                    "which snapshot is the latest is not known, since {} cannot be read ({error}): name one by its id",
+                    id.short()
+                ),
             }),
         }
     }
@@ -369,13 +410,36 @@ impl Repository {
     }
 
     /// As [`Repository::load_index`], but the index knows of data blobs only that they are stored: enough to write a
-    /// backup and to read trees, for a quarter of the memory.
-    pub fn load_index_for_backup(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.read_index(&IndexBuilder::for_backup)?;
-        match damaged.pop() {
-            Some((_, error)) => Err(error),
-            None => Ok(index),
+    /// backup and to read trees, for a quarter of the memory. What is in packs that are missing counts as not stored, so that
+    /// a backup stores it again; these packs are the second part of the answer.
+    pub fn load_index_for_backup(&self) -> Result<(Index, Vec<Id>), VaultError> {
+        // A listing may be short, or older than a pack that another backup has just put: what it lacks is asked for.
+        let listed: HashSet<Id> = self.list(FileKind::Pack)?.into_iter().collect();
+        let missing = Mutex::new(Vec::new());
+        let is_there = |pack: &Id| {
+            if listed.contains(pack) {
+                return Ok(true);
+            }
+            match self.storage().size(&FileKind::Pack.name(pack)) {
+                Ok(_) => Ok(true),
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    missing.lock().push(*pack);
+                    Ok(false)
+                }
+                Err(error) => Err(error.into()),
+            }
+        };
+        let (index, mut damaged) = self.read_index_of(&IndexBuilder::for_backup, &is_there)?;
+        if let Some((_, error)) = damaged.pop() {
+            return Err(error);
         }
+        let mut missing = missing.into_inner();
+        if !missing.is_empty() {
+            self.require_there()?;
+            missing.sort_unstable();
+            missing.dedup();
+        }
+        Ok((index, missing))
     }
 
     /// As [`Repository::load_index`], for who reads trees and no data.
@@ -416,9 +480,17 @@ impl Repository {
         &self,
         new_builder: &dyn Fn() -> IndexBuilder,
     ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
+        self.read_index_of(new_builder, &|_| Ok(true))
+    }
+
+    fn read_index_of(
+        &self,
+        new_builder: &dyn Fn() -> IndexBuilder,
+        is_wanted: PackFilter<'_>,
+    ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
         for _ in 0..INDEX_TRIES {
             let ids = self.list(FileKind::Index)?;
-            let (builder, damaged) = self.read_index_files(&ids, new_builder());
+            let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted);
             let is_gone =
                 |(_, error): &(Id, VaultError)| error.storage_kind() == Some(ErrorKind::NotFound);
             if !damaged.iter().any(is_gone) {
@@ -426,7 +498,7 @@ impl Repository {
             }
         }
         let ids = self.list(FileKind::Index)?;
-        let (builder, damaged) = self.read_index_files(&ids, new_builder());
+        let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted);
         Ok((builder.build(), damaged))
     }
 
@@ -434,7 +506,20 @@ impl Repository {
         &self,
         ids: &[Id],
         builder: IndexBuilder,
+        is_wanted: PackFilter<'_>,
     ) -> (IndexBuilder, Vec<(Id, VaultError)>) {
+        let read_file = |id: &Id| {
+            let mut file = file::decode(id, &self.load_json(FileKind::Index, id)?)?;
+            let mut failure = None;
+            file.packs.retain(|pack| match is_wanted(&pack.id) {
+                Ok(is_wanted) => is_wanted,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    false
+                }
+            });
+            failure.map_or(Ok(file), Err)
+        };
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
         // A mutex around the results: a thread holds it to append what it decoded outside.
         let state = Mutex::new((ids.iter(), builder, Vec::new()));
@@ -445,9 +530,7 @@ impl Repository {
                         let Some(id) = state.lock().0.next() else {
                             return;
                         };
-                        let read = self
-                            .load_json(FileKind::Index, id)
-                            .and_then(|json| file::decode(id, &json));
+                        let read = read_file(id);
                         let (_, builder, damaged) = &mut *state.lock();
                         match read {
                             Ok(file) => add_file(builder, id, file),
@@ -461,6 +544,19 @@ impl Repository {
         (builder, damaged)
     }
 }
+
+fn listed_or_none(
+    storage: &dyn Storage,
+    kind: FileKind,
+) -> Result<Vec<storage::Listed>, VaultError> {
+    match storage.list(kind.folder()) {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+        listed => Ok(listed?),
+    }
+}
+
+/// Whether the blobs of a pack count.
+type PackFilter<'a> = &'a (dyn Fn(&Id) -> Result<bool, VaultError> + Sync);
 
 fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
     builder.begin_file(*id);

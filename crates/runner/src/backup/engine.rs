@@ -82,7 +82,7 @@ pub(crate) struct Engine<'r> {
     pub(crate) names: OwnerNames,
     pub(crate) throttle: ReadThrottle,
     pub(crate) queue: BackupQueue,
-    /// When the parent's backup began; what changed since then or in the same tick is read again.
+    /// Some time before the parent's backup began; what changed since then is read again.
     pub(crate) cutoff: Option<Time>,
     pub(crate) zero_chunks: ZeroChunks,
     pub(crate) spare_buffers: Mutex<Vec<Vec<u8>>>,

@@ -69,7 +69,10 @@ pub(crate) fn temp() -> tempfile::TempDir {
 }
 
 pub(crate) fn request(repository: &Repository, path: &Path) -> BackupRequest {
-    BackupRequest::new(repository.clone(), vec![path.to_owned()])
+    let mut request = BackupRequest::new(repository.clone(), vec![path.to_owned()]);
+    // As long as a test may wait for (`age`).
+    request.settled_after_seconds = 2;
+    request
 }
 
 pub(crate) fn run(request: &BackupRequest) -> (Result<BackupReport, RunError>, Ear) {

@@ -134,6 +134,13 @@ fn print(repo: &Repo<'_>, report: &BackupReport) {
             report.adopted_packs
         ));
     }
+    if report.missing_packs > 0 {
+        repo.say(&format!(
+            "{} packs are missing from the repository; what this backup needs of them was stored again. Older snapshots \
+             may have lost files: run `strongroom repo check`",
+            report.missing_packs
+        ));
+    }
     let change = |new: u64, changed: u64, same: u64| {
         format!(
             "{} new, {} changed, {} unmodified",
