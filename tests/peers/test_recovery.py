@@ -2,7 +2,8 @@
 
 import shutil
 
-from harness.programs import STABLE, Trees, run
+import pytest
+from harness.programs import RESTICS, STABLE, Trees, run
 from harness.service import Service
 
 
@@ -53,6 +54,32 @@ def test_a_recovery_file_of_another_account_is_refused(fresh, folder):
         assert "panicked" not in done.stderr and done.stderr.strip(), done
     finally:
         other.close()
+
+
+@pytest.mark.parametrize("restic", RESTICS, ids=repr)
+def test_a_repository_of_restic_becomes_a_vault(fresh, folder, restic):
+    """With its password alone: its snapshots are listed and restored, new ones join them, and the old password stays good."""
+    source = Trees.every_kind(folder / "source")
+    repository, password = folder / "repository", "chosen by a person"
+    restic.run(repository, password, "init", "--repository-version", "2")
+    restic.run(repository, password, "backup", source)
+    (folder / "password").write_text(password + "\n")
+    (folder / "wrong").write_text("not this\n")
+    done = fresh.cli("vault", "adopt", "--password-file", folder / "wrong", "--storage", repository, status=(1, 12))
+    assert "password" in done.stderr, done
+    for new in (1, 0):
+        done = fresh.cli("vault", "adopt", "--password-file", folder / "password", "--storage", repository)
+        assert f"1 snapshots, {new} of them new" in done.stdout, done
+    fresh.start()
+    [vault] = [row for row in fresh.call("DescribeVaults")["Vaults"]["Vault"] if row["VaultName"].startswith("adopted")]
+    assert vault["Status"] == "CREATED", vault
+    fresh.cli("restore", "latest", "--target", folder / "restored")
+    Trees.assert_same(source, folder / "restored" / source.relative_to("/"), "--holes", "--skip-root")
+    before = len(restic.json(repository, password, "snapshots"))
+    assert fresh.backup(vault["VaultId"], [source], name="after")["Status"] == "COMPLETE"
+    assert len(restic.json(repository, password, "snapshots")) == before + 1
+    restic.check(repository, password)
+    restic.check(*fresh.export(vault["VaultId"]))
 
 
 def test_the_way_out_needs_nothing_of_ours(fresh, folder):

@@ -7,7 +7,7 @@ import random
 import time
 
 import pytest
-from harness.programs import RESTICS, STABLE, Trees
+from harness.programs import RESTICS, STABLE, Trees, binary, run
 from harness.signing import ApiError
 from harness.waiting import wait_for
 
@@ -162,6 +162,67 @@ def test_a_snapshot_that_restic_removed(fresh, folder, restic):
     assert len(fresh.snapshots(vault_id)) == 2
     fresh.restore(vault_id, first, folder / "back")
     assert health(fresh, vault_id)["MissingSnapshots"] == 0
+
+
+def test_a_snapshot_that_restic_made_is_listed(fresh, folder):
+    """The next check of the vault finds it: it can be searched and restored, belongs to no job, and goes when restic removes it."""
+    fresh.start(*BY_HAND)
+    storage = folder / "vault"
+    vault_id = fresh.vault(StorageUrl=str(storage))
+    fresh.backup(vault_id, [Trees.small(folder / "ours")])
+    repository, password = fresh.export(vault_id)
+    theirs = Trees.small(folder / "theirs")
+    wait_for("no lock of ours", lambda: not list((storage / "locks").iterdir()), 60)
+    STABLE.run(repository, password, "backup", "--tag", "by-hand", theirs)
+
+    def listed():
+        query = [{"field": "VaultId", "value": vault_id, "operation": "MATCH_TERM"}]
+        found = fresh.call("SearchHistoricalSnapshots", SourceType="ECS_FILE", Query=query, Limit=100)
+        return {row["Paths"]["Path"][0]: row for row in found["Snapshots"]["Snapshot"]}
+
+    assert set(listed()) == {str(folder / "ours")}
+    assert check(fresh, vault_id)["Result"]["OtherSnapshots"] == 1
+    assert set(listed()) == {str(folder / "ours"), str(theirs)}
+    other = listed()[str(theirs)]
+    assert other["Status"] == "COMPLETE" and not other.get("JobId") and not other.get("PlanId"), other
+    assert other["SnapshotHash"] in [row["id"] for row in STABLE.json(repository, password, "snapshots")]
+    assert other["BytesTotal"] in (0, sum(path.stat().st_size for path in theirs.rglob("*") if path.is_file())), other
+    fresh.restore(vault_id, other, folder / "restored")
+    Trees.assert_same(theirs, folder / "restored" / theirs.relative_to("/"))
+    assert check(fresh, vault_id)["Result"]["OtherSnapshots"] == 0, "it is known now"
+    STABLE.run(repository, password, "forget", other["SnapshotHash"])
+    assert check(fresh, vault_id)["Result"]["MissingSnapshots"] == 1
+    assert set(listed()) == {str(folder / "ours")}
+
+
+def test_a_repaired_snapshot_takes_the_place_of_the_damaged_one(fresh, folder):
+    """As the documents say it: after `repo repair` the next check lists what is left, under the same plan and host."""
+    fresh.start(*BY_HAND)
+    storage = folder / "vault"
+    vault_id = fresh.vault(StorageUrl=str(storage))
+    source = Trees.random_files(folder / "source", 64, seed=SEED)
+    job = fresh.backup(vault_id, [source])
+    before = fresh.snapshot_of(vault_id, job["JobId"])
+    repository, password = fresh.export(vault_id)
+    pack = max(packs(storage), key=lambda path: path.stat().st_size)
+    whole = pack.read_bytes()
+    pack.chmod(0o600)
+    pack.write_bytes(whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:])
+    assert check(fresh, vault_id, "--read-data", status=(1, 24))["Status"] == "FAILED"
+    wait_for("no lock of ours", lambda: not list((storage / "locks").iterdir()), 60)
+    env = {"RESTIC_REPOSITORY": str(repository), "RESTIC_PASSWORD": password}
+    for part in ("packs", "snapshots"):
+        run([binary(), "repo", "repair", part, "--apply"], env=env)
+    STABLE.check(repository, password)
+
+    assert check(fresh, vault_id, "--read-data")["Status"] == "COMPLETE"
+    [after] = fresh.snapshots(vault_id)
+    assert after["SnapshotHash"] != before["SnapshotHash"], after
+    for same in ("InstanceId", "ClientId", "PlanId", "Paths"):
+        assert after.get(same) == before.get(same), (same, after, before)
+    fresh.restore(vault_id, after, folder / "restored")
+    left = {path.name for path in (folder / "restored" / source.relative_to("/")).iterdir()}
+    assert 0 < len(left) < 4 and left < {path.name for path in source.iterdir()}, left
 
 
 def test_a_vault_that_is_away_marks_nothing(fresh, folder):

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::agent_protocol::{
-    CheckFindings, MAX_FINDINGS, MAX_FINDINGS_BYTES, MAX_TOLD_SNAPSHOTS, Outcome, Progress,
-    PruneFindings, UpkeepReport, UpkeepSpec,
+    CheckFindings, MAX_FINDINGS, MAX_FINDINGS_BYTES, MAX_OTHER_SNAPSHOTS,
+    MAX_OTHER_SNAPSHOTS_BYTES, MAX_TOLD_SNAPSHOTS, OtherSnapshot, Outcome, Progress, PruneFindings,
+    UpkeepReport, UpkeepSpec,
 };
 use runner::{CheckRequest, RunError};
 use storage::Stoppable;
 use vault::{
     CheckOptions, CheckPhase, CheckProgress, CheckReport, Id, PruneOptions, PrunePhase,
-    PruneProgress, PruneReport, ReadData, Repository, Time,
+    PruneProgress, PruneReport, ReadData, Repository, Time, UnlockScope, VaultError,
 };
 
 use crate::backup::failed;
@@ -115,7 +116,10 @@ fn open(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> Result<Reposito
         let is_stopped = Arc::new(move || token.requested().is_some());
         Arc::new(Stoppable::new(storage, is_stopped))
     };
-    vaults::open_through(&spec.vault, &engine.hostname, stoppable)
+    let repository = vaults::open_through(&spec.vault, &engine.hostname, stoppable)?;
+    // Of an attempt before that was killed: it would keep stock restic out.
+    repository.unlock(UnlockScope::Dead)?;
+    Ok(repository)
 }
 
 fn stopped_or_failed(work: &Work, error: &TaskError) -> End {
@@ -139,10 +143,12 @@ fn with_snapshots(
     let (expected, gone) = (ids(&spec.expected), ids(&spec.missing));
     let looked = repository.absent_snapshots(&expected).and_then(|missing| {
         let still_gone = repository.absent_snapshots(&gone)?;
-        Ok((missing, still_gone))
+        let known = expected.iter().chain(&gone).copied().collect();
+        Ok((missing, still_gone, others(repository, &known)?))
     });
     match looked {
-        Ok((missing, still_gone)) => {
+        Ok((missing, still_gone, others)) => {
+            found.others = others;
             let still_gone: HashSet<Id> = still_gone.into_iter().collect();
             let present = gone.iter().filter(|id| !still_gone.contains(id));
             let told = |id: &Id| id.to_hex();
@@ -160,6 +166,31 @@ fn with_snapshots(
         upkeep: Some(found),
         ..end
     }
+}
+
+/// What other programs made, as far as a report may hold it. One that cannot be read is a finding of the check.
+fn others(repository: &Repository, known: &HashSet<Id>) -> Result<Vec<OtherSnapshot>, VaultError> {
+    let (mut others, mut bytes) = (Vec::new(), 0);
+    for id in repository.snapshot_ids()? {
+        if known.contains(&id) {
+            continue;
+        }
+        let text = match repository.snapshot_text(&id) {
+            Ok(text) => text,
+            Err(error) if error.storage_kind().is_none() => continue,
+            Err(VaultError::SnapshotNotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
+        if bytes + text.len() <= MAX_OTHER_SNAPSHOTS_BYTES {
+            bytes += text.len();
+            let id = id.to_hex();
+            others.push(OtherSnapshot { id, text });
+        }
+        if others.len() == MAX_OTHER_SNAPSHOTS {
+            break;
+        }
+    }
+    Ok(others)
 }
 
 fn damage_message(findings: &CheckFindings) -> String {
@@ -201,6 +232,8 @@ fn prune_findings(report: &PruneReport) -> PruneFindings {
         deleted_bytes: report.deleted.bytes,
         marked_packs: report.marked.count + report.waiting.count,
         marked_bytes: report.marked.bytes + report.waiting.bytes,
+        deferred_packs: report.deferred.count,
+        unindexed_packs: report.unindexed.count,
         repacked_bytes: report.repacked.bytes,
         foreign_locks: report.foreign_lock_count as u64,
         failed: first_of(

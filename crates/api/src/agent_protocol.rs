@@ -265,13 +265,30 @@ pub struct UpkeepReport {
     pub missing: Vec<String>,
     /// Snapshots that were missing and are there again.
     pub present: Vec<String>,
+    /// Snapshots that are there and were not expected: at most [`MAX_OTHER_SNAPSHOTS`] and [`MAX_OTHER_SNAPSHOTS_BYTES`];
+    /// the next report tells more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherSnapshot>,
+}
+
+/// A snapshot that another program made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSnapshot {
+    /// Its id, 64 hexadecimal digits.
+    pub id: String,
+    /// Its text, as the repository has it: restic's JSON of a snapshot.
+    pub text: String,
 }
 
 /// Most entries of each list of an [`UpkeepReport`] but those of snapshots.
 pub const MAX_FINDINGS: usize = 100;
 /// Most bytes of each of these lists: paths may be long, and a report that is too large is never taken.
 pub const MAX_FINDINGS_BYTES: usize = 64 * 1024;
-/// Most snapshots of each list of an [`UpkeepReport`]; what goes beyond is told by the next one.
+/// Most entries of the list of snapshots that others made.
+pub const MAX_OTHER_SNAPSHOTS: usize = 1_000;
+/// Most bytes of their texts. One that is longer alone is never told: its list of paths is beyond any use.
+pub const MAX_OTHER_SNAPSHOTS_BYTES: usize = 512 * 1024;
+/// Most snapshots of each list of ids of an [`UpkeepReport`]; what goes beyond is told by the next one.
 pub const MAX_TOLD_SNAPSHOTS: usize = 20_000;
 
 /// What a check looked at and found.
@@ -322,6 +339,10 @@ pub struct PruneFindings {
     pub marked_packs: u64,
     /// See `marked_packs`.
     pub marked_bytes: u64,
+    /// Packs that nobody needs and that stay unmarked for now, since others hold locks.
+    pub deferred_packs: u64,
+    /// Packs that no index names, which are marked when they are old enough.
+    pub unindexed_packs: u64,
     /// Bytes that were written anew.
     pub repacked_bytes: u64,
     /// Others who hold locks: what they may need stays.

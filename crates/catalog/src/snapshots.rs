@@ -3,6 +3,8 @@
 //! A search goes on from a token that names the last row that was given out (its sort value and id), not a number of
 //! rows: rows that come and go between two pages neither repeat nor hide others.
 
+mod others;
+
 use model::snapshot_query::{
     SnapshotField, SnapshotOrder, SnapshotQuery, SnapshotSort, SnapshotTest,
 };
@@ -20,6 +22,9 @@ use crate::row::{RowReader, json, seconds, text};
 use crate::sql::{Row, Value, params};
 use crate::words::TaskKind;
 use crate::{retention, tasks, vaults};
+
+pub use others::FoundSnapshot;
+pub(crate) use others::list_others;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 

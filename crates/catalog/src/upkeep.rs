@@ -12,10 +12,11 @@ use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
 use crate::records::{Page, PageRequest, Task};
 use crate::row::RowReader;
+use crate::snapshots::FoundSnapshot;
 use crate::sql::{Row, params};
 use crate::tasks::{self, FinishTask, Target};
-use crate::vaults;
 use crate::words::TaskKind;
+use crate::{snapshots, vaults};
 
 /// Longest JSON of what a check or a prune found, in bytes; a longer one is not kept.
 const MAX_RESULT_BYTES: usize = 256 * 1024;
@@ -90,6 +91,8 @@ pub struct Found {
     pub missing: Vec<String>,
     /// Snapshots that were missing before and are there again.
     pub present: Vec<String>,
+    /// Snapshots that are in the vault and were not asked for, with the tags that they have.
+    pub others: Vec<FoundSnapshot>,
 }
 
 /// How a vault is.
@@ -336,7 +339,8 @@ pub(crate) fn settle(
             note_damage(tx, task, extent, found.data_damage.as_deref(), now)?;
         }
     }
-    note_missing(tx, &task.vault_id, found, now)
+    note_missing(tx, &task.vault_id, found, now)?;
+    snapshots::list_others(tx, task, &found.others)
 }
 
 /// A part of the data that was not read is the next check's again: else the round would leave it out.
@@ -354,7 +358,7 @@ fn step_back(tx: &Tx<'_>, task: &Task) -> Result<(), CatalogError> {
     Ok(())
 }
 
-/// Replaces what is known of `extent`; a look at all data says something of each of its parts.
+/// Replaces what is known of `extent`, and of the parts of former divisions that lie in it.
 fn note_damage(
     tx: &Tx<'_>,
     task: &Task,
@@ -364,17 +368,15 @@ fn note_damage(
 ) -> Result<(), CatalogError> {
     let operation = "note damage";
     let vault = task.vault_id.as_str();
-    if extent.parts == 1 {
-        let sql = "DELETE FROM vault_damage WHERE vault_id = ? AND parts > 0";
-        change(tx, operation, sql, [vault])?;
+    if extent.has_data() {
+        // A part is what leaves the same rest when divided by their number, so a part of 28 lies in one of 14.
+        let sql = "DELETE FROM vault_damage WHERE vault_id = ? AND parts > 0 AND parts % ? = 0 AND (part - 1) % ? = ?";
+        let values = params![vault, extent.parts, extent.parts, extent.part - 1];
+        change(tx, operation, sql, values)?;
+        forget_former_divisions(tx, vault, extent.parts)?;
     } else {
-        let sql = "DELETE FROM vault_damage WHERE vault_id = ? AND part = ? AND parts = ?";
-        change(
-            tx,
-            operation,
-            sql,
-            params![vault, extent.part, extent.parts],
-        )?;
+        let sql = "DELETE FROM vault_damage WHERE vault_id = ? AND parts = 0";
+        change(tx, operation, sql, [vault])?;
     }
     if let Some(message) = message {
         let sql = "INSERT INTO vault_damage (vault_id, part, parts, task_id, found_time, message) \
@@ -389,6 +391,17 @@ fn note_damage(
         ];
         change(tx, operation, sql, values)?;
     }
+    Ok(())
+}
+
+/// Forgets damage of other divisions when every part of this one was read since it was found: what is damaged still is noted
+/// under this division then.
+fn forget_former_divisions(tx: &Tx<'_>, vault: &str, parts: u32) -> Result<(), CatalogError> {
+    let sql = "DELETE FROM vault_damage WHERE vault_id = ? AND parts > 0 AND parts <> ? AND ? = \
+               (SELECT COUNT(DISTINCT tasks.spec) FROM tasks WHERE tasks.vault_id = ? AND tasks.kind = 'CHECK_VAULT' \
+               AND tasks.result IS NOT NULL AND tasks.spec LIKE ? AND tasks.created_time >= vault_damage.found_time)";
+    let values = params![vault, parts, parts, vault, format!("%/{parts}")];
+    change(tx, "note damage", sql, values)?;
     Ok(())
 }
 

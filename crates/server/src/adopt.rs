@@ -1,23 +1,20 @@
-//! `vault adopt`: a vault and a recovery file are enough to go on, even when nothing else is left.
+//! `vault adopt`: a vault and a recovery file are enough to go on, even when nothing else is left; and a repository of restic
+//! or rustic with its password becomes a vault.
 //!
 //! Works offline on a data directory, which it makes if it is not there. The vault's id is in the label of its recovery
-//! key; the recovery secret gives that key's password. The vault then gets a key of the new catalog and a recovery key
-//! of the new master key, and its snapshots, and the clients that made them, become rows. Nothing of the vault is
-//! removed or rewritten. Done again after a crash it completes what is missing.
+//! key; the recovery secret gives that key's password. A repository that was no vault gets an id from its own. The vault then
+//! gets a key of the new catalog and a recovery key of the new master key, and its snapshots, and the clients that made them,
+//! become rows. Nothing of the vault is removed or rewritten. Done again after a crash it completes what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use api::secret::SecretText;
 use catalog::clients::AdoptedClient;
 use catalog::vaults::NewVault;
-use catalog::{
-    Catalog, CatalogError, CatalogOptions, Snapshot as SnapshotRow, clients, snapshots, vaults,
-};
-use model::{
-    AccountId, ClientId, InstanceId, JobId, PlanId, SnapshotStatus, SourceType, Timestamp, VaultId,
-};
+use catalog::{Catalog, CatalogError, CatalogOptions, clients, snapshots, vaults};
+use model::{AccountId, ClientId, Timestamp, VaultId};
 use storage::Storage;
 use vault::{Id, KdfCost, KeyOptions, Repository, Secret, Snapshot, VaultError, key_labels};
 
@@ -25,12 +22,15 @@ use crate::bootstrap::{self, Identity};
 use crate::clock::{Clock, SystemClock};
 use crate::data_dir::{DataDir, read_file};
 use crate::error::ServerError;
+use crate::found_snapshot::row_of;
 use crate::options::check_region;
 use crate::places::Place;
 use crate::seal::{Record, RecoverySecret};
 
 /// User name in the label of a vault's recovery key; its host name is the vault's id.
 const RECOVERY_KEY_NAME: &str = "strongroom-recovery";
+/// Digits of a repository's id that become the id of its vault.
+const NEW_ID_DIGITS: usize = 20;
 /// User name in the label of a vault's own key.
 const OWN_KEY_NAME: &str = "strongroom";
 
@@ -41,10 +41,19 @@ pub struct AdoptOptions {
     pub data_dir: PathBuf,
     /// Region of the vault.
     pub region: String,
-    /// The recovery file of the account that made the vault.
-    pub recovery_file: PathBuf,
+    /// What opens it.
+    pub opened_by: AdoptKey,
     /// Where the vault is: an absolute path, or a URL that the storage crate opens.
     pub storage_url: String,
+}
+
+/// What opens a vault that is to be adopted.
+#[derive(Debug, Clone)]
+pub enum AdoptKey {
+    /// The recovery file of the account that made the vault.
+    RecoveryFile(PathBuf),
+    /// A password of the repository.
+    Password(SecretText),
 }
 
 /// What was adopted.
@@ -67,18 +76,20 @@ pub struct AdoptReport {
 /// Adopts a vault.
 ///
 /// # Errors
-/// The data directory is in use, the recovery file is none or of another account, the storage holds no vault of
-/// Strongroom.
+/// The data directory is in use, the recovery file is none or of another account, the password is wrong, the storage holds
+/// no repository, or with a recovery file no vault of Strongroom.
 pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
     check_region(&options.region)?;
     let refuse = |why: String| ServerError::Adopt {
         storage: options.storage_url.clone(),
         why,
     };
-    let recovery = read_recovery_file(options)?;
     let place = Place::parse(&options.storage_url).map_err(refuse)?;
     let storage = storage::open(place.url())?;
-    let (vault_id, repository, old_password) = open_vault(options, &storage, &recovery)?;
+    let (vault_id, repository, old_password) = match &options.opened_by {
+        AdoptKey::RecoveryFile(path) => open_vault(options, &storage, &read_recovery_file(path)?)?,
+        AdoptKey::Password(password) => open_repository(&storage, password)?,
+    };
 
     let dir = DataDir::open(&options.data_dir)?;
     let _lock = dir.lock()?;
@@ -123,10 +134,9 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
     })
 }
 
-fn read_recovery_file(options: &AdoptOptions) -> Result<RecoverySecret, ServerError> {
-    let path = &options.recovery_file;
+fn read_recovery_file(path: &Path) -> Result<RecoverySecret, ServerError> {
     let invalid = |why| ServerError::RecoveryFile {
-        path: path.clone(),
+        path: path.to_owned(),
         why,
     };
     let bytes =
@@ -145,12 +155,7 @@ fn open_vault(
         storage: options.storage_url.clone(),
         why,
     };
-    let labels = key_labels(&**storage)?;
-    let ids: BTreeSet<VaultId> = labels
-        .iter()
-        .filter(|(_, label)| label.username == RECOVERY_KEY_NAME)
-        .filter_map(|(_, label)| VaultId::parse(&label.hostname).ok())
-        .collect();
+    let ids = vault_ids(&**storage)?;
     if ids.is_empty() {
         return Err(refuse(
             "no vault of Strongroom is there (no key of it names a vault)".to_owned(),
@@ -167,6 +172,38 @@ fn open_vault(
     Err(refuse(
         "the recovery file does not open it; it is of another account".to_owned(),
     ))
+}
+
+/// The ids of which the storage is the vault, by the labels of its recovery keys.
+fn vault_ids(storage: &dyn Storage) -> Result<BTreeSet<VaultId>, ServerError> {
+    let labels = key_labels(storage)?;
+    let ids = labels
+        .iter()
+        .filter(|(_, label)| label.username == RECOVERY_KEY_NAME)
+        .filter_map(|(_, label)| VaultId::parse(&label.hostname).ok());
+    Ok(ids.collect())
+}
+
+/// A repository opened by a password. One that was a vault already keeps that id; another one always gets the same.
+fn open_repository(
+    storage: &Arc<dyn Storage>,
+    password: &SecretText,
+) -> Result<(VaultId, Repository, SecretText), ServerError> {
+    let repository = Repository::open(storage.clone(), &secret(password))?;
+    let known = vault_ids(&**storage)?.into_iter().next();
+    let vault_id = match known {
+        Some(vault_id) => vault_id,
+        None => {
+            let digits = repository.config().id.to_hex();
+            VaultId::parse(&format!("v-{}", &digits[..NEW_ID_DIGITS])).map_err(|error| {
+                ServerError::Adopt {
+                    storage: storage.location(),
+                    why: error.to_string(),
+                }
+            })?
+        }
+    };
+    Ok((vault_id, repository, password.clone()))
 }
 
 fn secret(text: &SecretText) -> Secret {
@@ -244,75 +281,4 @@ fn insert_snapshots(
         clients::adopt(catalog, account_id, client, now)?;
     }
     Ok(snapshots::adopt(catalog, account_id, &rows)?)
-}
-
-/// What a snapshot says of itself, in its tags and its summary.
-fn row_of(
-    catalog: &Catalog,
-    account_id: &AccountId,
-    vault_id: &VaultId,
-    (id, snapshot): (&Id, &Snapshot),
-    now: Timestamp,
-) -> SnapshotRow {
-    let summary = snapshot.summary.as_ref();
-    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let items = summary.map_or(0, |summary| {
-        let dirs = summary.dirs_new + summary.dirs_changed + summary.dirs_unmodified;
-        signed(summary.total_files_processed.saturating_add(dirs))
-    });
-    let taken = Timestamp(snapshot.time.seconds);
-    let ended = summary.map_or(taken, |summary| Timestamp(summary.backup_end.seconds));
-    let excludes =
-        (!snapshot.excludes.is_empty()).then(|| serde_json::json!(snapshot.excludes).to_string());
-    SnapshotRow {
-        snapshot_id: snapshots::new_id(catalog, now),
-        account_id: account_id.clone(),
-        vault_id: vault_id.clone(),
-        source_type: SourceType::EcsFile,
-        snapshot_hash: id.to_hex(),
-        parent_snapshot_hash: snapshot.parent.map(|parent| parent.to_hex()),
-        job_id: snapshot
-            .tag_value("JobId")
-            .and_then(|text| JobId::parse(text).ok()),
-        plan_id: snapshot
-            .tag_value("PlanId")
-            .and_then(|text| PlanId::parse(text).ok()),
-        client_id: snapshot
-            .tag_value("ClientId")
-            .and_then(|text| ClientId::parse(text).ok()),
-        instance_id: snapshot
-            .tag_value("InstanceId")
-            .and_then(|text| InstanceId::parse(text).ok()),
-        bucket: None,
-        file_system_id: None,
-        instance_name: None,
-        table_name: None,
-        prefix: None,
-        create_time: None,
-        backup_type: "COMPLETE".to_owned(),
-        status: match snapshot.tag_value("Errors").map(str::parse::<u64>) {
-            Some(Ok(0)) | None => SnapshotStatus::Complete,
-            Some(_) => SnapshotStatus::PartialComplete,
-        },
-        paths: snapshot.paths.clone(),
-        include: None,
-        exclude: excludes,
-        retention: None,
-        expire_time: None,
-        created_time: taken,
-        start_time: Some(summary.map_or(taken, |summary| Timestamp(summary.backup_start.seconds))),
-        complete_time: ended,
-        updated_time: now,
-        bytes_total: summary.map_or(0, |summary| signed(summary.total_bytes_processed)),
-        bytes_done: summary.map_or(0, |summary| signed(summary.data_added)),
-        actual_bytes: summary.map_or(0, |summary| signed(summary.data_added_packed)),
-        items_total: items,
-        items_done: items,
-        actual_items: summary.map_or(0, |summary| {
-            signed(
-                summary.files_new + summary.files_changed + summary.dirs_new + summary.dirs_changed,
-            )
-        }),
-        error_file: None,
-    }
 }

@@ -22,6 +22,7 @@ mod data_dir;
 mod error;
 mod export;
 mod failure;
+mod found_snapshot;
 mod handle;
 mod http;
 mod nonces;
@@ -37,7 +38,7 @@ mod tls;
 mod wire;
 
 pub use actions::backup_jobs::JOB_RENDERER;
-pub use adopt::{AdoptOptions, AdoptReport, adopt};
+pub use adopt::{AdoptKey, AdoptOptions, AdoptReport, adopt};
 pub use catalog::PostgresPlace;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServerError;

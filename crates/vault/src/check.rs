@@ -14,24 +14,27 @@
 //! looked at.
 
 mod data;
+mod findings;
 mod lost;
 mod touched;
 mod trees;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use storage::ErrorKind;
 
-use crate::blob::BlobKind;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::{ByPack, Index};
+use crate::key;
 use crate::layout::FileKind;
 use crate::pack::{PackedBlob, pack_bytes};
 use crate::repository::Repository;
+use crate::snapshot::Snapshot;
 
+pub use findings::{CheckError, CheckHint, Extent, Touched};
 use lost::Lost;
 
 /// How much of the packs is read.
@@ -96,216 +99,8 @@ pub struct CheckProgress {
     pub total: u64,
 }
 
-/// Damage. Each says what can no longer be restored, or why.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckError {
-    /// A snapshot that cannot be read.
-    #[error("snapshot {id} cannot be read: {error}")]
-    Snapshot {
-        /// The snapshot.
-        id: Id,
-        /// Why.
-        error: VaultError,
-    },
-    /// A key file that is not what its name says: its password may open nothing any more.
-    #[error("key {id} is damaged: {reason}")]
-    Key {
-        /// The key.
-        id: Id,
-        /// What is wrong.
-        reason: String,
-    },
-    /// An index file that cannot be read; the blobs it names may look missing.
-    #[error("index {id} cannot be read: {error}")]
-    Index {
-        /// The index file.
-        id: Id,
-        /// Why.
-        error: VaultError,
-    },
-    /// A pack that an index names is not there.
-    #[error("pack {pack} is missing; an index says that it holds {blob_count} blobs")]
-    PackMissing {
-        /// The pack.
-        pack: Id,
-        /// How many blobs are gone with it.
-        blob_count: usize,
-    },
-    /// A pack does not have the size that follows from its blobs.
-    #[error("pack {pack} has {found} bytes where its index says {expected}")]
-    PackSize {
-        /// The pack.
-        pack: Id,
-        /// By the index.
-        expected: u64,
-        /// On the storage.
-        found: u64,
-    },
-    /// The index gives overlapping or impossible places to blobs of a pack.
-    #[error("the index of pack {pack} is wrong: {reason}")]
-    PackIndex {
-        /// The pack.
-        pack: Id,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A pack whose content is not what its name says.
-    #[error("pack {pack} is damaged: {reason}")]
-    Pack {
-        /// The pack.
-        pack: Id,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A blob that cannot be brought back.
-    #[error("{kind} blob {id} in pack {pack} is damaged: {reason}")]
-    Blob {
-        /// Tree or data.
-        kind: BlobKind,
-        /// The blob.
-        id: Id,
-        /// The pack that holds it.
-        pack: Id,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A tree that cannot be read.
-    #[error("tree {id} cannot be read: {error}")]
-    Tree {
-        /// The tree.
-        id: Id,
-        /// Why.
-        error: VaultError,
-    },
-    /// A tree that breaks a rule of the format.
-    #[error("tree {tree}, node {name:?}: {reason}")]
-    Node {
-        /// The tree.
-        tree: Id,
-        /// The name of the entry, as far as it is text.
-        name: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file needs a blob that no index names as data.
-    #[error("tree {tree}, file {name:?}: data blob {blob} is in no index")]
-    BlobMissing {
-        /// The tree that holds the file.
-        tree: Id,
-        /// The name of the file, as far as it is text.
-        name: String,
-        /// The blob.
-        blob: Id,
-    },
-}
-
-impl CheckError {
-    /// Whether it was found by reading data, so that a check of the structure alone would not find it.
-    #[must_use]
-    pub const fn is_of_data(&self) -> bool {
-        matches!(self, Self::Pack { .. } | Self::Blob { .. })
-    }
-}
-
-/// What is worth knowing but loses nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CheckHint {
-    /// A pack that no index names: a killed backup left it, the next one takes it over or a prune removes it.
-    UnindexedPack {
-        /// The pack.
-        pack: Id,
-    },
-    /// The storage gave wrong bytes once and the right ones when asked again.
-    UnsteadyRead {
-        /// The pack.
-        pack: Id,
-    },
-    /// A file in the place of packs whose name is none.
-    StrangeFile {
-        /// Its name.
-        name: String,
-    },
-    /// Blobs that several packs hold: an interrupted backup, or two at once. A prune frees the space.
-    DuplicateBlobs {
-        /// Copies beyond the first of each blob.
-        copy_count: u64,
-        /// Stored bytes of those.
-        size_bytes: u64,
-    },
-    /// A pack that is larger than any that restic writes.
-    OversizedPack {
-        /// The pack.
-        pack: Id,
-        /// Its size.
-        size_bytes: u64,
-    },
-}
-
 /// Packs of restic have at most 128 MiB when their last blob, of at most 8 MiB, begins; a header follows.
 const OVERSIZED_PACK_BYTES: u64 = (128 + 8 + 16) << 20;
-
-/// How much of something damage touches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
-    /// One file, or another entry that is no folder.
-    File,
-    /// A folder with everything below it, whose list cannot be read.
-    Folder,
-}
-
-/// Something that can no longer be restored as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Touched {
-    /// The snapshot that holds it.
-    pub snapshot: Id,
-    /// Its path in the snapshot, from `/`; any bytes.
-    pub path: Vec<u8>,
-    /// How much of it.
-    pub extent: Extent,
-}
-
-impl fmt::Display for Touched {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = String::from_utf8_lossy(&self.path);
-        let below = match self.extent {
-            Extent::File => "",
-            Extent::Folder => " and everything below it",
-        };
-        write!(
-            formatter,
-            "snapshot {}: {path}{below}",
-            self.snapshot.short()
-        )
-    }
-}
-
-impl fmt::Display for CheckHint {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnindexedPack { pack } => write!(formatter, "pack {pack} is in no index"),
-            Self::UnsteadyRead { pack } => write!(
-                formatter,
-                "pack {pack} was read wrong once and right when read again: the storage or its network is unsteady"
-            ),
-            Self::StrangeFile { name } => write!(formatter, "{name:?} is not a pack"),
-            Self::DuplicateBlobs {
-                copy_count,
-                size_bytes,
-            } => write!(
-                formatter,
-                "{copy_count} blobs are stored more than once, {size_bytes} bytes that a prune would free"
-            ),
-            Self::OversizedPack { pack, size_bytes } => {
-                write!(
-                    formatter,
-                    "pack {pack} has {size_bytes} bytes, more than any that restic writes"
-                )
-            }
-        }
-    }
-}
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
@@ -362,48 +157,60 @@ pub type OnProgress<'a> = &'a (dyn Fn(CheckProgress) + Sync);
 /// What all parts of a check share.
 struct Checker<'a> {
     repository: &'a Repository,
+    /// Oldest first.
+    snapshots: Vec<(Id, Snapshot)>,
     index: Arc<Index>,
     options: &'a CheckOptions,
     on_progress: OnProgress<'a>,
     // A plain mutex: held to push a finding.
     report: Mutex<CheckReport>,
     lost: Lost,
+    /// Why the storage cannot be asked for now, which ends the check.
+    away: Mutex<Option<VaultError>>,
 }
 
 /// Checks a repository. The caller holds a lock.
+///
+/// # Errors
+/// The storage cannot be asked: it is away, or asks to come back later. What it holds is not known then, and nothing that was
+/// found until then is told.
 pub fn check(
     repository: &Repository,
     options: &CheckOptions,
     on_progress: OnProgress<'_>,
 ) -> Result<CheckReport, VaultError> {
-    let mut report = CheckReport::default();
-    // Packs are listed before the indexes are read: those that a backup adds beside the check look unindexed at worst.
-    // One that an index names and the listing lacks is asked for by name before it counts as missing (`size_of`).
+    // A backup beside the check writes packs, then their index, then the snapshot, so all is read in the other order: what
+    // a snapshot of the list needs is in the indexes that are read after it. Packs are listed first all the same: those
+    // that are added look unindexed at worst, and one that an index names and the listing lacks is asked for by name
+    // before it counts as missing (`size_of`).
     let listed = repository.storage().list(FileKind::Pack.folder())?;
-    let (index, damaged) = repository.load_index_and_damage()?;
-    for (id, error) in damaged {
-        report.add(CheckError::Index { id, error });
-    }
-    report.pack_count = index.packs().len();
-    report.blob_count = index.len();
+    let (snapshots, damaged_snapshots) = repository.snapshots_and_damage()?;
+    let (index, damaged_indexes) = repository.load_index_and_damage()?;
     let checker = Checker {
         repository,
+        snapshots,
         index: Arc::new(index),
         options,
         on_progress,
-        report: Mutex::new(report),
+        report: Mutex::new(CheckReport::default()),
         lost: Lost::default(),
+        away: Mutex::new(None),
     };
+    checker.note_unreadable(damaged_snapshots, damaged_indexes);
     checker.check_keys()?;
+    checker.require_storage()?;
     let by_pack = checker.index.by_pack();
     let sizes = checker.pack_sizes(&listed);
     drop(listed);
     checker.check_packs(&by_pack, &sizes)?;
     checker.find_duplicates();
-    checker.check_trees()?;
+    checker.check_trees();
+    checker.require_storage()?;
     checker.check_data(&by_pack, &sizes);
+    checker.require_storage()?;
     drop((by_pack, sizes));
-    checker.find_touched()?;
+    checker.find_touched();
+    checker.require_storage()?;
     let mut report = checker.report.into_inner();
     report.errors.sort_by_cached_key(ToString::to_string);
     Ok(report)
@@ -412,6 +219,40 @@ pub fn check(
 impl Checker<'_> {
     fn error(&self, error: CheckError) {
         self.report.lock().add(error);
+    }
+
+    /// Whether the error only says that the storage cannot be asked for now. That is no damage; the check ends with it.
+    fn is_away(&self, error: &VaultError) -> bool {
+        let is_passing = matches!(
+            error.storage_kind(),
+            Some(ErrorKind::Transient | ErrorKind::Throttled)
+        );
+        if is_passing {
+            self.away.lock().get_or_insert_with(|| error.clone());
+        }
+        is_passing
+    }
+
+    fn require_storage(&self) -> Result<(), VaultError> {
+        self.away.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// Books what was read before there was a checker.
+    fn note_unreadable(&self, snapshots: Vec<(Id, VaultError)>, indexes: Vec<(Id, VaultError)>) {
+        for (id, error) in snapshots {
+            if !self.is_away(&error) {
+                self.error(CheckError::Snapshot { id, error });
+            }
+        }
+        for (id, error) in indexes {
+            if !self.is_away(&error) {
+                self.error(CheckError::Index { id, error });
+            }
+        }
+        let mut report = self.report.lock();
+        report.snapshot_count = self.snapshots.len();
+        report.pack_count = self.index.packs().len();
+        report.blob_count = self.index.len();
     }
 
     fn hint(&self, hint: CheckHint) {
@@ -427,10 +268,17 @@ impl Checker<'_> {
                 found = read();
             }
             let reason = match found {
-                Ok(bytes) if Id::hash(&bytes) == id => continue,
+                Ok(bytes) if Id::hash(&bytes) == id => match key::is_key_file(&bytes) {
+                    true => continue,
+                    false => {
+                        "it is no key file; stock restic opens nothing while it is there: move it away"
+                            .to_owned()
+                    }
+                },
                 Ok(_) => "its content does not have this hash".to_owned(),
                 // Removed since it was listed.
-                Err(error) if error.kind == storage::ErrorKind::NotFound => continue,
+                Err(error) if error.kind == ErrorKind::NotFound => continue,
+                Err(error) if self.is_away(&error.clone().into()) => continue,
                 Err(error) => error.to_string(),
             };
             self.error(CheckError::Key { id, reason });
@@ -494,7 +342,7 @@ impl Checker<'_> {
         }
         match self.repository.storage().size(&FileKind::Pack.name(pack)) {
             Ok(size) => Ok(Some(size)),
-            Err(error) if error.kind == storage::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

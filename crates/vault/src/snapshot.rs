@@ -88,7 +88,8 @@ impl Snapshot {
             .map_err(|error| VaultError::damaged(FileKind::Snapshot, "(new)", error))
     }
 
-    pub(crate) fn decode(id: &Id, json: &[u8]) -> Result<Self, VaultError> {
+    /// Reads the text of the snapshot `id`, as [`crate::Repository::snapshot_text`] gives it. `Damaged` when it is none.
+    pub fn decode(id: &Id, json: &[u8]) -> Result<Self, VaultError> {
         let damaged = |reason: String| VaultError::damaged(FileKind::Snapshot, id, reason);
         let json: SnapshotJson =
             serde_json::from_slice(json).map_err(|error| damaged(error.to_string()))?;

@@ -10,7 +10,7 @@ use crate::work::FinishAnswer;
 use crate::{CatalogError, Snapshot, jobs, snapshots, tasks};
 
 /// A snapshot as adopting finds it.
-fn snapshot(
+pub(super) fn snapshot(
     fixture: &Fixture,
     vault_id: &VaultId,
     number: usize,

@@ -4,11 +4,11 @@ use model::upkeep::{Due, UpkeepRule};
 use model::{JobStatus, TaskId, Timestamp, VaultId};
 
 use super::support::{Fixture, TTL, at};
-use crate::snapshots;
+use crate::snapshots::{self, FoundSnapshot};
 use crate::tasks::{self, FinishTask};
 use crate::upkeep::{self, Extent, Found, NewUpkeep};
 use crate::work::FinishAnswer;
-use crate::{CatalogError, PageRequest, TaskKind, work};
+use crate::{CatalogError, PageRequest, Snapshot, TaskKind, work};
 
 const CHECK: NewUpkeep = NewUpkeep {
     kind: TaskKind::CheckVault,
@@ -121,6 +121,43 @@ fn a_vault_comes_due_and_its_task_is_one_at_a_time() {
     assert_eq!(leased[0].work_id, task.as_str());
 }
 
+/// A check of `extent` that finds damage of the structure, of the data.
+fn look(fixture: &Fixture, vault: &VaultId, extent: Extent, found: (bool, bool), now: i64) {
+    let task = start(fixture, vault, &NewUpkeep { extent, ..CHECK }, now);
+    let outcome = match found {
+        (false, false) => JobStatus::Complete,
+        _ => JobStatus::Failed,
+    };
+    let found = damaged(found.0, found.1);
+    assert_eq!(
+        run(fixture, &task, outcome, Some(found), now + 1),
+        FinishAnswer::Accepted
+    );
+}
+
+#[test]
+fn damage_of_a_former_division_goes_when_its_place_was_read() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    type Step = (u32, u32, bool, &'static [(u32, u32)]);
+    let steps: [Step; 9] = [
+        (5, 28, true, &[(5, 28)]),
+        (4, 14, false, &[(5, 28)]),
+        (5, 14, false, &[]),
+        (6, 28, true, &[(6, 28)]),
+        (1, 3, false, &[(6, 28)]),
+        (2, 3, true, &[(2, 3), (6, 28)]),
+        (1, 3, false, &[(2, 3), (6, 28)]),
+        (3, 3, false, &[(2, 3)]),
+        (2, 3, false, &[]),
+    ];
+    for (number, (part, parts, data, expected)) in steps.into_iter().enumerate() {
+        let now = number as i64 * 100;
+        look(&fixture, &vault, Extent { part, parts }, (false, data), now);
+        assert_eq!(extents(&fixture), expected, "step {number}");
+    }
+}
+
 #[test]
 fn damage_stays_until_a_look_at_the_same_place_finds_none() {
     let fixture = Fixture::new();
@@ -142,18 +179,7 @@ fn damage_stays_until_a_look_at_the_same_place_finds_none() {
     ];
     for (number, (extent, structure, data, expected)) in steps.into_iter().enumerate() {
         let now = number as i64 * 100;
-        let new = NewUpkeep { extent, ..CHECK };
-        let task = start(&fixture, &vault, &new, now);
-        let outcome = if structure || data {
-            JobStatus::Failed
-        } else {
-            JobStatus::Complete
-        };
-        let found = damaged(structure, data);
-        assert_eq!(
-            run(&fixture, &task, outcome, Some(found), now + 1),
-            FinishAnswer::Accepted
-        );
+        look(&fixture, &vault, extent, (structure, data), now);
         assert_eq!(extents(&fixture), expected, "step {number}");
     }
     let health = &upkeep::health(&fixture.catalog, &fixture.account).unwrap()[0];
@@ -377,4 +403,57 @@ fn extents_are_read_as_they_are_written() {
     for bad in ["", "1", "0/3", "4/3", "-1/2", "a/b"] {
         assert_eq!(Extent::of(bad), None, "{bad}");
     }
+}
+
+/// Whatever its tags say, a snapshot that a check found belongs to nobody; that of a running job is left to the job.
+#[test]
+fn snapshots_of_others_are_listed_without_a_job_or_a_plan() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let plan = fixture.plan(&vault, "plan");
+    let repaired = snapshot(&fixture, &vault, 50);
+    let original =
+        snapshots::get_by_hash(&fixture.catalog, &fixture.account, &vault, &repaired).unwrap();
+    let found = |number: usize, job_id: &str, original: Option<&String>| FoundSnapshot {
+        snapshot: Snapshot {
+            job_id: model::JobId::parse(job_id).ok(),
+            plan_id: Some(plan.plan_id.clone()),
+            ..super::snapshots::snapshot(&fixture, &vault, number, 1, 2)
+        },
+        original: original.cloned(),
+    };
+    let job = fixture.job(&plan, 60);
+    let unknown = format!("{:064x}", 99);
+    let others = vec![
+        found(1, "job-of-another-catalog", Some(&unknown)),
+        found(2, job.job_id.as_str(), None),
+        found(3, "job-of-a-repair", Some(&repaired)),
+    ];
+    for now in [100, 200] {
+        let task = start(&fixture, &vault, &CHECK, now);
+        let report = Found {
+            others: others.clone(),
+            missing: vec![repaired.clone()],
+            ..damaged(false, false)
+        };
+        run(&fixture, &task, JobStatus::Complete, Some(report), now + 1);
+    }
+    let get = |row: &FoundSnapshot| {
+        let hash = &row.snapshot.snapshot_hash;
+        snapshots::get_by_hash(&fixture.catalog, &fixture.account, &vault, hash)
+    };
+    let listed = get(&others[0]).unwrap();
+    assert_eq!((listed.job_id, listed.plan_id), (None, None));
+    assert!(get(&others[1]).is_err(), "its job runs");
+    let replacement = get(&others[2]).unwrap();
+    assert_eq!(replacement.job_id, None);
+    assert!(original.plan_id.is_some() && original.plan_id != Some(plan.plan_id.clone()));
+    assert_eq!(
+        (
+            replacement.plan_id,
+            replacement.client_id,
+            replacement.instance_id
+        ),
+        (original.plan_id, original.client_id, original.instance_id)
+    );
 }

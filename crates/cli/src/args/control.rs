@@ -211,18 +211,23 @@ pub(crate) struct VaultCreateArgs {
 }
 
 const ADOPT_HELP: &str = "\
-Example:
+Examples:
   strongroom vault adopt --recovery-file recovery-1234567890123456.txt --storage /mnt/disk/v-000…
+  strongroom vault adopt --password-file pw --storage /mnt/disk/restic-repository
 
-Needs nothing else than the recovery file and the vault's storage. Stop the service before.";
+Needs nothing else than the recovery file, or a password of the repository, and its storage. Stop the
+service before.";
 
 /// `strongroom vault adopt`
 #[derive(Debug, Args)]
 #[command(after_help = ADOPT_HELP)]
 pub(crate) struct VaultAdoptArgs {
     /// The recovery file that the first start wrote
-    #[arg(long, value_name = "FILE")]
-    pub(crate) recovery_file: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "password_file")]
+    pub(crate) recovery_file: Option<PathBuf>,
+    /// Instead: a file with a password of the repository, which may be one of restic or rustic
+    #[arg(long, value_name = "FILE", conflicts_with = "recovery_file")]
+    pub(crate) password_file: Option<PathBuf>,
     /// Folder with the vault's data
     #[arg(long, value_name = "PATH")]
     pub(crate) storage: String,

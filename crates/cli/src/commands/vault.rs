@@ -5,8 +5,9 @@
 
 use std::path::Path;
 
+use api::secret::SecretText;
 use serde_json::json;
-use server::AdoptOptions;
+use server::{AdoptKey, AdoptOptions};
 
 use super::plan::api_path;
 use super::serve::{create_vault, server_failure, wait_until_created};
@@ -15,7 +16,7 @@ use crate::args::{VaultAdoptArgs, VaultCommand, VaultCreateArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, bytes, clock, printable, status_paint};
 use crate::paths;
-use crate::secrets::{Secret, confirm};
+use crate::secrets::{Secret, confirm, from_file};
 use crate::session::{Access, Parameters, number, size, text};
 use crate::signals::Interrupts;
 
@@ -193,7 +194,16 @@ fn adopt(context: &Context, args: VaultAdoptArgs) -> Result<Exit, Failure> {
     let options = AdoptOptions {
         data_dir,
         region: args.region,
-        recovery_file: paths::absolute(&args.recovery_file)?,
+        opened_by: match (&args.recovery_file, &args.password_file) {
+            (_, Some(file)) => AdoptKey::Password(SecretText::new(from_file(file)?.to_string())),
+            (Some(file), None) => AdoptKey::RecoveryFile(paths::absolute(file)?),
+            (None, None) => {
+                return Err(Failure::usage(
+                    "nothing is named that opens the vault",
+                    "use --recovery-file or --password-file",
+                ));
+            }
+        },
         storage_url: storage_url(&args.storage)?,
     };
     let report = server::adopt(&options).map_err(|error| server_failure(&error))?;

@@ -124,7 +124,9 @@ fn end(service: &Service, item: &Work, request: FinishRequest) -> Result<FinishA
             now,
         ),
         kind => {
-            let upkeep = request.upkeep.map(|report| upkeep::booked(item, report));
+            let upkeep = request
+                .upkeep
+                .map(|report| upkeep::booked(catalog, item, report, now));
             if kind.is_upkeep() {
                 upkeep::tell(item, outcome, message.as_deref());
             }

@@ -1,13 +1,22 @@
 //! What an agent found in a check or a prune, as the catalog books it.
 
-use api::agent_protocol::{MAX_TOLD_SNAPSHOTS, UpkeepReport};
+use api::agent_protocol::{MAX_OTHER_SNAPSHOTS, MAX_TOLD_SNAPSHOTS, OtherSnapshot, UpkeepReport};
 use api::error::ApiError;
-use catalog::Work;
+use catalog::snapshots::FoundSnapshot;
 use catalog::upkeep::Found;
-use model::JobStatus;
+use catalog::{Catalog, Work};
+use model::{JobStatus, Timestamp};
+use vault::{Id, Snapshot};
+
+use crate::found_snapshot;
 
 /// The findings. What the lists say in words is kept as they are; snapshots must be ids.
-pub(super) fn booked(item: &Work, report: UpkeepReport) -> Result<Found, ApiError> {
+pub(super) fn booked(
+    catalog: &Catalog,
+    item: &Work,
+    report: UpkeepReport,
+    now: Timestamp,
+) -> Result<Found, ApiError> {
     let is_hash = |text: &String| {
         text.len() == 64
             && text
@@ -34,11 +43,13 @@ pub(super) fn booked(item: &Work, report: UpkeepReport) -> Result<Found, ApiErro
         "Prune": report.prune,
         "MissingSnapshots": report.missing.len(),
         "ReappearedSnapshots": report.present.len(),
+        "OtherSnapshots": report.others.len(),
     });
     let mut found = Found {
         result: findings.to_string(),
         missing: report.missing,
         present: report.present,
+        others: rows_of(catalog, item, &report.others, now)?,
         ..Found::default()
     };
     if let Some(check) = &report.check {
@@ -55,9 +66,33 @@ pub(super) fn booked(item: &Work, report: UpkeepReport) -> Result<Found, ApiErro
         found.data_damage = said(check.data_errors);
     }
     if let Some(prune) = &report.prune {
-        found.wants_prune = prune.marked_packs > 0 || !prune.failed.is_empty();
+        let left = prune.marked_packs + prune.deferred_packs + prune.unindexed_packs;
+        found.wants_prune = left > 0 || !prune.failed.is_empty();
     }
     Ok(found)
+}
+
+fn rows_of(
+    catalog: &Catalog,
+    item: &Work,
+    others: &[OtherSnapshot],
+    now: Timestamp,
+) -> Result<Vec<FoundSnapshot>, ApiError> {
+    let invalid = || ApiError::invalid("upkeep", "a snapshot of others is none");
+    if others.len() > MAX_OTHER_SNAPSHOTS {
+        return Err(invalid());
+    }
+    let row_of = |other: &OtherSnapshot| {
+        let id: Id = other.id.parse().map_err(|_| invalid())?;
+        let snapshot = Snapshot::decode(&id, other.text.as_bytes()).map_err(|_| invalid())?;
+        let found = (&id, &snapshot);
+        let (account_id, vault_id) = (&item.account_id, &item.vault_id);
+        Ok(FoundSnapshot {
+            snapshot: found_snapshot::row_of(catalog, account_id, vault_id, found, now),
+            original: snapshot.original.map(|id| id.to_hex()),
+        })
+    };
+    others.iter().map(row_of).collect()
 }
 
 /// Says the end in the log: a check that found damage, or a prune that failed, must not pass unseen.

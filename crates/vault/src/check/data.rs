@@ -100,6 +100,9 @@ impl Checker<'_> {
                 scope.spawn(|| {
                     let mut worker = Worker::default();
                     while let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if self.require_storage().is_err() {
+                            return;
+                        }
                         let (pack, blobs) = by_pack.get(number);
                         let size = size_of(number).unwrap_or(0);
                         self.read_pack(&mut worker, pack, &blobs, size);
@@ -152,6 +155,7 @@ impl Checker<'_> {
         };
         let scan = match scan {
             Ok(scan) => scan,
+            Err(error) if self.is_away(&error) => return,
             Err(error) => {
                 self.lost.add_pack(pack);
                 let reason = error.to_string();

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::{CheckError, CheckReport, Checker, Extent, Touched};
 use crate::blob::BlobKind;
-use crate::error::VaultError;
 use crate::id::Id;
 use crate::node::{Node, NodeKind};
 use crate::reader::Reader;
@@ -37,7 +36,7 @@ struct Walk<'c> {
 
 impl Checker<'_> {
     /// Lists what the findings touch, in the report.
-    pub(super) fn find_touched(&self) -> Result<(), VaultError> {
+    pub(super) fn find_touched(&self) {
         let may_touch = |error: &CheckError| {
             matches!(
                 error,
@@ -45,7 +44,7 @@ impl Checker<'_> {
             )
         };
         if self.lost.is_empty() && !self.report.lock().errors.iter().any(may_touch) {
-            return Ok(());
+            return;
         }
         let mut walk = Walk {
             checker: self,
@@ -54,8 +53,7 @@ impl Checker<'_> {
             listed: Vec::new(),
             count: 0,
         };
-        let (snapshots, _) = self.repository.snapshots_and_damage()?;
-        for (id, snapshot) in snapshots.iter().rev() {
+        for (id, snapshot) in self.snapshots.iter().rev() {
             walk.snapshot(*id, &snapshot.tree);
         }
         let CheckReport {
@@ -64,7 +62,6 @@ impl Checker<'_> {
             ..
         } = &mut *self.report.lock();
         (*touched, *touched_count) = (walk.listed, walk.count);
-        Ok(())
     }
 }
 
@@ -111,6 +108,7 @@ impl Walk<'_> {
                 path_bytes: path.len(),
                 touched_before: self.count,
             }),
+            Err(error) if self.checker.is_away(&error) => {}
             Err(_) => self.touch(snapshot, path, Extent::Folder),
         }
     }

@@ -7,7 +7,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{CheckError, CheckPhase, Checker};
 use crate::blob::BlobKind;
-use crate::error::VaultError;
 use crate::id::Id;
 use crate::node::{Node, NodeKind};
 use crate::reader::Reader;
@@ -47,15 +46,10 @@ impl Drop for Busy<'_> {
 }
 
 impl Checker<'_> {
-    /// Reads all snapshots and all trees below them.
-    pub(super) fn check_trees(&self) -> Result<(), VaultError> {
-        let (snapshots, damaged) = self.repository.snapshots_and_damage()?;
-        for (id, error) in damaged {
-            self.error(CheckError::Snapshot { id, error });
-        }
-        self.report.lock().snapshot_count = snapshots.len();
+    /// Reads all trees below the snapshots.
+    pub(super) fn check_trees(&self) {
         let mut frontier = Frontier::default();
-        for (_, snapshot) in &snapshots {
+        for (_, snapshot) in &self.snapshots {
             frontier.add(snapshot.tree);
         }
         let walk = Walk {
@@ -71,7 +65,6 @@ impl Checker<'_> {
         let count = walk.frontier.into_inner().done_count;
         self.report.lock().tree_count = count;
         self.progress(CheckPhase::Trees, count, count);
-        Ok(())
     }
 
     fn walk(&self, walk: &Walk, reader: &Reader) {
@@ -79,6 +72,9 @@ impl Checker<'_> {
             let id = {
                 let mut frontier = walk.frontier.lock();
                 loop {
+                    if self.require_storage().is_err() {
+                        frontier.waiting.clear();
+                    }
                     if let Some(id) = frontier.waiting.pop() {
                         frontier.busy_count += 1;
                         break id;
@@ -112,7 +108,9 @@ impl Checker<'_> {
         let tree = match reader.read_tree(&id) {
             Ok(tree) => tree,
             Err(error) => {
-                self.error(CheckError::Tree { id, error });
+                if !self.is_away(&error) {
+                    self.error(CheckError::Tree { id, error });
+                }
                 return Vec::new();
             }
         };

@@ -415,3 +415,36 @@ fn a_missing_repository_is_told_apart_from_a_failing_storage() {
     let error = open(Arc::new(faulty)).unwrap_err();
     assert_eq!(error.storage_kind(), Some(ErrorKind::Denied));
 }
+
+/// A storage that cannot be asked for a while, from any call on: the check says that, and never that something is damaged.
+#[test]
+fn a_storage_that_is_away_is_no_damage() {
+    let memory = Memory::new();
+    create(Arc::new(memory.clone())).unwrap();
+    back_up(Arc::new(memory.clone()), 1).unwrap();
+    let all = CheckOptions {
+        read_data: ReadData::All,
+        thread_count: 1,
+    };
+    let faulty = |script: &dyn Fn(&Faulty)| {
+        let faulty = Arc::new(Faulty::new(Arc::new(memory.clone())));
+        script(&faulty);
+        let repository = open(Arc::clone(&faulty) as Arc<dyn Storage>).unwrap();
+        let opened_at = faulty.call_count();
+        let report = check(&repository, &all, &|_| {});
+        (report, opened_at, faulty.call_count())
+    };
+    let (report, first, end) = faulty(&|_| {});
+    assert!(report.unwrap().is_ok() && end - first > 12);
+    for call in first..end {
+        for kind in [ErrorKind::Transient, ErrorKind::Throttled] {
+            let (report, ..) = faulty(&|storage| storage.from(call, Fault::Fail(kind)));
+            assert_eq!(report.unwrap_err().storage_kind(), Some(kind), "{call}");
+            // One failure may be got over by asking again.
+            match faulty(&|storage| storage.at(call, Fault::Fail(kind))).0 {
+                Ok(report) => assert!(report.is_ok(), "call {call}: {report:?}"),
+                Err(error) => assert_eq!(error.storage_kind(), Some(kind), "{call}"),
+            }
+        }
+    }
+}

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use storage::{Listed, Memory, Storage, StorageError};
-use vault::{Limit, PruneOptions};
+use vault::{Limit, PruneOptions, check};
 
-use crate::world::{Model, back_up, new_vault, prune_at};
+use crate::sample::open;
+use crate::world::{Model, back_up, new_vault, prune_at, read_all};
 
 /// A storage that does something else before the call with this number.
 struct Interrupted {
@@ -165,4 +166,27 @@ fn t31_prunes_at_every_call_of_a_backup() {
         }
     }
     assert!(cases > 25, "{cases}");
+}
+
+/// A backup between any two calls of a check. What it adds is no damage.
+#[test]
+fn a_backup_at_every_call_of_a_check() {
+    let (prepared, _) = vault_of(None);
+    let mut cases = 0;
+    for at in 0.. {
+        let memory = prepared.snapshot();
+        let inside = memory.clone();
+        let inner = move || {
+            back_up(Arc::new(inside.clone()), &[60, 61, 62]).unwrap();
+        };
+        let is_reached = interrupt(&memory, at, Box::new(inner), |storage| {
+            let report = check(&open(storage).unwrap(), &read_all(), &|_| {}).unwrap();
+            assert!(report.is_ok(), "call {at}: {:?}", report.errors);
+        });
+        if !is_reached {
+            break;
+        }
+        cases += 1;
+    }
+    assert!(cases > 20, "{cases}");
 }
