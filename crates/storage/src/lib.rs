@@ -8,6 +8,7 @@
 //! - `name`: which names are legal.
 //! - `local`: a folder of a local (or mounted) file system, durable on return.
 //! - `memory`: a map, for tests.
+//! - `process`: who left something behind in a storage, and whether he is dead.
 //! - `retry`, `record`, `faulty`, `stoppable`: wrappers, each one storage around another.
 //!
 //! The promise of [`Storage::put`] carries the whole house: when it returns `Ok`, the bytes are there after a power cut,
@@ -18,6 +19,7 @@ mod faulty;
 mod local;
 mod memory;
 mod name;
+pub mod process;
 mod record;
 mod retry;
 mod stoppable;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::ErrorKind;
+use storage::{ErrorKind, process};
 
 use crate::error::VaultError;
 use crate::id::Id;
@@ -131,7 +131,7 @@ impl LockJson {
         }
         match (&self.origin, Origin::of_process(std::process::id())) {
             (Some(origin), Some(own)) => origin.holder(&own, self.pid),
-            _ if is_gone(self.pid) => Holder::LooksDead,
+            _ if process::is_gone(self.pid) => Holder::LooksDead,
             _ => Holder::Alive,
         }
     }
@@ -156,10 +156,7 @@ impl LockJson {
 /// The name of this host, as locks and snapshots have it.
 #[must_use]
 pub fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    process::hostname()
 }
 
 /// What this host knows about the holder of a lock.
@@ -193,9 +190,9 @@ impl Origin {
         let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
         Some(Self {
             machine: machine(),
-            boot: boot.trim().to_owned(),
-            pid_namespace: namespace.to_string_lossy().into_owned(),
-            start: process_start(pid)?,
+            boot: process::boot_id()?,
+            pid_namespace: process::pid_namespace()?,
+            start: process::start_of(pid)?,
         })
     }
 
@@ -213,9 +210,7 @@ impl Origin {
         if self.pid_namespace != own.pid_namespace {
             return Holder::Alive;
         }
-        // A process that lives, but began later, was given the same number.
-        let is_another = process_start(pid).is_some_and(|start| start != self.start);
-        if is_gone(pid) || is_another {
+        if process::has_ended(pid, &self.start) {
             Holder::Dead
         } else {
             Holder::Alive
@@ -223,32 +218,12 @@ impl Origin {
     }
 }
 
-/// A hash of the id of this machine, which systemd and D-Bus keep; empty without one.
+/// A hash of the id of this machine; empty without one.
 fn machine() -> String {
-    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .unwrap_or_default();
-    match id.trim() {
+    match process::machine_id().as_str() {
         "" => String::new(),
         id => Id::hash(format!("strongroom lock {id}").as_bytes()).to_hex()[..32].to_owned(),
     }
-}
-
-/// Whether no process of this number can be seen.
-fn is_gone(pid: u32) -> bool {
-    i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
-}
-
-/// The tick of the boot at which a process began. `None` where `/proc` does not tell.
-fn process_start(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the process is in parentheses and may hold anything; the start is the 20th field after it.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(fields.split_whitespace().nth(19)?.to_owned())
 }
 
 /// A lock that is held. Dropping it removes it.

@@ -7,10 +7,7 @@ use std::time::{Duration, Instant};
 
 use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Storage};
 
-use super::{
-    HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname,
-    process_start,
-};
+use super::{HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname};
 use crate::error::VaultError;
 use crate::layout::FileKind;
 use crate::repository::Repository;
@@ -336,12 +333,4 @@ fn racing_lockers_never_both_win() {
         assert!(held.len() <= 1);
         assert_eq!(lock_count(&repository), held.len());
     }
-}
-
-#[test]
-fn a_process_has_one_start() {
-    let pid = std::process::id();
-    assert_eq!(process_start(pid), process_start(pid));
-    assert!(process_start(pid).is_some());
-    assert_eq!(process_start(0x3fff_fff0), None);
 }
