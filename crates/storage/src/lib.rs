@@ -59,8 +59,14 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// the old content stays.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
-    /// The whole content.
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError>;
+    /// The whole content, whatever that takes of memory: for what the caller knows to be small.
+    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
+        self.get_at_most(name, u64::MAX)
+    }
+
+    /// The whole content, unless it has more than `limit_bytes`: then the kind is [`ErrorKind::Corrupt`] and no memory
+    /// was taken for it. What lies under a name may be anything by now, also a file of any size.
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError>;
 
     /// Exactly `length_bytes` bytes from `offset`. When the stored file is shorter the kind is [`ErrorKind::Corrupt`].
     fn get_range(

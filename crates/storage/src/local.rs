@@ -128,7 +128,10 @@ impl Storage for LocalFolder {
         match self.put_new(&root, name, bytes) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                if self.get(name)? == bytes {
+                let length_bytes = bytes.len() as u64;
+                let is_same = self.size(name)? == length_bytes
+                    && self.get_at_most(name, length_bytes)? == bytes;
+                if is_same {
                     // It may have been written by a process that died before its folder was synced.
                     root.sync_names(folder_of(name)).map_err(failed)
                 } else {
@@ -139,12 +142,26 @@ impl Storage for LocalFolder {
         }
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        let file = self.open(Operation::Get, name)?;
+        let failed = |error| StorageError::io(Operation::Get, name, error);
+        let size_bytes = file.metadata().map_err(failed)?.len();
+        let too_large = |size_bytes| Err(StorageError::too_large(name, size_bytes, limit_bytes));
+        if size_bytes > limit_bytes {
+            return too_large(size_bytes);
+        }
         let mut bytes = Vec::new();
-        self.open(Operation::Get, name)?
+        bytes
+            .try_reserve_exact(usize::try_from(size_bytes).unwrap_or(usize::MAX))
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        // One byte more than there may be: it may grow while it is read.
+        file.take(limit_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
-            .map_err(|error| StorageError::io(Operation::Get, name, error))?;
-        Ok(bytes)
+            .map_err(failed)?;
+        match bytes.len() as u64 {
+            size_bytes if size_bytes > limit_bytes => too_large(size_bytes),
+            _ => Ok(bytes),
+        }
     }
 
     fn get_range(

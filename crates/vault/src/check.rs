@@ -421,7 +421,7 @@ impl Checker<'_> {
     /// Reads every key, also those of other passwords.
     fn check_keys(&self) -> Result<(), VaultError> {
         for id in self.repository.list(FileKind::Key)? {
-            let read = || self.repository.storage().get(&FileKind::Key.name(&id));
+            let read = || FileKind::Key.read(&**self.repository.storage(), &id);
             let mut found = read();
             if !matches!(&found, Ok(bytes) if Id::hash(bytes) == id) {
                 found = read();

@@ -55,7 +55,7 @@ fn quarantine(
 ) -> Result<(), VaultError> {
     let storage = repository.storage();
     let name = kind.name(id);
-    let Some(bytes) = steady_bytes(repository, &name, id)? else {
+    let Some(bytes) = steady_bytes(repository, kind, id)? else {
         return Ok(());
     };
     let kept = format!("{QUARANTINE}/{name}");
@@ -63,10 +63,11 @@ fn quarantine(
         // Another damage of the same file was moved there before: it must not be lost either.
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             let second = format!("{kept}-{}", Id::hash(&bytes).short());
-            put_compared(repository, &second, &bytes)?;
+            storage.put(&second, &bytes)?;
+            compare(repository, kind, &second, &bytes)?;
         }
         Err(error) => return Err(error.into()),
-        Ok(()) => compare(repository, &kept, &bytes)?,
+        Ok(()) => compare(repository, kind, &kept, &bytes)?,
     }
     lock.ensure_held()?;
     match storage.delete(&name) {
@@ -79,10 +80,10 @@ fn quarantine(
 /// a copy of bytes that were read wrong would stand for an original that is gone. `None` when there is no such file.
 fn steady_bytes(
     repository: &Repository,
-    name: &str,
+    kind: FileKind,
     id: &Id,
 ) -> Result<Option<Vec<u8>>, VaultError> {
-    let read = || match repository.storage().get(name) {
+    let read = || match kind.read(&**repository.storage(), id) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -96,17 +97,17 @@ fn steady_bytes(
         return Ok(second);
     }
     Err(VaultError::Refused {
-        reason: format!("the storage gives other bytes for {name} each time it is asked"),
+        reason: format!("the storage gives other bytes for {kind} {id} each time it is asked"),
     })
 }
 
-fn put_compared(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
-    repository.storage().put(name, bytes)?;
-    compare(repository, name, bytes)
-}
-
-fn compare(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
-    if repository.storage().get(name)? == bytes {
+fn compare(
+    repository: &Repository,
+    kind: FileKind,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), VaultError> {
+    if kind.read_named(&**repository.storage(), name)? == bytes {
         return Ok(());
     }
     Err(VaultError::Refused {

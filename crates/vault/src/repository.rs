@@ -348,7 +348,7 @@ impl Repository {
 
     /// Fails when the storage does not hold the repository any more: a mount that was lost looks like an empty folder.
     pub fn require_there(&self) -> Result<(), VaultError> {
-        self.storage().get(FileKind::Config.folder())?;
+        self.storage().size(FileKind::Config.folder())?;
         Ok(())
     }
 

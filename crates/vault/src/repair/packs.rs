@@ -211,7 +211,7 @@ fn is_damaged(
 }
 
 fn get(repository: &Repository, pack: &Id) -> Result<Option<Vec<u8>>, VaultError> {
-    match repository.storage().get(&FileKind::Pack.name(pack)) {
+    match FileKind::Pack.read(&**repository.storage(), pack) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind == storage::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
