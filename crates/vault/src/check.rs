@@ -29,7 +29,7 @@ use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::{ByPack, Index};
 use crate::layout::FileKind;
-use crate::pack::{PackedBlob, pack_bytes};
+use crate::pack::{LARGEST_PACK_OF_RESTIC_BYTES, PackedBlob, pack_bytes};
 use crate::repository::Repository;
 
 use lost::Lost;
@@ -242,9 +242,6 @@ pub enum CheckHint {
         size_bytes: u64,
     },
 }
-
-/// Packs of restic have at most 128 MiB when their last blob, of at most 8 MiB, begins; a header follows.
-const OVERSIZED_PACK_BYTES: u64 = (128 + 8 + 16) << 20;
 
 /// How much of something damage touches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -522,7 +519,7 @@ impl Checker<'_> {
             }
             end += u64::from(blob.length);
         }
-        if found > OVERSIZED_PACK_BYTES {
+        if found > LARGEST_PACK_OF_RESTIC_BYTES {
             self.hint(CheckHint::OversizedPack {
                 pack,
                 size_bytes: found,

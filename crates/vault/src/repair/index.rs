@@ -8,14 +8,12 @@ use crate::id::Id;
 use crate::index::file::{self, IndexFile, IndexedPack};
 use crate::layout::FileKind;
 use crate::lock::LockKind;
-use crate::pack::{PackedBlob, header_of_tail, pack_bytes};
+use crate::pack::{LONGEST_TRAILER_BYTES, PackedBlob, header_of_tail, pack_bytes};
 use crate::prune::Run;
 use crate::repository::Repository;
 
 /// Enough for the header of nearly every pack.
 const USUAL_TAIL_BYTES: u64 = 64 << 10;
-/// restic reads no longer headers; four bytes say how long it is.
-const LONGEST_TAIL_BYTES: u64 = (16 << 20) + 4;
 
 /// What a repair of the index found and did, or would do.
 #[derive(Debug, Clone, Default)]
@@ -176,9 +174,9 @@ fn read_header(
     };
     match by_tail(USUAL_TAIL_BYTES) {
         // Also when the storage gave too few bytes: that may be so only once.
-        Err(VaultError::Damaged { .. }) => by_tail(LONGEST_TAIL_BYTES),
+        Err(VaultError::Damaged { .. }) => by_tail(LONGEST_TRAILER_BYTES),
         Err(VaultError::Storage(error)) if error.kind == storage::ErrorKind::Corrupt => {
-            by_tail(LONGEST_TAIL_BYTES)
+            by_tail(LONGEST_TRAILER_BYTES)
         }
         other => other,
     }
