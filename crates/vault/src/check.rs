@@ -393,9 +393,9 @@ pub fn check(
     };
     checker.check_keys()?;
     let by_pack = checker.index.by_pack();
-    let sizes = checker.pack_sizes(&listed);
+    let mut sizes = checker.pack_sizes(&listed);
     drop(listed);
-    checker.check_packs(&by_pack, &sizes)?;
+    checker.check_packs(&by_pack, &mut sizes)?;
     checker.find_duplicates();
     checker.check_trees()?;
     checker.check_data(&by_pack, &sizes);
@@ -451,11 +451,11 @@ impl Checker<'_> {
         sizes
     }
 
-    /// Compares what indexes say about packs with what is there.
+    /// Compares what indexes say about packs with what is there. Sizes of packs that the listing did not have are added.
     fn check_packs(
         &self,
         by_pack: &ByPack<'_>,
-        sizes: &HashMap<Id, u64>,
+        sizes: &mut HashMap<Id, u64>,
     ) -> Result<(), VaultError> {
         let total = by_pack.len() as u64;
         for number in 0..by_pack.len() {
@@ -485,12 +485,15 @@ impl Checker<'_> {
     }
 
     /// The size of a pack; one that the listing did not have is asked for again.
-    fn size_of(&self, sizes: &HashMap<Id, u64>, pack: &Id) -> Result<Option<u64>, VaultError> {
+    fn size_of(&self, sizes: &mut HashMap<Id, u64>, pack: &Id) -> Result<Option<u64>, VaultError> {
         if let Some(size) = sizes.get(pack) {
             return Ok(Some(*size));
         }
         match self.repository.storage().size(&FileKind::Pack.name(pack)) {
-            Ok(size) => Ok(Some(size)),
+            Ok(size) => {
+                sizes.insert(*pack, size);
+                Ok(Some(size))
+            }
             Err(error) if error.kind == storage::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -326,3 +326,6 @@ fn windows(blobs: &[PackedBlob]) -> Vec<Window<'_>> {
     }
     windows
 }
+
+#[cfg(test)]
+mod tests;
