@@ -186,8 +186,6 @@ struct Origin {
 impl Origin {
     /// `None` where `/proc` does not tell.
     fn of_process(pid: u32) -> Option<Self> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
         Some(Self {
             machine: machine(),
             boot: process::boot_id()?,
@@ -322,6 +320,18 @@ impl LockGuard {
     }
 }
 
+/// What became of a lock that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Now,
+    /// It was not there any more.
+    BySomebody,
+    /// The storage failed: another try may remove it.
+    Later,
+    /// Nothing may be deleted there.
+    Never,
+}
+
 /// Why a lock is lost that is not there any more.
 const REMOVED: &str = "somebody removed it";
 
@@ -365,29 +375,43 @@ impl Held {
         }
         let (refreshed, refreshed_at) = (Instant::now(), Time::now());
         let id = write(&self.repository, self.kind)?;
-        let olds = {
+        let leftovers = {
             let mut state = self.state.lock();
             state.id = id;
             state.refreshed = refreshed;
             state.refreshed_at = refreshed_at;
             state.failure = None;
-            let mut olds = std::mem::take(&mut state.leftovers);
-            olds.push(old);
-            olds
+            std::mem::take(&mut state.leftovers)
         };
-        let leftovers = self.remove(olds.into_iter());
-        self.state.lock().leftovers = leftovers;
-        Ok(())
+        let mut leftovers = self.remove(leftovers.into_iter());
+        let removed = self.delete(&old);
+        let mut state = self.state.lock();
+        if removed == Removed::Later {
+            leftovers.push(old);
+        }
+        state.leftovers = leftovers;
+        match removed {
+            // Somebody removed it since it was asked for: when that was before the new one was there, others may have
+            // come in.
+            Removed::BySomebody => Err(state.lose(REMOVED)),
+            _ => Ok(()),
+        }
     }
 
-    /// Removes locks and gives those back that may be removed later. Where nothing may be deleted, none can.
+    /// Removes locks and gives those back that may be removed later.
     fn remove(&self, ids: impl Iterator<Item = Id>) -> Vec<Id> {
-        let storage = self.repository.storage();
-        ids.filter(|id| match storage.delete(&FileKind::Lock.name(id)) {
-            Ok(()) => false,
-            Err(error) => !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied),
-        })
-        .collect()
+        ids.filter(|id| self.delete(id) == Removed::Later).collect()
+    }
+
+    fn delete(&self, id: &Id) -> Removed {
+        match self.repository.storage().delete(&FileKind::Lock.name(id)) {
+            Ok(()) => Removed::Now,
+            Err(error) => match error.kind {
+                ErrorKind::NotFound => Removed::BySomebody,
+                ErrorKind::Denied => Removed::Never,
+                _ => Removed::Later,
+            },
+        }
     }
 
     /// The loop of the refresher. A lock that is lost is not refreshed any more.
