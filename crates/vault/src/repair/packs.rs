@@ -16,7 +16,7 @@ use crate::index::{ByPack, Index};
 use crate::layout::FileKind;
 use crate::lock::LockKind;
 use crate::pack::{PackedBlob, hash_and_tail, header_of, header_of_tail};
-use crate::prune::Run;
+use crate::prune::{Run, list_twice};
 use crate::reader::open_compared;
 use crate::repository::Repository;
 use crate::writer::{Writer, WriterOptions};
@@ -253,7 +253,7 @@ fn drop_entries(
     gone: &HashSet<Id>,
     lock: &crate::lock::LockGuard,
 ) -> Result<(), VaultError> {
-    for id in repository.list(FileKind::Index)? {
+    for id in list_twice(repository, FileKind::Index)? {
         let json = repository.load_json(FileKind::Index, &id)?;
         let mut file = file::decode(&id, &json)?;
         let before = (file.packs.len(), file.marked_packs.len());
