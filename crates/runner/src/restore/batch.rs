@@ -66,8 +66,8 @@ pub(super) struct Primary {
     pub(super) dir: TargetDir,
     pub(super) name: Box<[u8]>,
     pub(super) size: u64,
-    pub(super) blob_count: usize,
-    pub(super) first_blob: Option<Id>,
+    /// A hash of the ids of all its blobs.
+    pub(super) content: Id,
     /// Written by a worker, read when the links of the same or a later batch are made, after its workers have ended.
     pub(super) is_restored: AtomicBool,
 }
