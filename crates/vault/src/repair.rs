@@ -17,11 +17,10 @@ use storage::ErrorKind;
 
 use crate::error::VaultError;
 use crate::id::Id;
-use crate::index::file::{self, IndexFile};
 use crate::index::{Index, IndexBuilder};
+use crate::index_files::{NewIndexFiles, each_index_file, list_twice};
 use crate::layout::FileKind;
 use crate::lock::LockGuard;
-use crate::prune::{each_index_file, list_twice};
 use crate::repository::Repository;
 
 pub use index::{IndexRepair, repair_index};
@@ -30,8 +29,6 @@ pub use snapshots::{SnapshotRepair, SnapshotsRepair, repair_snapshots};
 
 /// Where replaced files go.
 const QUARANTINE: &str = "quarantine";
-/// A new index file is finished when it has so many blobs.
-const INDEX_BLOB_COUNT: usize = 50_000;
 
 /// The index by two listings: one that was cut would make blobs look lost.
 fn load_index(repository: &Repository) -> Result<Index, VaultError> {
@@ -115,18 +112,38 @@ fn compare(
     })
 }
 
-/// Puts an index file and reads it back.
-fn put_index(repository: &Repository, file: &IndexFile) -> Result<Id, VaultError> {
-    let json = file::encode_file(file)?;
-    let id = repository.save_json(FileKind::Index, &json)?;
-    if repository.load_json(FileKind::Index, &id)? != json {
-        return Err(VaultError::damaged(
-            FileKind::Index,
-            id,
-            "the storage kept something else than it was given",
-        ));
-    }
-    Ok(id)
+/// Hands what these index files say to new ones, without the entries of packs that are gone, and gives those that are to be
+/// moved away when the new ones are finished: the ones that said more. Without new ones it only tells which these are.
+fn rewrite_without(
+    repository: &Repository,
+    index_ids: &[Id],
+    is_gone: &dyn Fn(&Id) -> bool,
+    mut new: Option<&mut NewIndexFiles<'_>>,
+) -> Result<Vec<Id>, VaultError> {
+    let mut replaced = Vec::new();
+    each_index_file(repository, index_ids, |id, mut file| {
+        let before = (file.packs.len(), file.marked_packs.len());
+        file.packs.retain(|pack| !is_gone(&pack.id));
+        file.marked_packs.retain(|pack| !is_gone(&pack.id));
+        if before == (file.packs.len(), file.marked_packs.len()) {
+            return Ok(());
+        }
+        replaced.push(id);
+        let Some(new) = &mut new else {
+            return Ok(());
+        };
+        if let Some(journal) = file.journal {
+            new.put_journal(journal)?;
+        }
+        for pack in file.packs {
+            new.keep(pack)?;
+        }
+        for pack in file.marked_packs {
+            new.mark(pack)?;
+        }
+        Ok(())
+    })?;
+    Ok(replaced)
 }
 
 #[cfg(test)]

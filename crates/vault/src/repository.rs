@@ -252,6 +252,16 @@ impl Repository {
         unpacked::save(&**self.storage(), self.cipher(), kind, json)
     }
 
+    /// As [`Repository::save_json`]; fails when the storage kept something else than it was given.
+    pub(crate) fn save_json_compared(&self, kind: FileKind, json: &[u8]) -> Result<Id, VaultError> {
+        let id = self.save_json(kind, json)?;
+        if self.load_json(kind, &id)? == json {
+            return Ok(id);
+        }
+        let reason = "the storage kept something else than it was given";
+        Err(VaultError::damaged(kind, id, reason))
+    }
+
     /// One snapshot.
     pub fn snapshot(&self, id: &Id) -> Result<Snapshot, VaultError> {
         match self.load_json(FileKind::Snapshot, id) {

@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use storage::StorageError;
 
-use super::{put_index, quarantine};
+use super::{quarantine, rewrite_without};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
 use crate::id::Id;
-use crate::index::file;
 use crate::index::{ByPack, Index};
+use crate::index_files::{NewIndexFiles, list_twice};
 use crate::layout::FileKind;
-use crate::lock::LockKind;
+use crate::lock::{LockGuard, LockKind};
 use crate::pack::{PackedBlob, hash_and_tail, header_of, header_of_tail};
-use crate::prune::{Run, list_twice};
+use crate::prune::Run;
 use crate::reader::open_compared;
 use crate::repository::Repository;
 use crate::writer::{Writer, WriterOptions};
@@ -251,19 +251,13 @@ fn remains(
 fn drop_entries(
     repository: &Repository,
     gone: &HashSet<Id>,
-    lock: &crate::lock::LockGuard,
+    lock: &LockGuard,
 ) -> Result<(), VaultError> {
-    for id in list_twice(repository, FileKind::Index)? {
-        let json = repository.load_json(FileKind::Index, &id)?;
-        let mut file = file::decode(&id, &json)?;
-        let before = (file.packs.len(), file.marked_packs.len());
-        file.packs.retain(|pack| !gone.contains(&pack.id));
-        file.marked_packs.retain(|pack| !gone.contains(&pack.id));
-        if before == (file.packs.len(), file.marked_packs.len()) {
-            continue;
-        }
-        put_index(repository, &file)?;
-        quarantine(repository, lock, FileKind::Index, &id)?;
-    }
-    Ok(())
+    let ids = list_twice(repository, FileKind::Index)?;
+    let mut new = NewIndexFiles::new(repository, lock);
+    let replaced = rewrite_without(repository, &ids, &|id| gone.contains(id), Some(&mut new))?;
+    new.finish()?;
+    replaced
+        .iter()
+        .try_for_each(|id| quarantine(repository, lock, FileKind::Index, id))
 }

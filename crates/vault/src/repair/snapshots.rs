@@ -162,12 +162,7 @@ fn replace(
         return Ok(written);
     }
     let json = fields.to_json()?;
-    let new = repository.save_json(FileKind::Snapshot, &json)?;
-    if repository.load_json(FileKind::Snapshot, &new)? == json {
-        return Ok(new);
-    }
-    let reason = "the storage kept something else than it was given";
-    Err(VaultError::damaged(FileKind::Snapshot, new, reason))
+    repository.save_json_compared(FileKind::Snapshot, &json)
 }
 
 /// The snapshot that has just these fields.
