@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use storage::{Listed, Memory, Operation, Storage, StorageError};
 
+use crate::blob::BlobScratch;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::key::{KdfCost, KeyOptions};
+use crate::node::{Node, NodeKind};
 use crate::repository::Repository;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::time::Time;
+use crate::tree::Tree;
+use crate::writer::{Writer, WriterOptions};
 
 pub(crate) const PASSWORD: &str = "a password of the tests";
 
@@ -109,6 +113,36 @@ pub(crate) fn blob(number: u64, length: usize) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
+}
+
+/// A tree of so many levels of folders, each of which holds the next one twice, as `a` and `b`: there are two to the power
+/// of that many paths to the one file `lost` at the bottom, whose content is not there.
+pub(crate) fn doubled(repository: &Repository, level_count: usize) -> Id {
+    let index = Arc::new(repository.load_index().unwrap());
+    let writer = Writer::open(repository.clone(), index, WriterOptions::default()).unwrap();
+    let mut scratch = BlobScratch::new();
+    let mut save = |nodes: Vec<Node>| {
+        let saved = writer.save_tree(&Tree::from_nodes(nodes), &mut scratch);
+        saved.unwrap().id
+    };
+    let mut tree = save(vec![Node {
+        name: b"lost".to_vec(),
+        kind: NodeKind::File,
+        size: 1,
+        content: vec![Id::hash(b"no such blob")],
+        ..Node::default()
+    }]);
+    for _ in 0..level_count {
+        let folder = |name: &str| Node {
+            name: name.as_bytes().to_vec(),
+            kind: NodeKind::Dir,
+            subtree: Some(tree),
+            ..Node::default()
+        };
+        tree = save(vec![folder("a"), folder("b")]);
+    }
+    writer.flush().unwrap();
+    tree
 }
 
 /// A snapshot of `tree` and nothing else.

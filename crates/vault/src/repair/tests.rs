@@ -18,7 +18,7 @@ use crate::prune::Run;
 use crate::reader::Reader;
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
-use crate::testing::{Watched, blob, create, open, snapshot_of};
+use crate::testing::{Watched, blob, create, doubled, open, snapshot_of};
 use crate::time::Time;
 use crate::tree::Tree;
 use crate::writer::{Writer, WriterOptions};
@@ -255,36 +255,10 @@ fn t16_cut_and_missing_packs_are_repaired() {
 /// listed. Of many snapshots that lost the same, each counts and the newest are listed.
 #[test]
 fn what_is_lost_is_counted_and_the_first_of_it_listed() {
-    const DEPTH: u32 = 40;
+    const DEPTH: usize = 40;
     let memory = Memory::new();
     let repository = create(Arc::new(memory.clone()));
-    let writer =
-        Writer::open(repository.clone(), Arc::default(), WriterOptions::default()).unwrap();
-    let mut scratch = BlobScratch::new();
-    let lost = Node {
-        name: b"lost".to_vec(),
-        kind: NodeKind::File,
-        size: 1,
-        content: vec![Id::hash(b"no such blob")],
-        ..Node::default()
-    };
-    let mut nodes = vec![lost];
-    for _ in 0..DEPTH {
-        let tree = writer
-            .save_tree(&Tree::from_nodes(nodes), &mut scratch)
-            .unwrap();
-        let folder = |name: &str| Node {
-            name: name.as_bytes().to_vec(),
-            kind: NodeKind::Dir,
-            subtree: Some(tree.id),
-            ..Node::default()
-        };
-        nodes = vec![folder("a"), folder("b")];
-    }
-    let tree = writer
-        .save_tree(&Tree::from_nodes(nodes), &mut scratch)
-        .unwrap();
-    writer.flush().unwrap();
+    let tree = doubled(&repository, DEPTH);
     let ids: Vec<Id> = (0..3)
         .map(|second| {
             let index = Arc::new(repository.load_index().unwrap());
@@ -292,7 +266,7 @@ fn what_is_lost_is_counted_and_the_first_of_it_listed() {
             let writer = Writer::open(repository.clone(), index, options).unwrap();
             let snapshot = Snapshot {
                 time: Time::new(second, 0),
-                ..snapshot_of(tree.id)
+                ..snapshot_of(tree)
             };
             writer.commit(&snapshot).unwrap()
         })
@@ -313,7 +287,7 @@ fn what_is_lost_is_counted_and_the_first_of_it_listed() {
                 (ids[2], count, 10_000)
             ]
         );
-        let first = format!("/{}lost", "a/".repeat(DEPTH as usize));
+        let first = format!("/{}lost", "a/".repeat(DEPTH));
         assert_eq!(report.repaired[2].lost_paths[0], first);
     }
     assert_clean(&memory);
