@@ -159,6 +159,13 @@ impl StorageError {
         }
     }
 
+    /// A file that is larger than who reads it allows.
+    #[must_use]
+    pub fn too_large(name: &str, size_bytes: u64, limit_bytes: u64) -> Self {
+        let text = format!("it has {size_bytes} bytes, where {limit_bytes} are the most");
+        Self::message(ErrorKind::Corrupt, Operation::Get, name, text)
+    }
+
     /// An error of the operating system; the kind is derived.
     #[must_use]
     pub fn io(operation: Operation, name: impl Into<String>, error: std::io::Error) -> Self {

@@ -200,8 +200,9 @@ impl Storage for Faulty {
         }
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        self.plain(Operation::Get, name, || self.inner.get(name), spoil_bytes)
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        let read = || self.inner.get_at_most(name, limit_bytes);
+        self.plain(Operation::Get, name, read, spoil_bytes)
     }
 
     fn get_range(

@@ -8,6 +8,7 @@
 //! - `name`: which names are legal.
 //! - `local`: a folder of a local (or mounted) file system, durable on return.
 //! - `memory`: a map, for tests.
+//! - `process`: who left something behind in a storage, and whether he is dead.
 //! - `retry`, `record`, `faulty`, `stoppable`: wrappers, each one storage around another.
 //!
 //! The promise of [`Storage::put`] carries the whole house: when it returns `Ok`, the bytes are there after a power cut,
@@ -18,6 +19,7 @@ mod faulty;
 mod local;
 mod memory;
 mod name;
+pub mod process;
 mod record;
 mod retry;
 mod stoppable;
@@ -57,8 +59,14 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     /// the old content stays.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError>;
 
-    /// The whole content.
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError>;
+    /// The whole content, whatever that takes of memory: for what the caller knows to be small.
+    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
+        self.get_at_most(name, u64::MAX)
+    }
+
+    /// The whole content, unless it has more than `limit_bytes`: then the kind is [`ErrorKind::Corrupt`] and no memory
+    /// was taken for it. What lies under a name may be anything by now, also a file of any size.
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError>;
 
     /// Exactly `length_bytes` bytes from `offset`. When the stored file is shorter the kind is [`ErrorKind::Corrupt`].
     fn get_range(

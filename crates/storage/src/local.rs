@@ -2,7 +2,8 @@
 //!
 //! A put is: a temporary file below `tmp/`, held under `flock` while it is written; `fsync`; a rename that never
 //! replaces; `fsync` of the folder. A reader therefore sees a whole file or none, after a power cut too. A temporary
-//! file whose lock can be had belongs to a dead process and is removed at the first put of the next one.
+//! file whose lock can be had, and which a dead process of this host or nobody for a day has written to, is removed at
+//! the first put of the next one (`temporary`).
 //!
 //! Why a vault that is unmounted while it is used is not built anew on the file system below: only
 //! [`Storage::create_folders`] makes the root; the first write pins the root by its descriptor, provided it is still
@@ -10,6 +11,7 @@
 //! so that a vault which is open for browsing can be unmounted.
 
 mod root;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
@@ -73,33 +75,10 @@ impl LocalFolder {
             .map_err(|error| StorageError::io(operation, name, error))
     }
 
-    /// Removes temporary files of dead processes. Failures are left alone: they cost space, not safety.
-    fn sweep_dead_temporary_files(root: BorrowedFd<'_>) {
-        let Ok(folder) = rustix::fs::openat(root, TEMPORARY, LIST_FLAGS, Mode::empty()) else {
-            return;
-        };
-        let Ok(entries) = Dir::read_from(&folder) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Ok(file) = rustix::fs::openat(&folder, name, READ_FLAGS, Mode::empty()) else {
-                continue;
-            };
-            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                // The lock is still held while the name goes, so a writer that just made the file sees, once it has
-                // the lock, that its file has no name any more, and takes another. Folders, `.` and `..` stay.
-                let _ = rustix::fs::unlinkat(&folder, name, AtFlags::empty());
-            }
-        }
-    }
-
     /// A new temporary file that no sweep will take away.
     fn temporary(&self, root: &Pinned) -> std::io::Result<(String, File)> {
-        self.sweep
-            .call_once(|| Self::sweep_dead_temporary_files(root.as_fd()));
         for _ in 0..TEMPORARY_TRIES {
-            let name = format!("{TEMPORARY}/{:032x}", rand::random::<u128>());
+            let name = temporary::new_name();
             let opened = rustix::fs::openat(root, &name, CREATE_FLAGS, Mode::RUSR | Mode::WUSR);
             let file = match opened {
                 Ok(descriptor) => File::from(descriptor),
@@ -111,9 +90,12 @@ impl LocalFolder {
                 Err(error) => return Err(error.into()),
             };
             let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-            // File systems without flock are written to all the same; only the sweep is less certain there.
+            // File systems without flock are written to all the same; there is no sweep there. One by a former version
+            // of this program takes whatever it can lock, and might have come before the lock.
             let held = !matches!(locked, Err(Errno::WOULDBLOCK));
             if held && rustix::fs::fstat(&file)?.st_nlink > 0 {
+                self.sweep
+                    .call_once(|| temporary::sweep(root.as_fd(), &file));
                 return Ok((name, file));
             }
         }
@@ -146,7 +128,10 @@ impl Storage for LocalFolder {
         match self.put_new(&root, name, bytes) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                if self.get(name)? == bytes {
+                let length_bytes = bytes.len() as u64;
+                let is_same = self.size(name)? == length_bytes
+                    && self.get_at_most(name, length_bytes)? == bytes;
+                if is_same {
                     // It may have been written by a process that died before its folder was synced.
                     root.sync_names(folder_of(name)).map_err(failed)
                 } else {
@@ -157,12 +142,26 @@ impl Storage for LocalFolder {
         }
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        let file = self.open(Operation::Get, name)?;
+        let failed = |error| StorageError::io(Operation::Get, name, error);
+        let size_bytes = file.metadata().map_err(failed)?.len();
+        let too_large = |size_bytes| Err(StorageError::too_large(name, size_bytes, limit_bytes));
+        if size_bytes > limit_bytes {
+            return too_large(size_bytes);
+        }
         let mut bytes = Vec::new();
-        self.open(Operation::Get, name)?
+        bytes
+            .try_reserve_exact(usize::try_from(size_bytes).unwrap_or(usize::MAX))
+            .map_err(|error| failed(std::io::Error::other(error)))?;
+        // One byte more than there may be: it may grow while it is read.
+        file.take(limit_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
-            .map_err(|error| StorageError::io(Operation::Get, name, error))?;
-        Ok(bytes)
+            .map_err(failed)?;
+        match bytes.len() as u64 {
+            size_bytes if size_bytes > limit_bytes => too_large(size_bytes),
+            _ => Ok(bytes),
+        }
     }
 
     fn get_range(

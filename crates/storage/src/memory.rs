@@ -74,8 +74,13 @@ impl Storage for Memory {
         }
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        Ok(self.find(Operation::Get, name)?.to_vec())
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        let bytes = self.find(Operation::Get, name)?;
+        let size_bytes = bytes.len() as u64;
+        if size_bytes > limit_bytes {
+            return Err(StorageError::too_large(name, size_bytes, limit_bytes));
+        }
+        Ok(bytes.to_vec())
     }
 
     fn get_range(

@@ -72,8 +72,8 @@ impl Storage for Record {
         self.note(Operation::Put, name, result, |()| bytes.len())
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        let result = self.inner.get(name);
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        let result = self.inner.get_at_most(name, limit_bytes);
         self.note(Operation::Get, name, result, Vec::len)
     }
 

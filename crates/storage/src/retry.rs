@@ -121,8 +121,8 @@ impl Storage for Retry {
         self.run(Effect::Writes, || self.inner.put(name, bytes))
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        self.run(Effect::Reads, || self.inner.get(name))
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        self.run(Effect::Reads, || self.inner.get_at_most(name, limit_bytes))
     }
 
     fn get_range(

@@ -59,9 +59,9 @@ impl Storage for Stoppable {
         self.inner.put(name, bytes)
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
         self.go_on(Operation::Get, name)?;
-        self.inner.get(name)
+        self.inner.get_at_most(name, limit_bytes)
     }
 
     fn get_range(

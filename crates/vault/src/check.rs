@@ -30,7 +30,7 @@ use crate::id::Id;
 use crate::index::{ByPack, Index};
 use crate::key;
 use crate::layout::FileKind;
-use crate::pack::{PackedBlob, pack_bytes};
+use crate::pack::{LARGEST_PACK_OF_RESTIC_BYTES, PackedBlob, pack_bytes};
 use crate::repository::Repository;
 use crate::snapshot::Snapshot;
 
@@ -99,8 +99,6 @@ pub struct CheckProgress {
     pub total: u64,
 }
 
-/// Packs of restic have at most 128 MiB when their last blob, of at most 8 MiB, begins; a header follows.
-const OVERSIZED_PACK_BYTES: u64 = (128 + 8 + 16) << 20;
 
 /// What a check found.
 #[derive(Debug, Clone, Default)]
@@ -200,9 +198,9 @@ pub fn check(
     checker.check_keys()?;
     checker.require_storage()?;
     let by_pack = checker.index.by_pack();
-    let sizes = checker.pack_sizes(&listed);
+    let mut sizes = checker.pack_sizes(&listed);
     drop(listed);
-    checker.check_packs(&by_pack, &sizes)?;
+    checker.check_packs(&by_pack, &mut sizes)?;
     checker.find_duplicates();
     checker.check_trees();
     checker.require_storage()?;
@@ -262,7 +260,7 @@ impl Checker<'_> {
     /// Reads every key, also those of other passwords.
     fn check_keys(&self) -> Result<(), VaultError> {
         for id in self.repository.list(FileKind::Key)? {
-            let read = || self.repository.storage().get(&FileKind::Key.name(&id));
+            let read = || FileKind::Key.read(&**self.repository.storage(), &id);
             let mut found = read();
             if !matches!(&found, Ok(bytes) if Id::hash(bytes) == id) {
                 found = read();
@@ -302,11 +300,11 @@ impl Checker<'_> {
         sizes
     }
 
-    /// Compares what indexes say about packs with what is there.
+    /// Compares what indexes say about packs with what is there. Sizes of packs that the listing did not have are added.
     fn check_packs(
         &self,
         by_pack: &ByPack<'_>,
-        sizes: &HashMap<Id, u64>,
+        sizes: &mut HashMap<Id, u64>,
     ) -> Result<(), VaultError> {
         let total = by_pack.len() as u64;
         for number in 0..by_pack.len() {
@@ -336,12 +334,15 @@ impl Checker<'_> {
     }
 
     /// The size of a pack; one that the listing did not have is asked for again.
-    fn size_of(&self, sizes: &HashMap<Id, u64>, pack: &Id) -> Result<Option<u64>, VaultError> {
+    fn size_of(&self, sizes: &mut HashMap<Id, u64>, pack: &Id) -> Result<Option<u64>, VaultError> {
         if let Some(size) = sizes.get(pack) {
             return Ok(Some(*size));
         }
         match self.repository.storage().size(&FileKind::Pack.name(pack)) {
-            Ok(size) => Ok(Some(size)),
+            Ok(size) => {
+                sizes.insert(*pack, size);
+                Ok(Some(size))
+            }
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -370,7 +371,7 @@ impl Checker<'_> {
             }
             end += u64::from(blob.length);
         }
-        if found > OVERSIZED_PACK_BYTES {
+        if found > LARGEST_PACK_OF_RESTIC_BYTES {
             self.hint(CheckHint::OversizedPack {
                 pack,
                 size_bytes: found,

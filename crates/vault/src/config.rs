@@ -67,7 +67,7 @@ impl Config {
 
     pub(crate) fn load(storage: &dyn Storage, cipher: &Cipher) -> Result<Self, VaultError> {
         let name = FileKind::Config.folder();
-        let sealed = storage.get(name)?;
+        let sealed = FileKind::Config.read_named(storage, name)?;
         let json = unpacked::open(cipher, FileKind::Config, name, &sealed)?;
         let damaged = |reason: String| VaultError::damaged(FileKind::Config, name, reason);
         let json: ConfigJson =

@@ -226,7 +226,7 @@ pub(crate) fn labels(storage: &dyn Storage) -> Result<Vec<(Id, KeyLabel)>, Vault
 }
 
 fn read(storage: &dyn Storage, id: &Id) -> Result<KeyFile, VaultError> {
-    let bytes = storage.get(&FileKind::Key.name(id))?;
+    let bytes = FileKind::Key.read(storage, id)?;
     serde_json::from_slice(&bytes).map_err(|error| VaultError::damaged(FileKind::Key, id, error))
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Modules in reading order, each using only those before it: `id`, `lanes`, `secret`, `time`, `layout`; `crypto`; `blob`;
 //! `error`; `polynomial`, `chunker`; `unpacked`, `key`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
-//! `repository`, `lock`; `reader`; `writer`; `check`; `forget`, `prune`; `snapshot_json`, `copy`, `repair`, `stats`.
+//! `repository`, `lock`, `index_files`; `reader`, `frontier`; `writer`; `check`; `forget`, `prune`; `snapshot_json`, `copy`, `repair`, `stats`.
 
 mod blob;
 mod check;
@@ -23,8 +23,10 @@ mod copy;
 mod crypto;
 mod error;
 pub mod forget;
+mod frontier;
 mod id;
 mod index;
+mod index_files;
 mod key;
 mod lanes;
 mod layout;

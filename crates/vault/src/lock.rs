@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use storage::ErrorKind;
+use storage::{ErrorKind, process};
 
 use crate::error::VaultError;
 use crate::id::Id;
@@ -131,7 +131,7 @@ impl LockJson {
         }
         match (&self.origin, Origin::of_process(std::process::id())) {
             (Some(origin), Some(own)) => origin.holder(&own, self.pid),
-            _ if is_gone(self.pid) => Holder::LooksDead,
+            _ if process::is_gone(self.pid) => Holder::LooksDead,
             _ => Holder::Alive,
         }
     }
@@ -156,10 +156,7 @@ impl LockJson {
 /// The name of this host, as locks and snapshots have it.
 #[must_use]
 pub fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    process::hostname()
 }
 
 /// What this host knows about the holder of a lock.
@@ -189,13 +186,11 @@ struct Origin {
 impl Origin {
     /// `None` where `/proc` does not tell.
     fn of_process(pid: u32) -> Option<Self> {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
         Some(Self {
             machine: machine(),
-            boot: boot.trim().to_owned(),
-            pid_namespace: namespace.to_string_lossy().into_owned(),
-            start: process_start(pid)?,
+            boot: process::boot_id()?,
+            pid_namespace: process::pid_namespace()?,
+            start: process::start_of(pid)?,
         })
     }
 
@@ -213,9 +208,7 @@ impl Origin {
         if self.pid_namespace != own.pid_namespace {
             return Holder::Alive;
         }
-        // A process that lives, but began later, was given the same number.
-        let is_another = process_start(pid).is_some_and(|start| start != self.start);
-        if is_gone(pid) || is_another {
+        if process::has_ended(pid, &self.start) {
             Holder::Dead
         } else {
             Holder::Alive
@@ -223,32 +216,12 @@ impl Origin {
     }
 }
 
-/// A hash of the id of this machine, which systemd and D-Bus keep; empty without one.
+/// A hash of the id of this machine; empty without one.
 fn machine() -> String {
-    let id = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
-        .iter()
-        .find_map(|path| std::fs::read_to_string(path).ok())
-        .unwrap_or_default();
-    match id.trim() {
+    match process::machine_id().as_str() {
         "" => String::new(),
         id => Id::hash(format!("strongroom lock {id}").as_bytes()).to_hex()[..32].to_owned(),
     }
-}
-
-/// Whether no process of this number can be seen.
-fn is_gone(pid: u32) -> bool {
-    i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
-}
-
-/// The tick of the boot at which a process began. `None` where `/proc` does not tell.
-fn process_start(pid: u32) -> Option<String> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the process is in parentheses and may hold anything; the start is the 20th field after it.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(fields.split_whitespace().nth(19)?.to_owned())
 }
 
 /// A lock that is held. Dropping it removes it.
@@ -347,6 +320,18 @@ impl LockGuard {
     }
 }
 
+/// What became of a lock that was to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Now,
+    /// It was not there any more.
+    BySomebody,
+    /// The storage failed: another try may remove it.
+    Later,
+    /// Nothing may be deleted there.
+    Never,
+}
+
 /// Why a lock is lost that is not there any more.
 const REMOVED: &str = "somebody removed it";
 
@@ -390,29 +375,43 @@ impl Held {
         }
         let (refreshed, refreshed_at) = (Instant::now(), Time::now());
         let id = write(&self.repository, self.kind)?;
-        let olds = {
+        let leftovers = {
             let mut state = self.state.lock();
             state.id = id;
             state.refreshed = refreshed;
             state.refreshed_at = refreshed_at;
             state.failure = None;
-            let mut olds = std::mem::take(&mut state.leftovers);
-            olds.push(old);
-            olds
+            std::mem::take(&mut state.leftovers)
         };
-        let leftovers = self.remove(olds.into_iter());
-        self.state.lock().leftovers = leftovers;
-        Ok(())
+        let mut leftovers = self.remove(leftovers.into_iter());
+        let removed = self.delete(&old);
+        let mut state = self.state.lock();
+        if removed == Removed::Later {
+            leftovers.push(old);
+        }
+        state.leftovers = leftovers;
+        match removed {
+            // Somebody removed it since it was asked for: when that was before the new one was there, others may have
+            // come in.
+            Removed::BySomebody => Err(state.lose(REMOVED)),
+            _ => Ok(()),
+        }
     }
 
-    /// Removes locks and gives those back that may be removed later. Where nothing may be deleted, none can.
+    /// Removes locks and gives those back that may be removed later.
     fn remove(&self, ids: impl Iterator<Item = Id>) -> Vec<Id> {
-        let storage = self.repository.storage();
-        ids.filter(|id| match storage.delete(&FileKind::Lock.name(id)) {
-            Ok(()) => false,
-            Err(error) => !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Denied),
-        })
-        .collect()
+        ids.filter(|id| self.delete(id) == Removed::Later).collect()
+    }
+
+    fn delete(&self, id: &Id) -> Removed {
+        match self.repository.storage().delete(&FileKind::Lock.name(id)) {
+            Ok(()) => Removed::Now,
+            Err(error) => match error.kind {
+                ErrorKind::NotFound => Removed::BySomebody,
+                ErrorKind::Denied => Removed::Never,
+                _ => Removed::Later,
+            },
+        }
     }
 
     /// The loop of the refresher. A lock that is lost is not refreshed any more.

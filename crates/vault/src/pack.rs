@@ -6,6 +6,9 @@
 
 use std::num::NonZeroU32;
 
+use sha2::{Digest, Sha256};
+use storage::{Storage, StorageError};
+
 use crate::blob::BlobKind;
 use crate::crypto::{Cipher, SEAL_OVERHEAD_BYTES};
 use crate::error::VaultError;
@@ -18,6 +21,13 @@ const PLAIN_ENTRY_BYTES: usize = 37;
 const COMPRESSED_ENTRY_BYTES: usize = 41;
 /// restic refuses longer headers.
 const LARGEST_HEADER_BYTES: usize = 16 << 20;
+/// How much of the end of a pack is enough to read its header.
+pub(crate) const LONGEST_TRAILER_BYTES: u64 = (LARGEST_HEADER_BYTES + LENGTH_FIELD_BYTES) as u64;
+/// restic begins no further blob, of at most 8 MiB, when a pack has 128 MiB; a header follows. rustic makes larger packs
+/// in repositories of hundreds of terabytes, which the format allows.
+pub(crate) const LARGEST_PACK_OF_RESTIC_BYTES: u64 = (128 + 8 + 16) << 20;
+/// How much of a pack is in memory at once where nothing but its hash and its header are wanted.
+pub(crate) const STEP_BYTES: u64 = 4 << 20;
 
 /// What is wrong with a blob whose plaintext is another one.
 pub(crate) const WRONG_HASH: &str = "its content does not have this hash";
@@ -140,6 +150,47 @@ pub(crate) fn header_of_tail(
         VaultError::damaged(FileKind::Pack, pack, "its header reaches into its blobs")
     })?;
     parse_trailer(cipher, pack, &tail[start..], size_bytes)
+}
+
+/// Hashes a pack of this size from `start` to its end, and gives its last bytes, from `start` at most: enough for
+/// [`header_of_tail`]. Whatever the size is, no more than those and [`STEP_BYTES`] are in memory.
+pub(crate) fn hash_to_end(
+    storage: &dyn Storage,
+    pack: &Id,
+    start: u64,
+    size_bytes: u64,
+    hasher: &mut Sha256,
+) -> Result<Vec<u8>, StorageError> {
+    let name = FileKind::Pack.name(pack);
+    let tail_start = size_bytes.saturating_sub(LONGEST_TRAILER_BYTES).max(start);
+    let mut tail = Vec::new();
+    let mut at = start;
+    while at < size_bytes {
+        let end = if at < tail_start {
+            tail_start
+        } else {
+            size_bytes
+        };
+        let length = (end - at).min(STEP_BYTES) as usize;
+        let bytes = storage.get_range(&name, at, length)?;
+        hasher.update(&bytes);
+        if at >= tail_start {
+            tail.extend_from_slice(&bytes);
+        }
+        at += length as u64;
+    }
+    Ok(tail)
+}
+
+/// Reads a pack of this size to its end: its hash, and the last bytes of it.
+pub(crate) fn hash_and_tail(
+    storage: &dyn Storage,
+    pack: &Id,
+    size_bytes: u64,
+) -> Result<(Id, Vec<u8>), StorageError> {
+    let mut hasher = Sha256::new();
+    let tail = hash_to_end(storage, pack, 0, size_bytes, &mut hasher)?;
+    Ok((Id::new(hasher.finalize().into()), tail))
 }
 
 /// The length of the sealed header by the last bytes of the pack, checked against the size of the pack.

@@ -38,6 +38,7 @@ use storage::ErrorKind;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::journal::{LockRecord, PruneJournal};
+use crate::index_files::each_index_file;
 use crate::layout::FileKind;
 use crate::lock::{LockGuard, LockKind};
 use crate::repository::Repository;
@@ -51,7 +52,6 @@ pub use options::{
 use decide::{Facts, Fate};
 use rewrite::{Rewrite, Rewritten};
 use scan::Scan;
-pub(crate) use scan::{each_index_file, list_twice};
 use usage::Usage;
 use used::UsedBlobs;
 

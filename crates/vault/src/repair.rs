@@ -17,11 +17,10 @@ use storage::ErrorKind;
 
 use crate::error::VaultError;
 use crate::id::Id;
-use crate::index::file::{self, IndexFile};
 use crate::index::{Index, IndexBuilder};
+use crate::index_files::{NewIndexFiles, each_index_file, list_twice};
 use crate::layout::FileKind;
 use crate::lock::LockGuard;
-use crate::prune::{each_index_file, list_twice};
 use crate::repository::Repository;
 
 pub use index::{IndexRepair, repair_index};
@@ -30,8 +29,6 @@ pub use snapshots::{SnapshotRepair, SnapshotsRepair, repair_snapshots};
 
 /// Where replaced files go.
 const QUARANTINE: &str = "quarantine";
-/// A new index file is finished when it has so many blobs.
-const INDEX_BLOB_COUNT: usize = 50_000;
 
 /// The index by two listings: one that was cut would make blobs look lost.
 fn load_index(repository: &Repository) -> Result<Index, VaultError> {
@@ -55,7 +52,7 @@ fn quarantine(
 ) -> Result<(), VaultError> {
     let storage = repository.storage();
     let name = kind.name(id);
-    let Some(bytes) = steady_bytes(repository, &name, id)? else {
+    let Some(bytes) = steady_bytes(repository, kind, id)? else {
         return Ok(());
     };
     let kept = format!("{QUARANTINE}/{name}");
@@ -63,10 +60,11 @@ fn quarantine(
         // Another damage of the same file was moved there before: it must not be lost either.
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             let second = format!("{kept}-{}", Id::hash(&bytes).short());
-            put_compared(repository, &second, &bytes)?;
+            storage.put(&second, &bytes)?;
+            compare(repository, kind, &second, &bytes)?;
         }
         Err(error) => return Err(error.into()),
-        Ok(()) => compare(repository, &kept, &bytes)?,
+        Ok(()) => compare(repository, kind, &kept, &bytes)?,
     }
     lock.ensure_held()?;
     match storage.delete(&name) {
@@ -79,10 +77,10 @@ fn quarantine(
 /// a copy of bytes that were read wrong would stand for an original that is gone. `None` when there is no such file.
 fn steady_bytes(
     repository: &Repository,
-    name: &str,
+    kind: FileKind,
     id: &Id,
 ) -> Result<Option<Vec<u8>>, VaultError> {
-    let read = || match repository.storage().get(name) {
+    let read = || match kind.read(&**repository.storage(), id) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -96,17 +94,17 @@ fn steady_bytes(
         return Ok(second);
     }
     Err(VaultError::Refused {
-        reason: format!("the storage gives other bytes for {name} each time it is asked"),
+        reason: format!("the storage gives other bytes for {kind} {id} each time it is asked"),
     })
 }
 
-fn put_compared(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
-    repository.storage().put(name, bytes)?;
-    compare(repository, name, bytes)
-}
-
-fn compare(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), VaultError> {
-    if repository.storage().get(name)? == bytes {
+fn compare(
+    repository: &Repository,
+    kind: FileKind,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), VaultError> {
+    if kind.read_named(&**repository.storage(), name)? == bytes {
         return Ok(());
     }
     Err(VaultError::Refused {
@@ -114,18 +112,38 @@ fn compare(repository: &Repository, name: &str, bytes: &[u8]) -> Result<(), Vaul
     })
 }
 
-/// Puts an index file and reads it back.
-fn put_index(repository: &Repository, file: &IndexFile) -> Result<Id, VaultError> {
-    let json = file::encode_file(file)?;
-    let id = repository.save_json(FileKind::Index, &json)?;
-    if repository.load_json(FileKind::Index, &id)? != json {
-        return Err(VaultError::damaged(
-            FileKind::Index,
-            id,
-            "the storage kept something else than it was given",
-        ));
-    }
-    Ok(id)
+/// Hands what these index files say to new ones, without the entries of packs that are gone, and gives those that are to be
+/// moved away when the new ones are finished: the ones that said more. Without new ones it only tells which these are.
+fn rewrite_without(
+    repository: &Repository,
+    index_ids: &[Id],
+    is_gone: &dyn Fn(&Id) -> bool,
+    mut new: Option<&mut NewIndexFiles<'_>>,
+) -> Result<Vec<Id>, VaultError> {
+    let mut replaced = Vec::new();
+    each_index_file(repository, index_ids, |id, mut file| {
+        let before = (file.packs.len(), file.marked_packs.len());
+        file.packs.retain(|pack| !is_gone(&pack.id));
+        file.marked_packs.retain(|pack| !is_gone(&pack.id));
+        if before == (file.packs.len(), file.marked_packs.len()) {
+            return Ok(());
+        }
+        replaced.push(id);
+        let Some(new) = &mut new else {
+            return Ok(());
+        };
+        if let Some(journal) = file.journal {
+            new.put_journal(journal)?;
+        }
+        for pack in file.packs {
+            new.keep(pack)?;
+        }
+        for pack in file.marked_packs {
+            new.mark(pack)?;
+        }
+        Ok(())
+    })?;
+    Ok(replaced)
 }
 
 #[cfg(test)]

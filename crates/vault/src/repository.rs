@@ -264,6 +264,16 @@ impl Repository {
         unpacked::save(&**self.storage(), self.cipher(), kind, json)
     }
 
+    /// As [`Repository::save_json`]; fails when the storage kept something else than it was given.
+    pub(crate) fn save_json_compared(&self, kind: FileKind, json: &[u8]) -> Result<Id, VaultError> {
+        let id = self.save_json(kind, json)?;
+        if self.load_json(kind, &id)? == json {
+            return Ok(id);
+        }
+        let reason = "the storage kept something else than it was given";
+        Err(VaultError::damaged(kind, id, reason))
+    }
+
     /// One snapshot.
     pub fn snapshot(&self, id: &Id) -> Result<Snapshot, VaultError> {
         Snapshot::decode(id, &self.snapshot_json(id)?)
@@ -389,7 +399,7 @@ impl Repository {
 
     /// Fails when the storage does not hold the repository any more: a mount that was lost looks like an empty folder.
     pub fn require_there(&self) -> Result<(), VaultError> {
-        self.storage().get(FileKind::Config.folder())?;
+        self.storage().size(FileKind::Config.folder())?;
         Ok(())
     }
 

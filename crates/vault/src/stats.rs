@@ -160,7 +160,8 @@ impl Census<'_> {
             }
             if let Some(subtree) = node.subtree {
                 let (bytes, files) = self.visit(snapshot, subtree, depth + 1)?;
-                below = (below.0.saturating_add(bytes), below.1 + files);
+                // Folders may share a tree: there may be more paths than anything can count.
+                below = (below.0.saturating_add(bytes), below.1.saturating_add(files));
             }
         }
         self.below.insert(id, below);

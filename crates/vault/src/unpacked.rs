@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use storage::Storage;
+use storage::{ErrorKind, Storage};
 
 use crate::blob::COMPRESSION_LEVEL;
 use crate::crypto::Cipher;
@@ -60,9 +60,18 @@ pub(crate) fn load(
     kind: FileKind,
     id: &Id,
 ) -> Result<Vec<u8>, VaultError> {
-    let mut sealed = storage.get(&kind.name(id))?;
+    let read = || match kind.read(storage, id) {
+        // Too few bytes, or more than such a file can have.
+        Err(error) if error.kind == ErrorKind::Corrupt => {
+            let source = error.source.as_ref();
+            let reason = source.map_or_else(|| error.to_string(), ToString::to_string);
+            Err(VaultError::damaged(kind, id, reason))
+        }
+        read => Ok(read?),
+    };
+    let mut sealed = read()?;
     if Id::hash(&sealed) != *id {
-        sealed = storage.get(&kind.name(id))?;
+        sealed = read()?;
     }
     if Id::hash(&sealed) != *id {
         return Err(VaultError::damaged(
@@ -108,11 +117,20 @@ pub(crate) fn open(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::sync::Arc;
+
     use super::{load, open, save, seal};
+    use crate::check::{CheckOptions, ReadData, check};
     use crate::crypto::{Cipher, KeyBytes};
+    use crate::error::VaultError;
     use crate::id::Id;
     use crate::layout::FileKind;
-    use storage::{Memory, Storage};
+    use crate::lock::{LockKind, UnlockScope};
+    use crate::prune::Run;
+    use crate::repair::repair_packs;
+    use crate::testing;
+    use crate::writer::{Writer, WriterOptions};
+    use storage::{LocalFolder, Memory, Storage};
 
     #[test]
     fn both_encodings_are_read() {
@@ -136,6 +154,60 @@ mod tests {
                 "{wrong:?}"
             );
         }
+    }
+
+    /// A file of holes has any size and takes no room on the disk. Whoever may write to the storage can put one there,
+    /// without a key: it must not cost the memory of every job.
+    #[test]
+    fn files_of_any_size_cost_no_memory() {
+        const SIZE_BYTES: u64 = 200 << 30;
+        let folder = tempfile::tempdir().unwrap();
+        let storage: Arc<dyn Storage> = Arc::new(LocalFolder::new(folder.path()));
+        let repository = testing::create(Arc::clone(&storage));
+        let id = Id::hash(b"of any size");
+        let grow = |name: &str| {
+            let path = folder.path().join(name);
+            let file = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path);
+            file.unwrap().set_len(SIZE_BYTES).unwrap();
+        };
+        let kinds = [
+            FileKind::Key,
+            FileKind::Lock,
+            FileKind::Snapshot,
+            FileKind::Index,
+        ];
+        for kind in kinds {
+            grow(&kind.name(&id));
+            let refused = repository.load_json(kind, &id).unwrap_err();
+            assert!(matches!(refused, VaultError::Damaged { .. }), "{refused:?}");
+            let words = refused.to_string();
+            assert!(words.contains(&SIZE_BYTES.to_string()), "{words}");
+        }
+        grow(&FileKind::Pack.name(&id));
+        let repository = testing::open(storage).unwrap();
+        let refused = repository.lock(LockKind::Shared).unwrap_err();
+        assert!(matches!(refused, VaultError::Damaged { .. }), "{refused:?}");
+        assert_eq!(repository.unlock(UnlockScope::All).unwrap(), 1);
+        let options = CheckOptions {
+            read_data: ReadData::All,
+            thread_count: 1,
+        };
+        let report = check(&repository, &options, &|_| {}).unwrap();
+        assert_eq!(report.error_count, 3, "{:?}", report.errors);
+        let writer =
+            Writer::open(repository.clone(), Arc::default(), WriterOptions::default()).unwrap();
+        assert_eq!(writer.adopt_unindexed_packs(&|| false).unwrap(), 0);
+        repository
+            .storage()
+            .delete(&FileKind::Index.name(&id))
+            .unwrap();
+        let report = repair_packs(&repository, &[id], Run::Dry, &|_, _| {}).unwrap();
+        assert_eq!((report.damaged.len(), report.unreadable.len()), (0, 1));
+        grow(FileKind::Config.folder());
+        assert!(testing::open(Arc::clone(repository.storage())).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use source::file::target::{InTheWay, TargetDir, TargetFile};
-use vault::{Id, PackedBlob};
+use vault::{BlobKind, Id, PackedBlob};
 
 use super::metadata::NodeMetadata;
 
@@ -66,8 +66,8 @@ pub(super) struct Primary {
     pub(super) dir: TargetDir,
     pub(super) name: Box<[u8]>,
     pub(super) size: u64,
-    pub(super) blob_count: usize,
-    pub(super) first_blob: Option<Id>,
+    /// A hash of the ids of all its blobs.
+    pub(super) content: Id,
     /// Written by a worker, read when the links of the same or a later batch are made, after its workers have ended.
     pub(super) is_restored: AtomicBool,
 }
@@ -125,10 +125,50 @@ impl Batch {
             + self.metadata_bytes
     }
 
-    /// The uses of each pack, after sorting.
+    /// The blob of a place as its pack has it.
+    fn packed_blob(&self, place: &BlobUse) -> PackedBlob {
+        PackedBlob {
+            kind: BlobKind::Data,
+            id: id_in(&self.files, place),
+            offset: place.blob_offset,
+            length: place.blob_length,
+            uncompressed_length: place.uncompressed_length,
+        }
+    }
+
+    /// The blobs that the places of one pack want, in order of offset, each once. `places` is a part of the uses after
+    /// sorting. An index that is wrong may have several blobs at one offset: each is a blob of its own here.
+    pub(super) fn blobs(&self, places: &[BlobUse]) -> Vec<PackedBlob> {
+        let mut blobs: Vec<PackedBlob> = Vec::new();
+        for place in places {
+            let blob = self.packed_blob(place);
+            if blobs.last() != Some(&blob) {
+                blobs.push(blob);
+            }
+        }
+        blobs
+    }
+
+    /// Those of the places of one pack that want this blob.
+    pub(super) fn places_of<'p>(&self, places: &'p [BlobUse], blob: &PackedBlob) -> &'p [BlobUse] {
+        let key = blob_key(blob);
+        let key_of = |place: &BlobUse| blob_key(&self.packed_blob(place));
+        let start = places.partition_point(|place| key_of(place) < key);
+        let end = places.partition_point(|place| key_of(place) <= key);
+        &places[start..end]
+    }
+
+    /// The uses of each pack, after sorting: the places of a blob lie together, blobs in order of offset.
     pub(super) fn groups(&mut self) -> Vec<Range<usize>> {
-        self.uses
-            .sort_unstable_by_key(|place| (place.pack, place.blob_offset));
+        let files = &self.files;
+        let key_of = |place: &BlobUse| (place.pack, place.blob_offset, place.blob_length);
+        self.uses.sort_unstable_by(|a, b| {
+            // Ids are compared only where the same bytes are wanted twice.
+            key_of(a)
+                .cmp(&key_of(b))
+                .then_with(|| a.uncompressed_length.cmp(&b.uncompressed_length))
+                .then_with(|| id_in(files, a).cmp(&id_in(files, b)))
+        });
         let mut groups = Vec::new();
         let mut start = 0;
         for end in 1..=self.uses.len() {
@@ -139,6 +179,23 @@ impl Batch {
         }
         groups
     }
+}
+
+/// The blob that a place wants.
+fn id_in(files: &[PlannedFile], place: &BlobUse) -> Id {
+    files[place.file as usize].content[place.content as usize]
+}
+
+/// What tells blobs of one pack apart, in the order in which places are sorted.
+fn blob_key(blob: &PackedBlob) -> (u32, u32, Option<NonZeroU32>, Id) {
+    let PackedBlob {
+        id,
+        offset,
+        length,
+        uncompressed_length,
+        ..
+    } = *blob;
+    (offset, length, uncompressed_length, id)
 }
 
 /// How much of a pack one request brings: enough that a request costs little, little enough that workers need little
@@ -157,4 +214,74 @@ pub(super) fn runs(blobs: &[PackedBlob]) -> impl Iterator<Item = &[PackedBlob]> 
             fits
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::num::NonZeroU32;
+
+    use source::file::target::{FileTarget, InTheWay};
+    use vault::{Id, Node};
+
+    use super::{Batch, BlobUse, NodeMetadata, PlannedFile};
+
+    /// Blobs at one offset, as only an index has them that is wrong: none stands for another, and each goes to the places
+    /// that want it and to no others.
+    #[test]
+    fn blobs_at_one_offset_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = FileTarget::open(folder.path()).unwrap().root();
+        let (one, other) = (Id::hash(b"one"), Id::hash(b"other"));
+        let wanted = [
+            (one, 0, 50, None),
+            (other, 0, 50, None),
+            (one, 0, 50, None),
+            (other, 0, 60, None),
+            (other, 0, 50, NonZeroU32::new(70)),
+            (one, 50, 50, None),
+            (other, 0, 50, None),
+        ];
+        let mut batch = Batch::default();
+        let pack = batch.pack_number(&Id::hash(b"pack"));
+        for (file, (id, blob_offset, blob_length, uncompressed_length)) in (0..).zip(wanted) {
+            batch.files.push(PlannedFile::new(
+                dir,
+                b"name".to_vec().into(),
+                10,
+                NodeMetadata::of(&mut Node::default()),
+                InTheWay::Refuse,
+                None,
+                vec![id],
+            ));
+            batch.uses.push(BlobUse {
+                pack,
+                blob_offset,
+                blob_length,
+                uncompressed_length,
+                file,
+                content: 0,
+                offset: 0,
+            });
+        }
+        let groups = batch.groups();
+        assert_eq!(groups, std::iter::once(0..7).collect::<Vec<_>>());
+        let blobs = batch.blobs(&batch.uses);
+        assert!(blobs.is_sorted_by_key(|blob| blob.offset));
+        let mut found = Vec::new();
+        for blob in &blobs {
+            let places = batch.places_of(&batch.uses, blob);
+            let mut files: Vec<u32> = places.iter().map(|place| place.file).collect();
+            files.sort_unstable();
+            for file in &files {
+                let (id, offset, length, uncompressed_length) = wanted[*file as usize];
+                assert_eq!((blob.id, blob.offset), (id, offset));
+                assert_eq!(blob.length, length);
+                assert_eq!(blob.uncompressed_length, uncompressed_length);
+            }
+            found.push(files);
+        }
+        found.sort();
+        assert_eq!(found, [vec![0, 2], vec![1, 6], vec![3], vec![4], vec![5]]);
+    }
 }

@@ -480,35 +480,33 @@ impl<'s> Planner<'s> {
     }
 
     /// Ties hard links together. Inode numbers of different file systems may be equal where the snapshot names no
-    /// device, so size and content have to agree too.
+    /// device, and numbers are given anew while a backup runs: size and all of the content have to agree too.
     fn link(&mut self, dir: TargetDir, node: &Node, in_the_way: InTheWay) -> Linked {
         if node.links < 2 {
             return Linked::Alone;
         }
         let key = (node.inode, node.device_id);
-        if let Some(primary) = self.primaries.get(&key) {
-            let is_same = primary.size == node.size
-                && primary.blob_count == node.content.len()
-                && primary.first_blob == node.content.first().copied();
-            if is_same {
-                let name = node.name.clone().into();
-                let link = PlannedLink {
-                    dir,
-                    name,
-                    in_the_way,
-                    primary: Arc::clone(primary),
-                    size: node.size,
-                };
-                self.batch.links.push(link);
-                return Linked::ToAnother;
-            }
+        let content = hash_of(&node.content);
+        if let Some(primary) = self.primaries.get(&key)
+            && primary.size == node.size
+            && primary.content == content
+        {
+            let name = node.name.clone().into();
+            let link = PlannedLink {
+                dir,
+                name,
+                in_the_way,
+                primary: Arc::clone(primary),
+                size: node.size,
+            };
+            self.batch.links.push(link);
+            return Linked::ToAnother;
         }
         let primary = Arc::new(Primary {
             dir,
             name: node.name.clone().into(),
             size: node.size,
-            blob_count: node.content.len(),
-            first_blob: node.content.first().copied(),
+            content,
             is_restored: AtomicBool::new(false),
         });
         self.primaries.insert(key, Arc::clone(&primary));
@@ -535,6 +533,12 @@ impl<'s> Planner<'s> {
         self.session
             .words(self.path.clone(), operation, message.to_owned());
     }
+}
+
+/// A hash of these ids, one after the other.
+fn hash_of(ids: &[Id]) -> Id {
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+    Id::hash(&bytes)
 }
 
 /// How far a walk came.

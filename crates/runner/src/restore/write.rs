@@ -188,16 +188,7 @@ impl Writing<'_> {
             return Ok(());
         };
         let pack = self.batch.packs[first.pack as usize];
-        let mut blobs: Vec<PackedBlob> = Vec::new();
-        for place in uses {
-            if blobs
-                .last()
-                .is_some_and(|blob| blob.offset == place.blob_offset)
-            {
-                continue;
-            }
-            blobs.push(self.packed_blob(place));
-        }
+        let blobs = self.batch.blobs(uses);
         let comparison = match self.session.verification {
             Verification::Content => Comparison::ByCaller,
             Verification::None => Comparison::ByReader,
@@ -206,10 +197,7 @@ impl Writing<'_> {
             self.session
                 .reader
                 .read_pack(&pack, run, comparison, scratch, |blob, content| {
-                    let start = uses.partition_point(|place| place.blob_offset < blob.offset);
-                    let places = &uses[start..];
-                    let end = places.partition_point(|place| place.blob_offset == blob.offset);
-                    let places = &places[..end];
+                    let places = self.batch.places_of(uses, blob);
                     match content {
                         Ok(content) => {
                             let opened = Opened {
@@ -231,16 +219,6 @@ impl Writing<'_> {
                 })?;
         }
         Ok(())
-    }
-
-    fn packed_blob(&self, place: &BlobUse) -> PackedBlob {
-        PackedBlob {
-            kind: BlobKind::Data,
-            id: self.batch.files[place.file as usize].content[place.content as usize],
-            offset: place.blob_offset,
-            length: place.blob_length,
-            uncompressed_length: place.uncompressed_length,
-        }
     }
 
     /// A blob that could not be read may be right when it is read again, or be in another pack too.

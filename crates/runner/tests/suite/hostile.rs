@@ -1,5 +1,6 @@
 //! T29: snapshots that try to write outside of the target, and vaults that hold damage.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -293,6 +294,57 @@ fn t36_sizes_that_do_not_add_up_are_told() {
     );
     assert_eq!(ear.errors().len(), 3);
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 1);
+}
+
+/// An inode that was given anew between the two: the entries look like hard links of one file of the same size and the
+/// same beginning, and are two files.
+#[test]
+fn entries_of_one_inode_and_other_content_are_no_hard_links() {
+    let repository = memory_repository();
+    let index = Arc::new(repository.load_index().unwrap());
+    let writer = Writer::open(repository.clone(), index, WriterOptions::default()).unwrap();
+    let mut scratch = BlobScratch::new();
+    let mut save = |bytes: &[u8]| {
+        let saved = writer.save_blob(BlobKind::Data, bytes, &mut scratch);
+        saved.unwrap().id
+    };
+    let (head, old, new) = (save(b"head"), save(b" old"), save(b" new"));
+    let entry = |name: &str, end: Id| Node {
+        size: 8,
+        links: 2,
+        inode: 7,
+        content: vec![head, end],
+        ..file(name.as_bytes(), head)
+    };
+    let nodes = vec![
+        entry("a", old),
+        entry("b", new),
+        entry("c", new),
+        entry("d", old),
+    ];
+    let tree = writer
+        .save_tree(&Tree { nodes }, &mut BlobScratch::new())
+        .unwrap()
+        .id;
+    writer
+        .commit(&Snapshot {
+            tree,
+            time: Time::now(),
+            ..Snapshot::default()
+        })
+        .unwrap();
+    let temp = temp();
+    let target = temp.path().join("target");
+    let (result, _) = run_restore(&restore_request(&repository, &target));
+    assert_eq!(result.unwrap().outcome, Outcome::Complete);
+    let read = |name: &str| std::fs::read_to_string(target.join(name)).unwrap();
+    assert_eq!(
+        ["a", "b", "c", "d"].map(read),
+        ["head old", "head new", "head new", "head old"]
+    );
+    let inode = |name: &str| std::fs::metadata(target.join(name)).unwrap().ino();
+    assert_eq!(inode("b"), inode("c"));
+    assert_ne!(inode("a"), inode("b"));
 }
 
 /// The paths of a snapshot are only names, and may be of any length: they must not cost the stack of a thread, nor the

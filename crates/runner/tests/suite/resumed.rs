@@ -81,8 +81,8 @@ impl Storage for Gate {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         self.inner.put(name, bytes)
     }
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        self.inner.get(name)
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        self.inner.get_at_most(name, limit_bytes)
     }
     fn get_range(
         &self,

@@ -21,18 +21,59 @@ fn names(folders: &[&str]) -> Vec<String> {
     folders.iter().map(|folder| (*folder).to_owned()).collect()
 }
 
+/// What goes is what a process of this host left that has ended, and what is old; nothing that is locked. On a mount whose
+/// locks are those of one host, what other hosts are writing looks as free as the files here do.
 #[test]
-fn dead_temporary_files_are_swept_and_live_ones_are_not() {
+fn what_nobody_writes_any_more_is_swept_and_nothing_else() {
+    let own = super::temporary::new_name();
+    let [host, pid, start, _] = own.split('-').collect::<Vec<_>>()[..] else {
+        panic!("{own}");
+    };
+    let host = host.strip_prefix("tmp/").unwrap();
+    let names = [
+        (format!("{host}-{}-{start}-1", 0x3fff_fff0), true),
+        (format!("{host}-{pid}-1-1"), true),
+        (format!("{host}-{pid}-{start}-1"), false),
+        (format!("{:016x}-{}-{start}-1", 0, 0x3fff_fff0), false),
+        (format!("{host}-x-{start}-1"), false),
+        (format!("{host}-{}-{start}-1-1", 0x3fff_fff0), false),
+        ("0".repeat(32), false),
+    ];
+    for is_old in [false, true] {
+        for is_locked in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let tmp = folder.path().join(TEMPORARY);
+            std::fs::create_dir_all(tmp.join("folder")).unwrap();
+            let mut files = Vec::new();
+            for (name, _) in &names {
+                let file = File::create(tmp.join(name)).unwrap();
+                let hours = if is_old { 25 } else { 23 };
+                let age = std::time::Duration::from_secs(hours * 3600);
+                file.set_modified(std::time::SystemTime::now() - age)
+                    .unwrap();
+                if is_locked {
+                    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+                }
+                files.push(file);
+            }
+            LocalFolder::new(folder.path()).put("a", b"1").unwrap();
+            for (name, is_dead) in &names {
+                let is_swept = !is_locked && (is_old || *is_dead);
+                assert_eq!(tmp.join(name).exists(), !is_swept, "{name} {is_old}");
+            }
+            assert!(tmp.join("folder").exists());
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_being_written_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let tmp = folder.path().join(TEMPORARY);
-    std::fs::create_dir(&tmp).unwrap();
-    std::fs::write(tmp.join("dead"), b"x").unwrap();
-    let live = File::create(tmp.join("live")).unwrap();
-    rustix::fs::flock(&live, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let mut upload = LocalFolder::new(folder.path()).begin().unwrap().unwrap();
+    upload.write(b"1").unwrap();
     LocalFolder::new(folder.path()).put("a", b"1").unwrap();
-    assert!(tmp.join("live").exists());
-    assert!(!tmp.join("dead").exists());
     assert_eq!(temporary_files(folder.path()), 1);
+    upload.finish("b").unwrap();
 }
 
 #[test]

@@ -60,6 +60,38 @@ fn what_is_put_can_be_got_whole_and_in_part() {
     });
 }
 
+/// Whatever lies under a name, no more memory is taken for it than who reads it allows.
+#[test]
+fn what_is_larger_than_allowed_is_refused() {
+    with_every_storage(|storage| {
+        storage.put("config", b"12345").unwrap();
+        for limit_bytes in [5, 6, u64::MAX] {
+            assert_eq!(
+                storage.get_at_most("config", limit_bytes).unwrap(),
+                b"12345"
+            );
+        }
+        for limit_bytes in [0, 4] {
+            let refused = storage.get_at_most("config", limit_bytes).unwrap_err();
+            assert_eq!(refused.kind, ErrorKind::Corrupt);
+            let cause = refused.source.unwrap().to_string();
+            assert!(cause.contains("5 bytes"), "{cause}");
+        }
+        let lost = storage.get_at_most("other", 0).unwrap_err();
+        assert_eq!(lost.kind, ErrorKind::NotFound);
+    });
+    // A file of holes takes no room on the disk, and would take all memory.
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(folder.path().join("hole")).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let storage = LocalFolder::new(folder.path());
+    assert_eq!(
+        kind_of(storage.get_at_most("hole", 1 << 20)),
+        ErrorKind::Corrupt
+    );
+    assert_eq!(kind_of(storage.put("hole", b"x")), ErrorKind::AlreadyExists);
+}
+
 #[test]
 fn what_is_not_there_is_not_found() {
     with_every_storage(|storage| {

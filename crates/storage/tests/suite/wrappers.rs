@@ -80,7 +80,7 @@ fn a_disk_error_is_looked_at_again_by_reads_alone() {
         fn put(&self, _: &str, _: &[u8]) -> Result<(), storage::StorageError> {
             self.answer(Operation::Put)
         }
-        fn get(&self, _: &str) -> Result<Vec<u8>, storage::StorageError> {
+        fn get_at_most(&self, _: &str, _: u64) -> Result<Vec<u8>, storage::StorageError> {
             self.answer(Operation::Get)
         }
         fn get_range(&self, _: &str, _: u64, _: usize) -> Result<Vec<u8>, storage::StorageError> {

@@ -18,11 +18,11 @@ use crate::id::Id;
 use crate::index::ByPack;
 use crate::lanes;
 use crate::layout::FileKind;
-use crate::pack::{PackedBlob, WRONG_HASH, header_of_tail};
+use crate::pack::{PackedBlob, STEP_BYTES, WRONG_HASH, hash_to_end, header_of_tail};
 use crate::reader::open_compared;
 
 /// How much of a pack is in memory at once, unless one blob is larger.
-const WINDOW_BYTES: u64 = 4 << 20;
+const WINDOW_BYTES: u64 = STEP_BYTES;
 
 /// Blobs are hashed together as soon as they have so many bytes, which the processor's second cache holds.
 const GROUP_BYTES: usize = 512 << 10;
@@ -81,7 +81,7 @@ struct Scan {
 struct Window<'a> {
     start: u64,
     end: u64,
-    /// The blobs in it, one after the other; none where the index knows of no blob.
+    /// The blobs in it, one after the other.
     blobs: &'a [PackedBlob],
 }
 
@@ -199,10 +199,9 @@ impl Checker<'_> {
     ) -> Result<Scan, VaultError> {
         let mut hasher = Sha256::new();
         let mut findings = Vec::new();
-        let mut header = None;
         worker.group.clear();
         let (tiled, stray) = tiled(blobs, size_bytes);
-        for window in windows(tiled, size_bytes) {
+        for window in windows(tiled) {
             let bytes = self.fetch(pack, window.start, window.end)?;
             hasher.update(&bytes);
             for blob in window.blobs {
@@ -210,12 +209,12 @@ impl Checker<'_> {
                 let stored = &bytes[from..from + blob.length as usize];
                 self.open_blob(worker, pack, blob, stored, &mut findings);
             }
-            if window.end == size_bytes {
-                header = self.header_finding(pack, blobs, &bytes, size_bytes);
-            }
         }
+        let storage = &**self.repository.storage();
+        let tail = hash_to_end(storage, pack, blobs_end(tiled), size_bytes, &mut hasher)?;
+        let header = self.header_finding(pack, blobs, &tail, size_bytes);
         for blob in stray {
-            let end = u64::from(blob.offset) + u64::from(blob.length);
+            let end = end_of(blob);
             if end > size_bytes {
                 findings.push((*blob, "it lies beyond the end of the pack".to_owned()));
             } else {
@@ -306,9 +305,17 @@ fn tiled(blobs: &[PackedBlob], size_bytes: u64) -> (&[PackedBlob], &[PackedBlob]
     blobs.split_at(count)
 }
 
-/// Cuts a pack into windows between blobs. The last one begins where the last blob ends.
-fn windows(blobs: &[PackedBlob], size_bytes: u64) -> Vec<Window<'_>> {
-    let end_of = |blob: &PackedBlob| u64::from(blob.offset) + u64::from(blob.length);
+fn end_of(blob: &PackedBlob) -> u64 {
+    u64::from(blob.offset) + u64::from(blob.length)
+}
+
+/// Where the last of these blobs, sorted by offset, ends.
+fn blobs_end(blobs: &[PackedBlob]) -> u64 {
+    blobs.last().map_or(0, end_of)
+}
+
+/// Cuts blobs that lie one after the other into windows.
+fn windows(blobs: &[PackedBlob]) -> Vec<Window<'_>> {
     let mut windows = Vec::new();
     let (mut rest, mut start) = (blobs, 0);
     while !rest.is_empty() {
@@ -317,14 +324,12 @@ fn windows(blobs: &[PackedBlob], size_bytes: u64) -> Vec<Window<'_>> {
             .take_while(|blob| end_of(blob) - start <= WINDOW_BYTES)
             .count();
         let (blobs, after) = rest.split_at(fitting.max(1));
-        let end = blobs.last().map_or(start, end_of);
+        let end = blobs_end(blobs);
         windows.push(Window { start, end, blobs });
         (rest, start) = (after, end);
     }
-    windows.push(Window {
-        start,
-        end: size_bytes,
-        blobs: &[],
-    });
     windows
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,7 +28,7 @@ fn content(number: usize) -> Vec<u8> {
 const FILE_COUNT: usize = 6;
 
 /// A vault with one snapshot of a folder in a folder, its packs small so that files are spread.
-fn sample() -> Memory {
+pub(super) fn sample() -> Memory {
     let memory = Memory::new();
     let repository = create(Arc::new(memory.clone()));
     let options = WriterOptions {
@@ -102,7 +102,7 @@ fn check_all(memory: &Memory) -> Option<CheckReport> {
     Some(check(&repository, &options, &|_| {}).unwrap())
 }
 
-fn names(memory: &Memory) -> Vec<String> {
+pub(super) fn names(memory: &Memory) -> Vec<String> {
     memory
         .list("")
         .unwrap()

@@ -96,7 +96,8 @@ impl Walk<'_> {
         match self.counts.get(tree) {
             Some(0) => return,
             Some(count) if self.listed.len() >= LISTED_MAX => {
-                self.count += count;
+                // Folders may share a tree, and so on below it: there may be more paths than anything can count.
+                self.count = self.count.saturating_add(*count);
                 return;
             }
             _ => {}
@@ -127,7 +128,7 @@ impl Walk<'_> {
     }
 
     fn touch(&mut self, snapshot: Id, path: &[u8], extent: Extent) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         if self.listed.len() < LISTED_MAX {
             self.listed.push(Touched {
                 snapshot,
@@ -135,5 +136,34 @@ impl Walk<'_> {
                 extent,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::sync::Arc;
+
+    use storage::Memory;
+
+    use super::LISTED_MAX;
+    use crate::check::{CheckOptions, check};
+    use crate::testing::{create, doubled, snapshot_of};
+    use crate::writer::{Writer, WriterOptions};
+
+    /// Two entries of each folder share a tree, seventy levels deep.
+    #[test]
+    fn more_paths_than_a_number_can_count_end_no_check() {
+        let repository = create(Arc::new(Memory::new()));
+        let tree = doubled(&repository, 70);
+        let index = Arc::new(repository.load_index().unwrap());
+        let writer = Writer::open(repository.clone(), index, WriterOptions::default()).unwrap();
+        writer.commit(&snapshot_of(tree)).unwrap();
+        let report = check(&repository, &CheckOptions::default(), &|_| {}).unwrap();
+        assert_eq!(report.error_count, 1);
+        assert_eq!(
+            (report.touched_count, report.touched.len()),
+            (u64::MAX, LISTED_MAX)
+        );
     }
 }

@@ -3,18 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Storage};
 
-use super::{
-    HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname,
-    process_start,
-};
+use super::{HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname};
 use crate::error::VaultError;
 use crate::layout::FileKind;
 use crate::repository::Repository;
-use crate::testing::create;
+use crate::testing::{Watched, create, open};
 use crate::time::Time;
 
 fn repository() -> Repository {
@@ -278,6 +277,37 @@ fn t07_a_removed_lock_stays_lost() {
     assert_eq!(lock_count(&repository), 0);
 }
 
+/// The same between the moment at which a refresh finds the lock and the one at which its successor is there: somebody
+/// runs `unlock --remove-all`, and another one comes in alone.
+#[test]
+fn t07_a_lock_that_is_removed_during_its_refresh_is_lost() {
+    let memory = Memory::new();
+    let other = create(Arc::new(memory.clone()));
+    let acts = Arc::new(AtomicBool::new(false));
+    let intruder = Arc::new(Mutex::new(None));
+    let mut watched = Watched::new(memory);
+    watched.before = Box::new({
+        let (acts, intruder) = (Arc::clone(&acts), Arc::clone(&intruder));
+        move |operation, _| {
+            if operation == Operation::Put && acts.swap(false, Ordering::SeqCst) {
+                assert_eq!(other.unlock(UnlockScope::All).unwrap(), 1);
+                *intruder.lock() = Some(other.lock(LockKind::Exclusive).unwrap());
+            }
+        }
+    });
+    let repository = open(Arc::new(watched)).unwrap();
+    let guard = repository.lock(LockKind::Shared).unwrap();
+    acts.store(true, Ordering::SeqCst);
+    assert_lost(guard.shared.refresh());
+    assert_lost(guard.ensure_fresh());
+    assert_lost(guard.ensure_held());
+    assert_lost(guard.shared.refresh());
+    drop(guard);
+    let intruder = intruder.lock().take().unwrap();
+    assert!(intruder.ensure_held().is_ok());
+    assert_eq!(lock_count(&repository), 1);
+}
+
 /// Where a lock cannot be removed, its successor is held all the same and is not written again and again.
 #[test]
 fn an_old_lock_that_cannot_be_removed_is_no_failed_refresh() {
@@ -336,12 +366,4 @@ fn racing_lockers_never_both_win() {
         assert!(held.len() <= 1);
         assert_eq!(lock_count(&repository), held.len());
     }
-}
-
-#[test]
-fn a_process_has_one_start() {
-    let pid = std::process::id();
-    assert_eq!(process_start(pid), process_start(pid));
-    assert!(process_start(pid).is_some());
-    assert_eq!(process_start(0x3fff_fff0), None);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::scan::{Scan, each_index_file};
+use super::scan::Scan;
 use super::usage::Usage;
 use super::used::UsedBlobs;
 use super::{OnPruneProgress, PrunePhase, PruneProgress};
@@ -13,6 +13,7 @@ use crate::blob::BlobScratch;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::Index;
+use crate::index_files::each_index_file;
 use crate::lock::LockGuard;
 use crate::pack::PackedBlob;
 use crate::reader::{Comparison, Reader};

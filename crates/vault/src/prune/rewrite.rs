@@ -8,19 +8,16 @@ use std::collections::HashMap;
 use storage::ErrorKind;
 
 use super::decide::Fate;
-use super::scan::each_index_file;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::{self, IndexFile, IndexedPack, MarkedPack};
 use crate::index::journal::PruneJournal;
+use crate::index_files::{NewIndexFiles, each_index_file};
 use crate::layout::FileKind;
 use crate::lock::LockGuard;
-use crate::pack::PackedBlob;
 use crate::repository::Repository;
 use crate::time::Time;
 
-/// A new index file is finished when it has so many blobs, as restic does it.
-const INDEX_BLOB_COUNT: usize = 50_000;
 /// An index file that is looked at anyway is joined with others when it has fewer blobs.
 const SMALL_BLOB_COUNT: usize = 10_000;
 
@@ -50,14 +47,6 @@ pub(super) struct Rewritten {
     pub(super) journal_id: Option<Id>,
 }
 
-/// Entries on their way to new index files.
-struct Output<'a> {
-    rewrite: &'a Rewrite<'a>,
-    file: IndexFile,
-    blob_count: usize,
-    written: Vec<Id>,
-}
-
 impl Rewrite<'_> {
     /// Writes and removes what has to be. Nothing when nothing changes.
     pub(super) fn run(&self) -> Result<Rewritten, VaultError> {
@@ -76,26 +65,22 @@ impl Rewrite<'_> {
             return Ok(Rewritten::default());
         }
         affected.append(&mut small);
-        let mut output = Output {
-            rewrite: self,
-            file: IndexFile::default(),
-            blob_count: 0,
-            written: Vec::new(),
-        };
+        let mut new = NewIndexFiles::new(self.repository, self.lock);
         for id in unindexed {
-            output.mark(id, Vec::new(), Some(self.now))?;
-        }
-        each_index_file(self.repository, &affected, |_, file| output.add(file))?;
-        output.finish()?;
-        let mut journal_id = None;
-        if let Some(journal) = self.journal {
-            output.put(&IndexFile {
-                journal: Some(journal.clone()),
-                ..IndexFile::default()
+            new.mark(MarkedPack {
+                id,
+                time: Some(self.now),
+                blobs: Vec::new(),
             })?;
-            journal_id = output.written.last().copied();
         }
-        let written = output.written;
+        each_index_file(self.repository, &affected, |_, file| {
+            self.add_to(&mut new, file)
+        })?;
+        let journal = self.journal.cloned();
+        let journal_id = journal
+            .map(|journal| new.put_journal(journal))
+            .transpose()?;
+        let written = new.finish()?;
         self.refuse_unlisted(&written)?;
         let mut removed = Vec::new();
         for id in affected {
@@ -133,6 +118,38 @@ impl Rewrite<'_> {
         changes_live || changes_marked || (file.journal.is_some() && self.is_journal_new)
     }
 
+    /// What becomes of the entries of an old index file.
+    fn add_to(&self, new: &mut NewIndexFiles<'_>, file: IndexFile) -> Result<(), VaultError> {
+        let now = Some(self.now);
+        for IndexedPack { id, blobs } in file.packs {
+            match self.fate(&id) {
+                Fate::Mark => new.mark(MarkedPack {
+                    id,
+                    time: now,
+                    blobs,
+                })?,
+                Fate::Drop | Fate::Delete => {}
+                _ => new.keep(IndexedPack { id, blobs })?,
+            }
+        }
+        for MarkedPack { id, time, blobs } in file.marked_packs {
+            if (self.is_live)(&id) {
+                continue;
+            }
+            let time = match self.fate(&id) {
+                Fate::PutBack => {
+                    new.keep(IndexedPack { id, blobs })?;
+                    continue;
+                }
+                Fate::Drop | Fate::Delete => continue,
+                Fate::MarkAgain => now,
+                _ => time,
+            };
+            new.mark(MarkedPack { id, time, blobs })?;
+        }
+        Ok(())
+    }
+
     fn unindexed(&self) -> Vec<Id> {
         let fates = self.fates.iter();
         let mut ids: Vec<Id> = fates
@@ -158,82 +175,4 @@ impl Rewrite<'_> {
 fn entry_count(file: &IndexFile) -> usize {
     let marked: usize = file.marked_packs.iter().map(|pack| pack.blobs.len()).sum();
     file::blob_count(&file.packs) + marked
-}
-
-impl Output<'_> {
-    fn add(&mut self, file: IndexFile) -> Result<(), VaultError> {
-        let now = self.rewrite.now;
-        for pack in file.packs {
-            match self.rewrite.fate(&pack.id) {
-                Fate::Mark => self.mark(pack.id, pack.blobs, Some(now))?,
-                Fate::Drop | Fate::Delete => {}
-                _ => self.keep(pack)?,
-            }
-        }
-        for pack in file.marked_packs {
-            if (self.rewrite.is_live)(&pack.id) {
-                continue;
-            }
-            match self.rewrite.fate(&pack.id) {
-                Fate::PutBack => self.keep(IndexedPack {
-                    id: pack.id,
-                    blobs: pack.blobs,
-                })?,
-                Fate::MarkAgain => self.mark(pack.id, pack.blobs, Some(now))?,
-                Fate::Drop | Fate::Delete => {}
-                _ => self.mark(pack.id, pack.blobs, pack.time)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn keep(&mut self, pack: IndexedPack) -> Result<(), VaultError> {
-        self.blob_count += pack.blobs.len() + 1;
-        self.file.packs.push(pack);
-        self.put_when_full()
-    }
-
-    fn mark(
-        &mut self,
-        id: Id,
-        blobs: Vec<PackedBlob>,
-        time: Option<Time>,
-    ) -> Result<(), VaultError> {
-        self.blob_count += blobs.len() + 1;
-        self.file.marked_packs.push(MarkedPack { id, time, blobs });
-        self.put_when_full()
-    }
-
-    fn put_when_full(&mut self) -> Result<(), VaultError> {
-        if self.blob_count < INDEX_BLOB_COUNT {
-            return Ok(());
-        }
-        self.finish()
-    }
-
-    fn finish(&mut self) -> Result<(), VaultError> {
-        self.blob_count = 0;
-        let file = std::mem::take(&mut self.file);
-        if file.packs.is_empty() && file.marked_packs.is_empty() {
-            return Ok(());
-        }
-        self.put(&file)
-    }
-
-    /// Puts an index file and reads it back.
-    fn put(&mut self, file: &IndexFile) -> Result<(), VaultError> {
-        self.rewrite.lock.ensure_held()?;
-        let repository = self.rewrite.repository;
-        let json = file::encode_file(file)?;
-        let id = repository.save_json(FileKind::Index, &json)?;
-        if repository.load_json(FileKind::Index, &id)? != json {
-            return Err(VaultError::damaged(
-                FileKind::Index,
-                id,
-                "the storage kept something else than it was given",
-            ));
-        }
-        self.written.push(id);
-        Ok(())
-    }
 }

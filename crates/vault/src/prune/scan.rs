@@ -5,23 +5,18 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-use parking_lot::Mutex;
 use storage::ErrorKind;
 
 use crate::blob::BlobKind;
 use crate::error::VaultError;
 use crate::id::Id;
-use crate::index::file::{self, IndexFile};
 use crate::index::journal::{LockHolder, PruneJournal};
 use crate::index::{Index, IndexBuilder};
+use crate::index_files::{each_index_file, list_twice};
 use crate::layout::FileKind;
 use crate::pack::{PackedBlob, pack_bytes};
 use crate::repository::Repository;
 use crate::time::Time;
-
-/// Index files that are read and decoded at once; each may take a few tens of megabytes while it is.
-const INDEX_THREADS: usize = 4;
 
 /// One pack, wherever it was seen. About 120 bytes.
 #[derive(Debug, Clone)]
@@ -81,56 +76,6 @@ pub(super) fn scan(
     scan.read_index(repository)?;
     scan.refuse_a_short_listing(repository)?;
     Ok(scan)
-}
-
-/// A listing that may have been cut is not to be trusted by who deletes: it is asked for twice, and a file that the second
-/// one lacks must be gone when asked for by name.
-pub(crate) fn list_twice(repository: &Repository, kind: FileKind) -> Result<Vec<Id>, VaultError> {
-    let mut ids = repository.list(kind)?;
-    let again = repository.list(kind)?;
-    ids.sort_unstable();
-    for id in again {
-        if let Err(place) = ids.binary_search(&id) {
-            ids.insert(place, id);
-        }
-    }
-    Ok(ids)
-}
-
-/// Hands each of these index files to `take`, on the calling thread. One that is missing or damaged is an error.
-pub(crate) fn each_index_file(
-    repository: &Repository,
-    ids: &[Id],
-    mut take: impl FnMut(Id, IndexFile) -> Result<(), VaultError>,
-) -> Result<(), VaultError> {
-    // A mutex around the next id: held for a step.
-    let next = Mutex::new(ids.iter());
-    let (sender, receiver) = bounded(1);
-    std::thread::scope(|scope| {
-        for _ in 0..INDEX_THREADS.min(ids.len()) {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let Some(id) = next.lock().next() else {
-                        return;
-                    };
-                    let read = repository
-                        .load_json(FileKind::Index, id)
-                        .and_then(|json| file::decode(id, &json));
-                    if sender.send((*id, read)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        // Dropping the receiver when this ends early lets the threads end.
-        let receiver = receiver;
-        for (id, read) in &receiver {
-            take(id, read?)?;
-        }
-        Ok(())
-    })
 }
 
 impl Scan {

@@ -6,16 +6,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
-use storage::{Memory, Storage};
+use storage::{Memory, Operation, Storage};
 
 use super::{Limit, PruneOptions, prune};
 use crate::blob::{BlobKind, BlobScratch};
+use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::{self, IndexedPack};
 use crate::layout::FileKind;
 use crate::node::{Node, NodeKind};
 use crate::repository::Repository;
-use crate::testing::{blob, create, snapshot_of};
+use crate::testing::{Watched, blob, create, open, snapshot_of};
 use crate::time::Time;
 use crate::tree::Tree;
 use crate::writer::{Writer, WriterOptions};
@@ -113,4 +114,24 @@ proptest! {
         let expected: BTreeSet<_> = before.into_iter().filter(|place| !marked.contains(&place.2)).collect();
         prop_assert_eq!(places(&repository), expected);
     }
+}
+
+/// A thread that panics while it reads a tree ends the prune; the others wait for it no longer.
+#[test]
+fn a_prune_whose_reader_panics_ends() {
+    let memory = Memory::new();
+    back_up(&create(Arc::new(memory.clone())), 0..4);
+    let mut watched = Watched::new(memory);
+    watched.before = Box::new(|operation, _| assert!(operation != Operation::GetRange));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let repository = open(Arc::new(watched)).unwrap();
+        let ended = prune(&repository, &PruneOptions::default(), Time::now(), &|_| {});
+        sender.send(ended.map(|_| ())).unwrap();
+    });
+    let ended = receiver.recv_timeout(std::time::Duration::from_secs(60));
+    assert!(
+        matches!(ended, Ok(Err(VaultError::Thread { .. }))),
+        "{ended:?}"
+    );
 }

@@ -5,11 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::scan::{PackState, Scan, each_index_file};
+use super::scan::{PackState, Scan};
 use super::used::UsedBlobs;
 use crate::blob::BlobKind;
 use crate::error::VaultError;
 use crate::id::Id;
+use crate::index_files::each_index_file;
 use crate::pack::PackedBlob;
 use crate::repository::Repository;
 

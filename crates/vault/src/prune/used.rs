@@ -3,14 +3,14 @@
 //! A blob is remembered by the first eight bytes of its id. Of two blobs that share those, one may be taken for needed
 //! though it is not: an error on the safe side, once in many lifetimes.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::{OnPruneProgress, PrunePhase, PruneProgress};
 use crate::blob::BlobKind;
 use crate::error::VaultError;
+use crate::frontier::Frontier;
 use crate::id::Id;
 use crate::index::Index;
 use crate::reader::Reader;
@@ -79,26 +79,16 @@ impl UsedBlobs {
     }
 }
 
-/// The trees that wait, those that were seen, and what was found.
+/// What was found.
 #[derive(Default)]
-struct State {
-    waiting: Vec<Id>,
-    seen: HashSet<Id>,
-    busy_count: usize,
-    done_count: u64,
+struct Found {
     keys: Vec<u64>,
     /// Keys up to here are sorted and there once.
     compacted_length: usize,
     failure: Option<VaultError>,
 }
 
-impl State {
-    fn add(&mut self, id: Id) {
-        if self.seen.insert(id) {
-            self.waiting.push(id);
-        }
-    }
-
+impl Found {
     /// The same blob is named by many trees: doubles are thrown away whenever the list has doubled.
     fn gather(&mut self, batch: &mut Vec<u64>) {
         self.keys.append(batch);
@@ -110,10 +100,10 @@ impl State {
     }
 }
 
-/// A mutex with a condition: threads wait for trees that others find.
 struct Walk<'a> {
-    state: Mutex<State>,
-    changed: Condvar,
+    frontier: Frontier,
+    // A plain mutex: held to hand over a batch.
+    found: Mutex<Found>,
     reader: Reader,
     on_progress: OnPruneProgress<'a>,
 }
@@ -126,60 +116,42 @@ pub(super) fn used_blobs(
     roots: &[Id],
     on_progress: OnPruneProgress<'_>,
 ) -> Result<UsedBlobs, VaultError> {
-    let mut state = State::default();
-    for root in roots {
-        state.add(*root);
-    }
     let walk = Walk {
-        state: Mutex::new(state),
-        changed: Condvar::new(),
+        frontier: Frontier::new(roots.iter().copied()),
+        found: Mutex::default(),
         reader: Reader::new(repository.clone(), Arc::new(trees)),
         on_progress,
     };
-    std::thread::scope(|scope| {
-        for _ in 0..THREAD_COUNT {
-            scope.spawn(|| walk.run());
-        }
-    });
-    let state = walk.state.into_inner();
-    match state.failure {
+    walk.frontier.run(THREAD_COUNT, || walk.run())?;
+    let found = walk.found.into_inner();
+    match found.failure {
         Some(failure) => Err(failure),
-        None => Ok(UsedBlobs::build(state.keys)),
+        None => Ok(UsedBlobs::build(found.keys)),
     }
 }
 
 impl Walk<'_> {
     fn run(&self) {
         let mut batch = Vec::new();
-        while let Some(id) = self.take() {
-            batch.push(key(BlobKind::Tree, &id));
-            let read = self.reader.read_tree(&id);
+        while let Some(visit) = self.frontier.next() {
+            batch.push(key(BlobKind::Tree, &visit.id));
             let mut subtrees = Vec::new();
-            let mut failure = None;
-            match read {
+            match self.reader.read_tree(&visit.id) {
                 Ok(tree) => {
                     for node in &tree.nodes {
                         batch.extend(node.content.iter().map(|id| key(BlobKind::Data, id)));
                         subtrees.extend(node.subtree);
                     }
                 }
-                Err(error) => failure = Some(error),
-            }
-            let mut state = self.state.lock();
-            for subtree in subtrees {
-                state.add(subtree);
+                Err(error) => {
+                    self.found.lock().failure.get_or_insert(error);
+                    self.frontier.end();
+                }
             }
             if batch.len() >= BATCH_LENGTH {
-                state.gather(&mut batch);
+                self.found.lock().gather(&mut batch);
             }
-            if let Some(failure) = failure {
-                state.failure.get_or_insert(failure);
-            }
-            state.busy_count -= 1;
-            state.done_count += 1;
-            let done = state.done_count;
-            drop(state);
-            self.changed.notify_all();
+            let done = visit.finish(subtrees);
             if done.is_multiple_of(256) {
                 (self.on_progress)(PruneProgress {
                     phase: PrunePhase::Trees,
@@ -188,25 +160,7 @@ impl Walk<'_> {
                 });
             }
         }
-        self.state.lock().gather(&mut batch);
-    }
-
-    /// The next tree; `None` when there is none any more, or one could not be read.
-    fn take(&self) -> Option<Id> {
-        let mut state = self.state.lock();
-        loop {
-            if state.failure.is_some() {
-                return None;
-            }
-            if let Some(id) = state.waiting.pop() {
-                state.busy_count += 1;
-                return Some(id);
-            }
-            if state.busy_count == 0 {
-                return None;
-            }
-            self.changed.wait(&mut state);
-        }
+        self.found.lock().gather(&mut batch);
     }
 }
 

@@ -2,20 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{INDEX_BLOB_COUNT, put_index, quarantine};
+use super::{quarantine, rewrite_without};
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::{self, IndexFile, IndexedPack};
+use crate::index_files::NewIndexFiles;
 use crate::layout::FileKind;
 use crate::lock::LockKind;
-use crate::pack::{PackedBlob, header_of_tail, pack_bytes};
+use crate::pack::{LONGEST_TRAILER_BYTES, PackedBlob, header_of_tail, pack_bytes};
 use crate::prune::Run;
 use crate::repository::Repository;
 
 /// Enough for the header of nearly every pack.
 const USUAL_TAIL_BYTES: u64 = 64 << 10;
-/// restic reads no longer headers; four bytes say how long it is.
-const LONGEST_TAIL_BYTES: u64 = (16 << 20) + 4;
 
 /// What a repair of the index found and did, or would do.
 #[derive(Debug, Clone, Default)]
@@ -109,20 +108,22 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
         .collect();
     unsound.sort_unstable();
     let is_dry = run == Run::Dry;
-    let mut output = Output {
-        repository,
-        is_dry,
-        file: IndexFile::default(),
-        blob_count: 0,
-        written: Vec::new(),
-    };
+    if !is_dry {
+        // Who put these packs may have been killed before their names were durable, and an index is to name them.
+        let folder = |id: &Id| format!("{}/{}", FileKind::Pack.folder(), &id.to_hex()[..2]);
+        let folders: Vec<String> = unsound.iter().map(folder).collect();
+        repository.storage().sync_folders(&folders)?;
+    }
+    let mut new = NewIndexFiles::new(repository, &lock);
     let mut replaced: HashSet<Id> = HashSet::new();
     for pack in unsound {
         match read_header(repository, &pack, stored[&pack]) {
             Ok(blobs) => {
                 replaced.insert(pack);
                 report.packs_added.push(pack);
-                output.add(IndexedPack { id: pack, blobs })?;
+                if !is_dry {
+                    new.keep(IndexedPack { id: pack, blobs })?;
+                }
             }
             Err(VaultError::Storage(error)) if error.kind != storage::ErrorKind::Corrupt => {
                 return Err(error.into());
@@ -132,29 +133,11 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
     }
     let missing: HashSet<Id> = report.packs_missing.iter().copied().collect();
     let is_gone = |id: &Id| missing.contains(id) || replaced.contains(id);
-    let mut rewritten = Vec::new();
-    for id in good {
-        let json = repository.load_json(FileKind::Index, &id)?;
-        let mut file = file::decode(&id, &json)?;
-        let before = (file.packs.len(), file.marked_packs.len());
-        file.packs.retain(|pack| !is_gone(&pack.id));
-        file.marked_packs.retain(|pack| !is_gone(&pack.id));
-        if before != (file.packs.len(), file.marked_packs.len()) {
-            rewritten.push(id);
-            output.add_file(file)?;
-        }
-    }
-    if !is_dry {
-        // Who put these packs may have been killed before their names were durable.
-        let folder = |id: &Id| format!("{}/{}", FileKind::Pack.folder(), &id.to_hex()[..2]);
-        let folders: Vec<String> = replaced.iter().map(folder).collect();
-        repository.storage().sync_folders(&folders)?;
-    }
-    output.finish()?;
-    report.index_files_written = output.written.len();
+    let rewritten = rewrite_without(repository, &good, &is_gone, (!is_dry).then_some(&mut new))?;
     if is_dry {
         return Ok(report);
     }
+    report.index_files_written = new.finish()?.len();
     for id in rewritten.iter().chain(&report.damaged_index_files) {
         quarantine(repository, &lock, FileKind::Index, id)?;
     }
@@ -176,9 +159,9 @@ fn read_header(
     };
     match by_tail(USUAL_TAIL_BYTES) {
         // Also when the storage gave too few bytes: that may be so only once.
-        Err(VaultError::Damaged { .. }) => by_tail(LONGEST_TAIL_BYTES),
+        Err(VaultError::Damaged { .. }) => by_tail(LONGEST_TRAILER_BYTES),
         Err(VaultError::Storage(error)) if error.kind == storage::ErrorKind::Corrupt => {
-            by_tail(LONGEST_TAIL_BYTES)
+            by_tail(LONGEST_TRAILER_BYTES)
         }
         other => other,
     }
@@ -191,53 +174,5 @@ fn note(file: &IndexFile, stored: &HashMap<Id, u64>, known: &mut HashMap<Id, Kno
     }
     for pack in &file.marked_packs {
         known.entry(pack.id).or_default().is_marked = true;
-    }
-}
-
-/// New index files, none in a dry run.
-struct Output<'a> {
-    repository: &'a Repository,
-    is_dry: bool,
-    file: IndexFile,
-    blob_count: usize,
-    written: Vec<Id>,
-}
-
-impl Output<'_> {
-    fn add(&mut self, pack: IndexedPack) -> Result<(), VaultError> {
-        self.blob_count += pack.blobs.len() + 1;
-        self.file.packs.push(pack);
-        if self.blob_count < INDEX_BLOB_COUNT {
-            return Ok(());
-        }
-        self.finish()
-    }
-
-    /// The rest of an index file, its journal included.
-    fn add_file(&mut self, file: IndexFile) -> Result<(), VaultError> {
-        if file.journal.is_some() {
-            self.put(&IndexFile {
-                journal: file.journal,
-                ..IndexFile::default()
-            })?;
-        }
-        self.file.marked_packs.extend(file.marked_packs);
-        file.packs.into_iter().try_for_each(|pack| self.add(pack))
-    }
-
-    fn finish(&mut self) -> Result<(), VaultError> {
-        self.blob_count = 0;
-        let file = std::mem::take(&mut self.file);
-        if file.packs.is_empty() && file.marked_packs.is_empty() {
-            return Ok(());
-        }
-        self.put(&file)
-    }
-
-    fn put(&mut self, file: &IndexFile) -> Result<(), VaultError> {
-        if !self.is_dry {
-            self.written.push(put_index(self.repository, file)?);
-        }
-        Ok(())
     }
 }

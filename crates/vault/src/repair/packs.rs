@@ -5,22 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use storage::StorageError;
 
-use super::{put_index, quarantine};
+use super::{quarantine, rewrite_without};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
 use crate::id::Id;
-use crate::index::file;
 use crate::index::{ByPack, Index};
+use crate::index_files::{NewIndexFiles, list_twice};
 use crate::layout::FileKind;
-use crate::lock::LockKind;
-use crate::pack::{PackedBlob, header_of};
+use crate::lock::{LockGuard, LockKind};
+use crate::pack::{PackedBlob, hash_and_tail, header_of, header_of_tail};
 use crate::prune::Run;
 use crate::reader::open_compared;
 use crate::repository::Repository;
 use crate::writer::{Writer, WriterOptions};
 
-/// Packs that are read at once, each whole in memory.
+/// Packs that are read at once, a few MiB of each in memory. One that is damaged is taken into memory whole.
 const THREAD_COUNT: usize = 4;
 
 /// What a repair of packs found and did, or would do.
@@ -195,23 +196,32 @@ fn is_damaged(
     pack: &Id,
     expected: Option<&[PackedBlob]>,
 ) -> Result<bool, VaultError> {
-    let Some(mut bytes) = get(repository, pack)? else {
+    let storage = &**repository.storage();
+    let size_bytes = match storage.size(&FileKind::Pack.name(pack)) {
+        Ok(size_bytes) => size_bytes,
         // Missing packs are a matter of the index.
-        return Ok(false);
+        Err(error) if error.kind == storage::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error.into()),
     };
-    if Id::hash(&bytes) != *pack {
-        bytes = get(repository, pack)?.unwrap_or_default();
+    let largest_bytes = FileKind::Pack.largest_bytes();
+    if size_bytes > largest_bytes {
+        let name = FileKind::Pack.name(pack);
+        return Err(StorageError::too_large(&name, size_bytes, largest_bytes).into());
     }
-    if Id::hash(&bytes) != *pack {
+    let (mut hash, mut tail) = hash_and_tail(storage, pack, size_bytes)?;
+    if hash != *pack {
+        (hash, tail) = hash_and_tail(storage, pack, size_bytes)?;
+    }
+    if hash != *pack {
         return Ok(true);
     }
-    let header = header_of(repository.cipher(), pack, &bytes);
+    let header = header_of_tail(repository.cipher(), pack, &tail, size_bytes);
     // With the right hash it is what its writer wrote. An index that says something else is repaired from the header.
     Ok(header.is_err() || expected.is_some_and(|expected| expected.is_empty()))
 }
 
 fn get(repository: &Repository, pack: &Id) -> Result<Option<Vec<u8>>, VaultError> {
-    match repository.storage().get(&FileKind::Pack.name(pack)) {
+    match FileKind::Pack.read(&**repository.storage(), pack) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind == storage::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
@@ -241,19 +251,13 @@ fn remains(
 fn drop_entries(
     repository: &Repository,
     gone: &HashSet<Id>,
-    lock: &crate::lock::LockGuard,
+    lock: &LockGuard,
 ) -> Result<(), VaultError> {
-    for id in repository.list(FileKind::Index)? {
-        let json = repository.load_json(FileKind::Index, &id)?;
-        let mut file = file::decode(&id, &json)?;
-        let before = (file.packs.len(), file.marked_packs.len());
-        file.packs.retain(|pack| !gone.contains(&pack.id));
-        file.marked_packs.retain(|pack| !gone.contains(&pack.id));
-        if before == (file.packs.len(), file.marked_packs.len()) {
-            continue;
-        }
-        put_index(repository, &file)?;
-        quarantine(repository, lock, FileKind::Index, &id)?;
-    }
-    Ok(())
+    let ids = list_twice(repository, FileKind::Index)?;
+    let mut new = NewIndexFiles::new(repository, lock);
+    let replaced = rewrite_without(repository, &ids, &|id| gone.contains(id), Some(&mut new))?;
+    new.finish()?;
+    replaced
+        .iter()
+        .try_for_each(|id| quarantine(repository, lock, FileKind::Index, id))
 }

@@ -10,7 +10,7 @@ use crate::id::Id;
 use crate::index::Index;
 use crate::layout::FileKind;
 use crate::lock::LockKind;
-use crate::node::NodeKind;
+use crate::node::{Node, NodeKind};
 use crate::prune::Run;
 use crate::reader::Reader;
 use crate::repository::Repository;
@@ -26,6 +26,12 @@ const MAX_DEPTH: usize = 10_000;
 /// Room for so many calls of a function that calls itself.
 const STACK_BYTES: usize = 512 << 20;
 
+/// No more lost paths are listed, over all snapshots; all are counted. A vault that lost its index has lost each path of
+/// each snapshot, which is more than anybody reads.
+const LISTED_MAX: usize = 10_000;
+/// Nor more bytes of them: names may be long and folders deep.
+const LISTED_BYTES_MAX: usize = 16 << 20;
+
 /// What became of one snapshot.
 #[derive(Debug, Clone)]
 pub struct SnapshotRepair {
@@ -33,7 +39,10 @@ pub struct SnapshotRepair {
     pub id: Id,
     /// The one that was written in its place; `None` when nothing of it is left, or in a dry run.
     pub replacement: Option<Id>,
-    /// What is missing in the replacement: paths of files and folders, as far as they are text.
+    /// How many files and folders are missing in the replacement; a folder that cannot be read counts as one.
+    pub lost_count: u64,
+    /// Their paths, as far as they are text; folders end with a slash. The first 10,000 of all snapshots together, newest
+    /// snapshot first.
     pub lost_paths: Vec<String>,
 }
 
@@ -48,13 +57,13 @@ pub struct SnapshotsRepair {
     pub whole_count: usize,
 }
 
-/// What is left of a tree.
-#[derive(Debug, Clone)]
+/// What is left of a tree, or of one entry of it.
+#[derive(Debug, Clone, Copy)]
 enum Rest {
     Whole,
     Lost,
-    /// The tree that takes its place, and what is missing below it.
-    Part(Id, Arc<Vec<String>>),
+    /// The tree that takes its place, and how much is missing below it.
+    Part(Id, u64),
 }
 
 /// Repairs all snapshots. A blob counts as lost when no index names it; run [`super::repair_packs`] before, so that
@@ -62,16 +71,8 @@ enum Rest {
 pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
     let index = Arc::new(load_index(repository)?);
-    let (mut snapshots, damaged) = repository.snapshots_and_damage()?;
     let mut report = SnapshotsRepair::default();
-    for (id, _) in damaged {
-        // Wrong bytes once do not make a file damaged.
-        match repository.snapshot(&id) {
-            Ok(snapshot) => snapshots.push((id, snapshot)),
-            Err(VaultError::Damaged { .. }) => report.unreadable.push(id),
-            Err(error) => return Err(error),
-        }
-    }
+    let snapshots = read_snapshots(repository, &mut report)?;
     let writer = match run {
         Run::Dry => None,
         Run::Real => Some(Writer::open(
@@ -90,29 +91,15 @@ pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRe
         scratch: BlobScratch::new(),
         known: HashMap::new(),
     };
-    let mut new_trees = Vec::new();
-    for (id, snapshot) in &snapshots {
-        let (tree, lost_paths) = match surgeon.examine(snapshot.tree)? {
-            Rest::Whole => {
-                report.whole_count += 1;
-                continue;
-            }
-            Rest::Lost => (None, vec!["/".to_owned()]),
-            Rest::Part(tree, lost) => (Some(tree), lost.to_vec()),
-        };
-        new_trees.push(tree);
-        report.repaired.push(SnapshotRepair {
-            id: *id,
-            replacement: None,
-            lost_paths,
-        });
-    }
+    let new_trees = surgeon.examine_all(&snapshots, &mut report)?;
+    let written = surgeon.written();
     let Some(writer) = writer else {
         return Ok(report);
     };
     writer.flush()?;
-    // The new trees must be findable before anything goes.
-    repository.load_index()?;
+    if !report.repaired.is_empty() {
+        refuse_unfindable(repository, &written)?;
+    }
     for (repaired, tree) in report.repaired.iter_mut().zip(new_trees) {
         lock.ensure_held()?;
         if let Some(tree) = tree {
@@ -124,6 +111,38 @@ pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRe
         quarantine(repository, &lock, FileKind::Snapshot, id)?;
     }
     Ok(report)
+}
+
+/// All snapshots that can be read; the others become part of the report.
+fn read_snapshots(
+    repository: &Repository,
+    report: &mut SnapshotsRepair,
+) -> Result<Vec<(Id, Snapshot)>, VaultError> {
+    let (mut snapshots, damaged) = repository.snapshots_and_damage()?;
+    for (id, _) in damaged {
+        // Wrong bytes once do not make a file damaged.
+        match repository.snapshot(&id) {
+            Ok(snapshot) => snapshots.push((id, snapshot)),
+            Err(VaultError::Damaged { .. }) => report.unreadable.push(id),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(snapshots)
+}
+
+/// The new trees must be found by whoever reads the repository before anything goes: a storage may have kept no index of
+/// them.
+fn refuse_unfindable(repository: &Repository, trees: &[Id]) -> Result<(), VaultError> {
+    let fresh = repository.load_tree_index()?;
+    match trees
+        .iter()
+        .find(|tree| !fresh.contains(BlobKind::Tree, tree))
+    {
+        None => Ok(()),
+        Some(tree) => Err(VaultError::Refused {
+            reason: format!("the storage did not keep the index of tree {tree}, which was written"),
+        }),
+    }
 }
 
 /// Writes the snapshot anew with another tree, and reads it back.
@@ -143,12 +162,7 @@ fn replace(
         return Ok(written);
     }
     let json = fields.to_json()?;
-    let new = repository.save_json(FileKind::Snapshot, &json)?;
-    if repository.load_json(FileKind::Snapshot, &new)? == json {
-        return Ok(new);
-    }
-    let reason = "the storage kept something else than it was given";
-    Err(VaultError::damaged(FileKind::Snapshot, new, reason))
+    repository.save_json_compared(FileKind::Snapshot, &json)
 }
 
 /// The snapshot that has just these fields.
@@ -182,6 +196,41 @@ struct Surgeon<'a> {
 }
 
 impl Surgeon<'_> {
+    /// Looks at each snapshot, and gives the trees that take the place of those with losses; `None` where nothing is left.
+    fn examine_all(
+        &mut self,
+        snapshots: &[(Id, Snapshot)],
+        report: &mut SnapshotsRepair,
+    ) -> Result<Vec<Option<Id>>, VaultError> {
+        let (mut roots, mut new_trees) = (Vec::new(), Vec::new());
+        for (id, snapshot) in snapshots {
+            let (tree, lost_count) = match self.examine(snapshot.tree)? {
+                Rest::Whole => {
+                    report.whole_count += 1;
+                    continue;
+                }
+                Rest::Lost => (None, 1),
+                Rest::Part(tree, lost_count) => (Some(tree), lost_count),
+            };
+            roots.push(snapshot.tree);
+            new_trees.push(tree);
+            report.repaired.push(SnapshotRepair {
+                id: *id,
+                replacement: None,
+                lost_count,
+                lost_paths: Vec::new(),
+            });
+        }
+        let mut room = Room {
+            path_count: LISTED_MAX,
+            bytes: LISTED_BYTES_MAX,
+        };
+        for (repaired, root) in report.repaired.iter_mut().zip(&roots).rev() {
+            repaired.lost_paths = self.list_lost(root, &mut room)?;
+        }
+        Ok(new_trees)
+    }
+
     /// What is left of a tree, looked at by a thread with room for deep ones.
     fn examine(&mut self, root: Id) -> Result<Rest, VaultError> {
         let failed = |reason: String| VaultError::Thread { reason };
@@ -196,52 +245,60 @@ impl Surgeon<'_> {
         })
     }
 
+    /// The trees that were written, or are there already under the same name.
+    fn written(&self) -> Vec<Id> {
+        let rests = self.known.values();
+        rests
+            .filter_map(|rest| match rest {
+                Rest::Part(tree, _) => Some(*tree),
+                Rest::Whole | Rest::Lost => None,
+            })
+            .collect()
+    }
+
     fn rest_of(&mut self, id: Id, depth: usize) -> Result<Rest, VaultError> {
         if let Some(rest) = self.known.get(&id) {
-            return Ok(rest.clone());
+            return Ok(*rest);
         }
-        let read = self.reader.read_tree(&id);
-        let rest = match read.or_else(|_| self.reader.read_tree(&id)) {
+        let rest = match self.read_tree(&id)? {
             _ if depth > MAX_DEPTH => Rest::Lost,
-            Ok(tree) => self.part_of(&tree, depth)?,
-            // What the storage cannot give for now is not lost.
-            Err(VaultError::Storage(error)) if is_passing(error.kind) => return Err(error.into()),
-            Err(_) => Rest::Lost,
+            Some(tree) => self.part_of(&tree, depth)?,
+            None => Rest::Lost,
         };
-        self.known.insert(id, rest.clone());
+        self.known.insert(id, rest);
         Ok(rest)
+    }
+
+    /// `None` when the tree is lost. What the storage cannot give for now is not.
+    fn read_tree(&self, id: &Id) -> Result<Option<Tree>, VaultError> {
+        let read = self.reader.read_tree(id);
+        match read.or_else(|_| self.reader.read_tree(id)) {
+            Ok(tree) => Ok(Some(tree)),
+            Err(VaultError::Storage(error)) if is_passing(error.kind) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
     }
 
     fn part_of(&mut self, tree: &Tree, depth: usize) -> Result<Rest, VaultError> {
         let mut nodes = Vec::with_capacity(tree.nodes.len());
-        let mut lost = Vec::new();
+        // Two entries may share a tree, and so on below it: there may be more paths than anything can count.
+        let mut lost_count = 0_u64;
         for node in &tree.nodes {
-            let name = String::from_utf8_lossy(&node.name).into_owned();
-            let is_there = |blob: &Id| self.index.contains(BlobKind::Data, blob);
             let mut node = node.clone();
-            if !node.content.iter().all(is_there) {
-                lost.push(format!("/{name}"));
-                continue;
-            }
-            if let Some(subtree) = node.subtree {
-                match self.rest_of(subtree, depth + 1)? {
-                    Rest::Whole => {}
-                    Rest::Lost => {
-                        lost.push(format!("/{name}/"));
-                        continue;
-                    }
-                    Rest::Part(new, below) => {
-                        node.subtree = Some(new);
-                        lost.extend(below.iter().map(|path| format!("/{name}{path}")));
-                    }
+            match self.rest_of_entry(&node, depth)? {
+                Rest::Whole => {}
+                Rest::Lost => {
+                    lost_count = lost_count.saturating_add(1);
+                    continue;
                 }
-            } else if node.kind == NodeKind::Dir {
-                lost.push(format!("/{name}/"));
-                continue;
+                Rest::Part(new, below) => {
+                    node.subtree = Some(new);
+                    lost_count = lost_count.saturating_add(below);
+                }
             }
             nodes.push(node);
         }
-        if lost.is_empty() {
+        if lost_count == 0 {
             return Ok(Rest::Whole);
         }
         let tree = Tree::from_nodes(nodes);
@@ -249,7 +306,75 @@ impl Surgeon<'_> {
             Some(writer) => writer.save_tree(&tree, &mut self.scratch)?.id,
             None => Id::hash(&tree.encode()?),
         };
-        Ok(Rest::Part(id, Arc::new(lost)))
+        Ok(Rest::Part(id, lost_count))
+    }
+
+    fn rest_of_entry(&mut self, node: &Node, depth: usize) -> Result<Rest, VaultError> {
+        let is_there = |blob: &Id| self.index.contains(BlobKind::Data, blob);
+        if !node.content.iter().all(is_there) {
+            return Ok(Rest::Lost);
+        }
+        match node.subtree {
+            Some(subtree) => self.rest_of(subtree, depth + 1),
+            None if node.kind == NodeKind::Dir => Ok(Rest::Lost),
+            None => Ok(Rest::Whole),
+        }
+    }
+
+    /// The paths that are lost of a tree that was examined, as long as there is room. It is walked once more, and only
+    /// where something is lost, so that nothing has to be kept for each path.
+    fn list_lost(&mut self, root: &Id, room: &mut Room) -> Result<Vec<String>, VaultError> {
+        let mut listed = Vec::new();
+        let mut path = b"/".to_vec();
+        let mut levels = Vec::new();
+        match self.read_tree(root)? {
+            Some(tree) => levels.push((tree.nodes.into_iter(), path.len())),
+            None => listed.extend(room.take(&path)),
+        }
+        while let Some((nodes, path_bytes)) = levels.last_mut()
+            && !room.is_used_up()
+        {
+            path.truncate(*path_bytes);
+            let Some(node) = nodes.next() else {
+                levels.pop();
+                continue;
+            };
+            path.extend_from_slice(&node.name);
+            if node.subtree.is_some() || node.kind == NodeKind::Dir {
+                path.push(b'/');
+            }
+            let below = match (self.rest_of_entry(&node, levels.len() - 1)?, node.subtree) {
+                (Rest::Whole, _) => continue,
+                (Rest::Part(..), Some(subtree)) => self.read_tree(&subtree)?,
+                _ => None,
+            };
+            match below {
+                Some(tree) => levels.push((tree.nodes.into_iter(), path.len())),
+                None => listed.extend(room.take(&path)),
+            }
+        }
+        Ok(listed)
+    }
+}
+
+/// How many paths may still be listed.
+struct Room {
+    path_count: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn is_used_up(&self) -> bool {
+        self.path_count == 0 || self.bytes == 0
+    }
+
+    fn take(&mut self, path: &[u8]) -> Option<String> {
+        if self.is_used_up() {
+            return None;
+        }
+        self.path_count -= 1;
+        self.bytes = self.bytes.saturating_sub(path.len());
+        Some(String::from_utf8_lossy(path).into_owned())
     }
 }
 

@@ -3,19 +3,23 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use storage::{Memory, Storage};
 
 use super::{repair_index, repair_packs, repair_snapshots};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::check::{CheckOptions, ReadData, check};
+use crate::error::VaultError;
 use crate::id::Id;
 use crate::layout::FileKind;
 use crate::node::{Node, NodeKind};
 use crate::prune::Run;
 use crate::reader::Reader;
 use crate::repository::Repository;
-use crate::testing::{blob, create, open, snapshot_of};
+use crate::snapshot::Snapshot;
+use crate::testing::{Watched, blob, create, doubled, open, snapshot_of};
+use crate::time::Time;
 use crate::tree::Tree;
 use crate::writer::{Writer, WriterOptions};
 
@@ -245,6 +249,106 @@ fn t16_cut_and_missing_packs_are_repaired() {
             assert_clean(&memory);
         }
     }
+}
+
+/// Each folder holds the next one twice, so there are 2^40 paths to one lost file: they are counted, and the first are
+/// listed. Of many snapshots that lost the same, each counts and the newest are listed.
+#[test]
+fn what_is_lost_is_counted_and_the_first_of_it_listed() {
+    const DEPTH: usize = 40;
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    let tree = doubled(&repository, DEPTH);
+    let ids: Vec<Id> = (0..3)
+        .map(|second| {
+            let index = Arc::new(repository.load_index().unwrap());
+            let options = WriterOptions::default();
+            let writer = Writer::open(repository.clone(), index, options).unwrap();
+            let snapshot = Snapshot {
+                time: Time::new(second, 0),
+                ..snapshot_of(tree)
+            };
+            writer.commit(&snapshot).unwrap()
+        })
+        .collect();
+    for run in [Run::Dry, Run::Real] {
+        let report = repair_snapshots(&repository, run).unwrap();
+        let found: Vec<_> = report
+            .repaired
+            .iter()
+            .map(|repaired| (repaired.id, repaired.lost_count, repaired.lost_paths.len()))
+            .collect();
+        let count = 1 << DEPTH;
+        assert_eq!(
+            found,
+            [
+                (ids[0], count, 0),
+                (ids[1], count, 0),
+                (ids[2], count, 10_000)
+            ]
+        );
+        let first = format!("/{}lost", "a/".repeat(DEPTH));
+        assert_eq!(report.repaired[2].lost_paths[0], first);
+    }
+    assert_clean(&memory);
+}
+
+/// A storage that loses the index of the new trees: the old snapshot stays as it was.
+#[test]
+fn a_repair_whose_trees_cannot_be_found_moves_nothing_away() {
+    let (memory, repository, id) = vault();
+    let index = repository.load_index().unwrap();
+    let lost = index.get(BlobKind::Data, &Id::hash(&blob(0, 900))).unwrap();
+    memory.delete(&FileKind::Pack.name(&lost.pack)).unwrap();
+    repair_index(&repository, Run::Real).unwrap();
+    let known = names(&memory, "index");
+    let mut watched = Watched::new(memory.clone());
+    watched.listed = Box::new(move |folder, listed| {
+        if folder == "index" {
+            listed.retain(|entry| known.contains(&entry.name));
+        }
+    });
+    let repository = open(Arc::new(watched)).unwrap();
+    let refused = repair_snapshots(&repository, Run::Real);
+    assert!(
+        matches!(refused, Err(VaultError::Refused { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(names(&memory, "snapshots"), [FileKind::Snapshot.name(&id)]);
+}
+
+/// T2: one listing of index files that is cut must not leave entries behind that name a pack which was moved away.
+#[test]
+fn t02_a_short_listing_leaves_no_entries_of_a_pack_that_went() {
+    let mut cases = 0;
+    for nth in 0.. {
+        let (memory, _, _) = vault();
+        let pack = names(&memory, "data").remove(0);
+        flip(&memory, &pack, 5);
+        let count = Arc::new(AtomicUsize::new(0));
+        let mut watched = Watched::new(memory.clone());
+        let counted = Arc::clone(&count);
+        watched.listed = Box::new(move |folder, listed| {
+            if folder == "index" && counted.fetch_add(1, Ordering::SeqCst) == nth {
+                listed.clear();
+            }
+        });
+        let repository = open(Arc::new(watched)).unwrap();
+        let repaired = repair_packs(&repository, &[], Run::Real, &|_, _| {});
+        if count.load(Ordering::SeqCst) <= nth {
+            break;
+        }
+        cases += 1;
+        let index = open(Arc::new(memory.clone()))
+            .unwrap()
+            .load_index()
+            .unwrap();
+        for id in index.packs() {
+            let name = FileKind::Pack.name(id);
+            assert!(memory.get(&name).is_ok(), "{nth} {name} {repaired:?}");
+        }
+    }
+    assert!(cases > 2, "{cases}");
 }
 
 #[test]

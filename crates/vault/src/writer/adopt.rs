@@ -10,19 +10,17 @@ use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::IndexedPack;
 use crate::layout::FileKind;
-use crate::pack::header_of;
+use crate::pack::{LARGEST_PACK_OF_RESTIC_BYTES, hash_and_tail, header_of_tail};
 
-/// Larger files are left alone: no program makes such packs, and a pack is read into memory whole.
-const LARGEST_PACK_BYTES: u64 = 1 << 30;
-/// Packs read at once, each whole in memory.
+/// Packs read at once, a few MiB of each in memory.
 const THREAD_COUNT: usize = 4;
 
 impl Writer {
     /// Takes over packs that no index names, so that a backup goes on where a killed one ended. Says how many.
     ///
     /// Each is read whole and compared with its name, since nothing else vouches for it; one that is damaged is left
-    /// where it is and never referred to. A pack that holds nothing new is left too, as are packs that another program
-    /// marked for deletion. Taking over a pack of a backup that runs beside this one does no harm: both will name it.
+    /// where it is and never referred to. So is a file that is larger than packs are: it would cost each backup the time
+    /// to read it. A pack that holds nothing new is left too, as are packs that another program marked for deletion. Taking over a pack of a backup that runs beside this one does no harm: both will name it.
     ///
     /// Asked before each pack, `is_over` ends it early; what was taken over by then counts.
     pub fn adopt_unindexed_packs(
@@ -34,22 +32,23 @@ impl Writer {
         let mut known: HashSet<Id> = self.core.pending.pack_ids().into_iter().collect();
         known.extend(self.core.index.packs());
         known.extend(self.core.index.marked_packs());
-        let candidates: Vec<Id> = repository
+        let candidates: Vec<(Id, u64)> = repository
             .storage()
             .list(FileKind::Pack.folder())?
             .iter()
-            .filter(|listed| listed.size_bytes <= LARGEST_PACK_BYTES)
+            .filter(|listed| listed.size_bytes <= LARGEST_PACK_OF_RESTIC_BYTES)
             .filter_map(|listed| {
                 let id = FileKind::Pack.id_of(&listed.name)?;
-                (listed.name == FileKind::Pack.name(&id) && !known.contains(&id)).then_some(id)
+                let is_wanted = listed.name == FileKind::Pack.name(&id) && !known.contains(&id);
+                is_wanted.then_some((id, listed.size_bytes))
             })
             .collect();
         let (next, adopted) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let run = || -> Result<(), VaultError> {
             while !is_over()
-                && let Some(id) = candidates.get(next.fetch_add(1, Ordering::Relaxed))
+                && let Some((id, size_bytes)) = candidates.get(next.fetch_add(1, Ordering::Relaxed))
             {
-                if self.adopt(id)? {
+                if self.adopt(id, *size_bytes)? {
                     adopted.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -70,21 +69,22 @@ impl Writer {
         Ok(adopted.into_inner())
     }
 
-    fn adopt(&self, id: &Id) -> Result<bool, VaultError> {
+    fn adopt(&self, id: &Id, size_bytes: u64) -> Result<bool, VaultError> {
         let repository = &self.core.repository;
-        let bytes = match repository.storage().get(&FileKind::Pack.name(id)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+        let tail = match hash_and_tail(&**repository.storage(), id, size_bytes) {
+            Ok((hash, tail)) if hash == *id => tail,
+            Ok(_) => return Ok(false),
+            // Shorter than it was listed, so not whole.
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {
+                return Ok(false);
+            }
             Err(error) => return Err(error.into()),
         };
-        if Id::hash(&bytes) != *id {
-            return Ok(false);
-        }
-        let Ok(blobs) = header_of(repository.cipher(), id, &bytes) else {
+        let Ok(blobs) = header_of_tail(repository.cipher(), id, &tail, size_bytes) else {
             return Ok(false);
         };
         let mut has_new = false;
-        for blob in padding::without_padding(&blobs, bytes.len()) {
+        for blob in padding::without_padding(&blobs, size_bytes as usize) {
             if !self.core.index.contains(blob.kind, &blob.id) {
                 has_new |= self.core.claims.claim(blob.kind, blob.id);
             }

@@ -463,8 +463,8 @@ impl Storage for Pieces {
         self.inner.put(name, bytes)
     }
 
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        self.inner.get(name)
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        self.inner.get_at_most(name, limit_bytes)
     }
 
     fn get_range(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {

@@ -86,7 +86,7 @@ impl Core {
         if !self.read_back {
             return Ok(());
         }
-        let kept = self.repository.storage().get(&FileKind::Pack.name(id))?;
+        let kept = FileKind::Pack.read(&**self.repository.storage(), id)?;
         if Id::hash(&kept) == *id {
             return Ok(());
         }

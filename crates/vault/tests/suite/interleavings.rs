@@ -41,8 +41,8 @@ impl Storage for Interrupted {
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
         self.count().put(name, bytes)
     }
-    fn get(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        self.count().get(name)
+    fn get_at_most(&self, name: &str, limit_bytes: u64) -> Result<Vec<u8>, StorageError> {
+        self.count().get_at_most(name, limit_bytes)
     }
     fn get_range(&self, name: &str, offset: u64, length: usize) -> Result<Vec<u8>, StorageError> {
         self.count().get_range(name, offset, length)

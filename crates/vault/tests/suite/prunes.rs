@@ -369,8 +369,12 @@ fn t02_a_storage_that_hides_snapshots_for_days_is_refused() {
         fn put(&self, name: &str, bytes: &[u8]) -> Result<(), storage::StorageError> {
             self.0.put(name, bytes)
         }
-        fn get(&self, name: &str) -> Result<Vec<u8>, storage::StorageError> {
-            self.0.get(name)
+        fn get_at_most(
+            &self,
+            name: &str,
+            limit_bytes: u64,
+        ) -> Result<Vec<u8>, storage::StorageError> {
+            self.0.get_at_most(name, limit_bytes)
         }
         fn get_range(
             &self,

@@ -136,6 +136,7 @@ fn snapshots(repo: &Repo<'_>, run: Run) -> Result<Exit, Failure> {
                     "id": repaired.id.to_hex(),
                     "replacement": repaired.replacement.map(|id| id.to_hex()),
                     "lost": repaired.lost_paths,
+                    "lost_count": repaired.lost_count,
                 })
             })
             .collect();
@@ -160,6 +161,10 @@ fn snapshots(repo: &Repo<'_>, run: Run) -> Result<Exit, Failure> {
         ));
         for path in &repaired.lost_paths {
             repo.say(&format!("  {}", printable(path)));
+        }
+        let more = repaired.lost_count - repaired.lost_paths.len() as u64;
+        if more > 0 {
+            repo.say(&format!("  and {more} more that are not listed"));
         }
     }
     let is_clean = report.repaired.is_empty() && report.unreadable.is_empty();
