@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use api::agent_protocol::{
     CheckFindings, MAX_FINDINGS, MAX_FINDINGS_BYTES, MAX_TOLD_SNAPSHOTS, Outcome, Progress,
-    PruneFindings, UpkeepReport, UpkeepSpec,
+    PruneFindings, UpkeepReport, UpkeepSpec, VaultSpec,
 };
 use runner::{CheckRequest, RunError};
 use storage::Stoppable;
@@ -26,7 +26,7 @@ use crate::work::Work;
 
 /// Looks for damage. Damage ends it as failed, with what was found.
 pub(crate) fn check(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End {
-    let repository = match open(engine, spec, work) {
+    let repository = match open(engine, &spec.vault, work) {
         Ok(repository) => repository,
         Err(error) => return stopped_or_failed(work, &error),
     };
@@ -74,7 +74,7 @@ pub(crate) fn check(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End
 
 /// Removes what no snapshot needs, as the prune of the engine does: marked first, removed by a later run.
 pub(crate) fn prune(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End {
-    let repository = match open(engine, spec, work) {
+    let repository = match open(engine, &spec.vault, work) {
         Ok(repository) => repository,
         Err(error) => return stopped_or_failed(work, &error),
     };
@@ -109,16 +109,20 @@ pub(crate) fn prune(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End
 }
 
 /// The repository behind a storage that ends with the work.
-fn open(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> Result<Repository, TaskError> {
+pub(crate) fn open(
+    engine: &Engine,
+    vault: &VaultSpec,
+    work: &Arc<Work>,
+) -> Result<Repository, TaskError> {
     let token = work.stop_token.clone();
     let stoppable = |storage| -> Arc<dyn storage::Storage> {
         let is_stopped = Arc::new(move || token.requested().is_some());
         Arc::new(Stoppable::new(storage, is_stopped))
     };
-    vaults::open_through(&spec.vault, &engine.hostname, stoppable)
+    vaults::open_through(vault, &engine.hostname, stoppable)
 }
 
-fn stopped_or_failed(work: &Work, error: &TaskError) -> End {
+pub(crate) fn stopped_or_failed(work: &Work, error: &TaskError) -> End {
     match work.stop_token.requested() {
         Some(_) => End::stopped(),
         None => End::failed(chain(error)),

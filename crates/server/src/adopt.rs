@@ -5,10 +5,10 @@
 //! of the new master key, and its snapshots, and the clients that made them, become rows. Nothing of the vault is
 //! removed or rewritten. Done again after a crash it completes what is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use api::agent_protocol::CATALOG_TAG;
 use api::secret::SecretText;
 use catalog::clients::AdoptedClient;
 use catalog::vaults::NewVault;
@@ -18,19 +18,17 @@ use catalog::{
 use model::{
     AccountId, ClientId, InstanceId, JobId, PlanId, SnapshotStatus, SourceType, Timestamp, VaultId,
 };
-use storage::Storage;
-use vault::{Id, KdfCost, KeyOptions, Repository, Secret, Snapshot, VaultError, key_labels};
+use vault::{Id, KdfCost, KeyOptions, Repository, Snapshot};
 
 use crate::bootstrap::{self, Identity};
 use crate::clock::{Clock, SystemClock};
-use crate::data_dir::{DataDir, read_file};
+use crate::data_dir::DataDir;
 use crate::error::ServerError;
 use crate::options::check_region;
 use crate::places::Place;
-use crate::seal::{Record, RecoverySecret};
+use crate::recovery::{RECOVERY_KEY_NAME, open_vault, read_recovery_file, secret};
+use crate::seal::Record;
 
-/// User name in the label of a vault's recovery key; its host name is the vault's id.
-const RECOVERY_KEY_NAME: &str = "strongroom-recovery";
 /// User name in the label of a vault's own key.
 const OWN_KEY_NAME: &str = "strongroom";
 
@@ -75,10 +73,9 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
         storage: options.storage_url.clone(),
         why,
     };
-    let recovery = read_recovery_file(options)?;
+    let recovery = read_recovery_file(&options.recovery_file)?;
     let place = Place::parse(&options.storage_url).map_err(refuse)?;
-    let storage = storage::open(place.url())?;
-    let (vault_id, repository, old_password) = open_vault(options, &storage, &recovery)?;
+    let (vault_id, repository, old_password) = open_vault(&place, &recovery)?;
 
     let dir = DataDir::open(&options.data_dir)?;
     let _lock = dir.lock()?;
@@ -106,7 +103,9 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
         }
         Err(error) => return Err(error.into()),
     }
-    let (found, damaged) = repository.snapshots_and_damage()?;
+    let (mut found, damaged) = repository.snapshots_and_damage()?;
+    // Copies of a catalog are no snapshots of a host: `catalog restore` is for them.
+    found.retain(|(_, snapshot)| !snapshot.tags.iter().any(|tag| tag == CATALOG_TAG));
     let new_snapshot_count =
         insert_snapshots(&catalog, &identity.account_id, &vault_id, &found, now)?;
     tracing::info!(%vault_id, snapshots = found.len(), "a vault was adopted");
@@ -121,56 +120,6 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
             .collect(),
         new_recovery_path: identity.new_recovery_file,
     })
-}
-
-fn read_recovery_file(options: &AdoptOptions) -> Result<RecoverySecret, ServerError> {
-    let path = &options.recovery_file;
-    let invalid = |why| ServerError::RecoveryFile {
-        path: path.clone(),
-        why,
-    };
-    let bytes =
-        zeroize::Zeroizing::new(read_file(path)?.ok_or_else(|| invalid("it does not exist"))?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is not a text"))?;
-    RecoverySecret::parse(text).map_err(invalid)
-}
-
-/// The vault's id from the label of a recovery key, and the vault opened with it.
-fn open_vault(
-    options: &AdoptOptions,
-    storage: &Arc<dyn Storage>,
-    recovery: &RecoverySecret,
-) -> Result<(VaultId, Repository, SecretText), ServerError> {
-    let refuse = |why: String| ServerError::Adopt {
-        storage: options.storage_url.clone(),
-        why,
-    };
-    let labels = key_labels(&**storage)?;
-    let ids: BTreeSet<VaultId> = labels
-        .iter()
-        .filter(|(_, label)| label.username == RECOVERY_KEY_NAME)
-        .filter_map(|(_, label)| VaultId::parse(&label.hostname).ok())
-        .collect();
-    if ids.is_empty() {
-        return Err(refuse(
-            "no vault of Strongroom is there (no key of it names a vault)".to_owned(),
-        ));
-    }
-    for vault_id in ids {
-        let password = recovery.vault_password(vault_id.as_str());
-        match Repository::open(storage.clone(), &secret(&password)) {
-            Ok(repository) => return Ok((vault_id, repository, password)),
-            Err(VaultError::WrongPassword) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(refuse(
-        "the recovery file does not open it; it is of another account".to_owned(),
-    ))
-}
-
-fn secret(text: &SecretText) -> Secret {
-    Secret::new(text.expose().as_bytes())
 }
 
 /// The keys first, then the row that knows the password of one of them.

@@ -125,7 +125,7 @@ fn end(service: &Service, item: &Work, request: FinishRequest) -> Result<FinishA
         ),
         kind => {
             let upkeep = request.upkeep.map(|report| upkeep::booked(item, report));
-            if kind.is_upkeep() {
+            if kind.is_upkeep() || kind == WorkKind::BackupCatalog {
                 upkeep::tell(item, outcome, message.as_deref());
             }
             tasks::finish(

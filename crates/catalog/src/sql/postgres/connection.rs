@@ -8,6 +8,7 @@ use postgres::fallible_iterator::FallibleIterator;
 use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
 
 use super::PostgresPlace;
+use super::schema::NUMBERED;
 use super::statements::numbered;
 use crate::sql::{Param, Result, Row, damage};
 
@@ -84,6 +85,14 @@ impl Connection {
 
     pub(in crate::sql) fn wake_others(&self) {
         self.wakes_others.set(true);
+    }
+
+    /// Lets columns that number their rows go on after the largest number that there is.
+    pub(in crate::sql) fn numbers_follow(&self) -> Result<()> {
+        for statement in self.send(NUMBERED)? {
+            self.send(&statement)?;
+        }
+        Ok(())
     }
 
     fn statement(&self, client: &mut Client, sql: &str) -> Result<Statement> {

@@ -21,5 +21,6 @@ mod wakes;
 pub(crate) use connection::Connection;
 pub(crate) use database::{Database, Settings};
 pub use place::{PlaceError, PostgresPlace};
+pub(super) use schema::TABLES;
 pub(super) use statements::{kind, value, words};
 pub use wakes::Wakes;
