@@ -7,6 +7,7 @@ mod crashes;
 mod leases;
 pub(crate) mod places;
 mod policies;
+pub(crate) mod proxy;
 mod restores;
 mod retention;
 mod schedules;
