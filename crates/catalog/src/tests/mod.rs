@@ -14,5 +14,6 @@ mod schedules;
 mod servers;
 mod snapshots;
 pub(crate) mod support;
+mod tls;
 mod upkeep;
 mod vaults;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use postgres::fallible_iterator::FallibleIterator;
-use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
+use postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::PostgresPlace;
 use super::schema::NUMBERED;
@@ -33,7 +33,7 @@ impl Connection {
         place: &PostgresPlace,
         busy_timeout: Duration,
     ) -> std::result::Result<Self, postgres::Error> {
-        let mut client = place.config().connect(NoTls)?;
+        let mut client = place.connect()?;
         client.batch_execute(&format!(
             "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET jit = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
