@@ -17,30 +17,13 @@ from darabonba.runtime import RuntimeOptions
 
 from harness import programs
 from harness.programs import Trees
+from harness.certificates import made_with_openssl
 from harness.signing import SignedCaller
 from harness.waiting import wait_for
 
 
 def port_of(service):
     return int(service.credentials()["Endpoint"].rsplit(":", 1)[1])
-
-
-def made_with_openssl(folder, name):
-    """A CA and a certificate for `name` that it signed, as an operator has them."""
-    folder.mkdir(exist_ok=True)
-
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", f"/CN=CA of {name}")
-    openssl("req", *curve, "-keyout", "key.pem", "-out", "csr.pem", "-subj", f"/CN={name}")
-    (folder / "ext").write_text(f"subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\n")
-    openssl(
-        "x509", "-req", "-in", "csr.pem", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "30",
-        "-extfile", "ext", "-out", "cert.pem",
-    )  # fmt: skip
-    return folder
 
 
 def shown_to(port, ca_file, name, address="127.0.0.1"):

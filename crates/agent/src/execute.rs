@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use api::agent_protocol::{Assignment, FinishRequest, Outcome, WorkKind};
 
+use crate::catalog_backup::CatalogSource;
 use crate::report::End;
 use crate::work::{Stall, StopReason, Work};
-use crate::{Shared, backup, outbox, restore, upkeep, vaults};
+use crate::{Shared, backup, catalog_backup, outbox, restore, upkeep, vaults};
 
 /// What runs a work; the engine, or something else in tests.
 pub(crate) trait Execute: Send + Sync + std::fmt::Debug {
@@ -25,6 +26,7 @@ pub(crate) trait Execute: Send + Sync + std::fmt::Debug {
             | WorkKind::Restore(_)
             | WorkKind::CheckVault(_)
             | WorkKind::PruneVault(_)
+            | WorkKind::BackupCatalog(_)
             | WorkKind::CreateVault(_)
             | WorkKind::DeleteSnapshot(_) => Some(PATIENCE),
             WorkKind::DeleteVault(_) => None,
@@ -153,14 +155,22 @@ pub(crate) struct Engine {
     pub(crate) hostname: String,
     /// Where restores keep what their next attempt has to know.
     pub(crate) state_dir: PathBuf,
+    /// Where the copy of the catalog comes from.
+    pub(crate) catalog: CatalogSource,
 }
 
 impl Engine {
-    pub(crate) fn new(skip: Vec<PathBuf>, hostname: String, state_dir: PathBuf) -> Self {
+    pub(crate) fn new(
+        skip: Vec<PathBuf>,
+        hostname: String,
+        state_dir: PathBuf,
+        catalog: CatalogSource,
+    ) -> Self {
         Self {
             skip,
             hostname,
             state_dir,
+            catalog,
         }
     }
 }
@@ -179,6 +189,7 @@ impl Execute for Engine {
             WorkKind::DeleteSnapshot(spec) => task(vaults::delete_snapshot(&spec, &self.hostname)),
             WorkKind::CheckVault(spec) => upkeep::check(self, &spec, work),
             WorkKind::PruneVault(spec) => upkeep::prune(self, &spec, work),
+            WorkKind::BackupCatalog(spec) => catalog_backup::run(self, &spec, work),
         }
     }
 }

@@ -8,11 +8,13 @@
 //! `RELEASED`, resumed later under the same job), lost (another lease exists: ends without a report). Passwords of
 //! vaults live only in the memory of a running work.
 //!
-//! Modules in reading order: `state` (files), `host`, `link`, `work`, `execute` with `vaults`, `upkeep` and `report`, `outbox`,
+//! Modules in reading order: `state` (files), `host`, `link`, `work`, `execute` with `backup`, `restore`, `vaults`,
+//! `upkeep`, `catalog_backup` and `report`, `outbox`,
 //! `sync`, `backoff`.
 
 mod backoff;
 mod backup;
+mod catalog_backup;
 mod execute;
 mod host;
 mod link;
@@ -36,6 +38,7 @@ use std::time::{Duration, Instant};
 use api::client::{ClientError, Credentials, Trust};
 use parking_lot::{Condvar, Mutex};
 
+use crate::catalog_backup::CatalogSource;
 use crate::execute::Execute;
 use crate::link::Link;
 use crate::state::StateFolder;
@@ -131,7 +134,7 @@ impl AgentError {
 /// What the threads of one agent share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    link: Link,
+    link: Arc<Link>,
     state: Arc<StateFolder>,
     works: Works,
     capacity: Capacity,
@@ -195,23 +198,25 @@ pub fn start(options: AgentOptions) -> Result<AgentHandle, AgentError> {
     let mut skip = options.skip.clone();
     let state_dir = options.state_dir.clone();
     skip.push(state_dir.clone());
-    start_with(options, |hostname| {
-        Box::new(execute::Engine::new(skip, hostname, state_dir))
+    start_with(options, |link| {
+        let catalog = CatalogSource::behind(Arc::clone(link));
+        let hostname = link.hostname().to_owned();
+        Box::new(execute::Engine::new(skip, hostname, state_dir, catalog))
     })
 }
 
 fn start_with(
     options: AgentOptions,
-    executor: impl FnOnce(String) -> Box<dyn Execute>,
+    executor: impl FnOnce(&Arc<Link>) -> Box<dyn Execute>,
 ) -> Result<AgentHandle, AgentError> {
     let state = Arc::new(StateFolder::open(&options.state_dir)?);
-    let link = Link::establish(&options, Arc::clone(&state))?;
+    let link = Arc::new(Link::establish(&options, Arc::clone(&state))?);
     let run_id = host::random_id().map_err(|source| AgentError::State {
         operation: "read",
         path: PathBuf::from("/dev/urandom"),
         source,
     })?;
-    let executor = executor(link.hostname().to_owned());
+    let executor = executor(&link);
     let shared = Arc::new(Shared {
         link,
         state,

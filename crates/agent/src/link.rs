@@ -3,6 +3,7 @@
 //! The account key is used for `Register` only. When the server does not know the agent's key any more (its data
 //! directory was replaced), the agent registers again and goes on.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,6 +104,15 @@ impl Link {
     ) -> Result<R::Reply, ClientError> {
         let client = self.current.read().1.clone();
         client.agent_call_waiting(message, wait)
+    }
+
+    /// A call under the agent's key whose reply is a stream.
+    pub(crate) fn stream<R: AgentRequest>(
+        &self,
+        message: &R,
+    ) -> Result<impl Read + Send + use<R>, ClientError> {
+        let client = self.current.read().1.clone();
+        client.agent_stream(message)
     }
 
     /// Registers again after the server refused the agent's key.

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::agent_protocol::{
-    CheckFindings, MAX_FINDINGS, MAX_FINDINGS_BYTES, MAX_OTHER_SNAPSHOTS,
+    CATALOG_TAG, CheckFindings, MAX_FINDINGS, MAX_FINDINGS_BYTES, MAX_OTHER_SNAPSHOTS,
     MAX_OTHER_SNAPSHOTS_BYTES, MAX_TOLD_SNAPSHOTS, OtherSnapshot, Outcome, Progress, PruneFindings,
-    UpkeepReport, UpkeepSpec,
+    UpkeepReport, UpkeepSpec, VaultSpec,
 };
 use runner::{CheckRequest, RunError};
 use storage::Stoppable;
 use vault::{
     CheckOptions, CheckPhase, CheckProgress, CheckReport, Id, PruneOptions, PrunePhase,
-    PruneProgress, PruneReport, ReadData, Repository, Time, UnlockScope, VaultError,
+    PruneProgress, PruneReport, ReadData, Repository, Snapshot, Time, UnlockScope, VaultError,
 };
 
 use crate::backup::failed;
@@ -27,7 +27,7 @@ use crate::work::Work;
 
 /// Looks for damage. Damage ends it as failed, with what was found.
 pub(crate) fn check(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End {
-    let repository = match open(engine, spec, work) {
+    let repository = match open(engine, &spec.vault, work) {
         Ok(repository) => repository,
         Err(error) => return stopped_or_failed(work, &error),
     };
@@ -75,7 +75,7 @@ pub(crate) fn check(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End
 
 /// Removes what no snapshot needs, as the prune of the engine does: marked first, removed by a later run.
 pub(crate) fn prune(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End {
-    let repository = match open(engine, spec, work) {
+    let repository = match open(engine, &spec.vault, work) {
         Ok(repository) => repository,
         Err(error) => return stopped_or_failed(work, &error),
     };
@@ -110,19 +110,23 @@ pub(crate) fn prune(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> End
 }
 
 /// The repository behind a storage that ends with the work.
-fn open(engine: &Engine, spec: &UpkeepSpec, work: &Arc<Work>) -> Result<Repository, TaskError> {
+pub(crate) fn open(
+    engine: &Engine,
+    vault: &VaultSpec,
+    work: &Arc<Work>,
+) -> Result<Repository, TaskError> {
     let token = work.stop_token.clone();
     let stoppable = |storage| -> Arc<dyn storage::Storage> {
         let is_stopped = Arc::new(move || token.requested().is_some());
         Arc::new(Stoppable::new(storage, is_stopped))
     };
-    let repository = vaults::open_through(&spec.vault, &engine.hostname, stoppable)?;
+    let repository = vaults::open_through(vault, &engine.hostname, stoppable)?;
     // Of an attempt before that was killed: it would keep stock restic out.
     repository.unlock(UnlockScope::Dead)?;
     Ok(repository)
 }
 
-fn stopped_or_failed(work: &Work, error: &TaskError) -> End {
+pub(crate) fn stopped_or_failed(work: &Work, error: &TaskError) -> End {
     match work.stop_token.requested() {
         Some(_) => End::stopped(),
         None => End::failed(chain(error)),
@@ -168,7 +172,8 @@ fn with_snapshots(
     }
 }
 
-/// What other programs made, as far as a report may hold it. One that cannot be read is a finding of the check.
+/// What other programs made, as far as a report may hold it, without backups of the catalog. One that cannot be read is a finding
+/// of the check.
 fn others(repository: &Repository, known: &HashSet<Id>) -> Result<Vec<OtherSnapshot>, VaultError> {
     let (mut others, mut bytes) = (Vec::new(), 0);
     for id in repository.snapshot_ids()? {
@@ -181,7 +186,9 @@ fn others(repository: &Repository, known: &HashSet<Id>) -> Result<Vec<OtherSnaps
             Err(VaultError::SnapshotNotFound { .. }) => continue,
             Err(error) => return Err(error),
         };
-        if bytes + text.len() <= MAX_OTHER_SNAPSHOTS_BYTES {
+        let is_listed = Snapshot::decode(&id, text.as_bytes())
+            .is_ok_and(|snapshot| !snapshot.tags.iter().any(|tag| tag == CATALOG_TAG));
+        if is_listed && bytes + text.len() <= MAX_OTHER_SNAPSHOTS_BYTES {
             bytes += text.len();
             let id = id.to_hex();
             others.push(OtherSnapshot { id, text });

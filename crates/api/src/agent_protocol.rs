@@ -152,6 +152,8 @@ pub enum WorkKind {
     CheckVault(UpkeepSpec),
     /// Remove from a vault what no snapshot needs.
     PruneVault(UpkeepSpec),
+    /// Store a copy of the server's catalog, which [`CopyCatalogRequest`] gives, in a vault.
+    BackupCatalog(CatalogBackupSpec),
 }
 
 /// Where a vault is and what opens it.
@@ -251,6 +253,45 @@ pub struct UpkeepSpec {
     pub missing: Vec<String>,
 }
 
+/// A backup of the catalog.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CatalogBackupSpec {
+    /// Where it goes.
+    pub vault: VaultSpec,
+    /// The operator's account: older backups of this account are thinned, and no others.
+    pub account_id: String,
+    /// Days of which the newest backup is kept.
+    pub keep_daily: u32,
+    /// Weeks of which the newest backup is kept.
+    pub keep_weekly: u32,
+}
+
+/// The tag of snapshots of the catalog.
+pub const CATALOG_TAG: &str = "strongroom-catalog";
+/// The name of the only file of such a snapshot.
+pub const CATALOG_FILE: &str = "catalog.strongroom";
+
+/// The tag that says whose catalog it is.
+#[must_use]
+pub fn catalog_account_tag(account_id: &str) -> String {
+    format!("AccountId={account_id}")
+}
+
+/// The catalog, sealed. The reply is no JSON but its bytes; one that breaks off is not whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CopyCatalogRequest {
+    /// Id of the task.
+    pub work_id: String,
+    /// Epoch of the lease.
+    pub epoch: u64,
+}
+
+impl AgentRequest for CopyCatalogRequest {
+    const METHOD: &'static str = "CopyCatalog";
+    /// See [`crate::client::Client::agent_stream`].
+    type Reply = serde::de::IgnoredAny;
+}
+
 /// What a check or a prune found. Lists are cut to [`MAX_FINDINGS`] and [`MAX_FINDINGS_BYTES`]; the counts are exact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -261,6 +302,9 @@ pub struct UpkeepReport {
     /// Of a prune.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneFindings>,
+    /// Of a backup of the catalog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogFindings>,
     /// Snapshots that were expected and are not there, each asked for by its name a second time.
     pub missing: Vec<String>,
     /// Snapshots that were missing and are there again.
@@ -349,6 +393,20 @@ pub struct PruneFindings {
     pub foreign_locks: u64,
     /// Packs that could not be removed, and why.
     pub failed: Vec<String>,
+}
+
+/// What a backup of the catalog did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct CatalogFindings {
+    /// The snapshot, 64 hex digits.
+    pub snapshot_hash: String,
+    /// Bytes of the copy.
+    pub bytes: u64,
+    /// Bytes that it added to the vault.
+    pub added_bytes: u64,
+    /// Older backups of the catalog that were removed.
+    pub removed_snapshots: u64,
 }
 
 /// Counters of a running or ended work item. All totals are 0 until known.
@@ -460,7 +518,7 @@ pub struct FinishRequest {
     /// snapshot of an earlier attempt reports that attempt's errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_epoch: Option<u64>,
-    /// What a check or a prune found, if it got through.
+    /// What a check, a prune or a backup of the catalog found, if it got through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upkeep: Option<UpkeepReport>,
 }

@@ -3,6 +3,7 @@
 //! Parameters travel in a form body, so their number is not limited by the length of a URL. Every call has a time-out.
 //! Never retries: what may be repeated is the caller's to know.
 
+use std::io::Read;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -255,6 +256,28 @@ impl Client {
         serde_json::from_value(reply).map_err(|error| self.unreadable(error.to_string()))
     }
 
+    /// Sends a message whose reply is a stream of bytes, as long as it may be and however long it takes. An error that comes
+    /// while it is read, is read; the server breaks off what it cannot give to its end.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn agent_stream<R: AgentRequest>(
+        &self,
+        message: &R,
+    ) -> Result<impl Read + Send + use<R>, ClientError> {
+        let body =
+            serde_json::to_vec(message).map_err(|error| ClientError::Request(error.to_string()))?;
+        let path = format!("{PREFIX}{}", R::METHOD);
+        let response = self.send(&path, R::METHOD, "application/json", &body, None)?;
+        if response.status().is_success() {
+            return Ok(response.into_body().into_reader());
+        }
+        Err(match self.read(response) {
+            Err(error) => error,
+            Ok(_) => self.unreadable("a success that is none".to_owned()),
+        })
+    }
+
     fn post(
         &self,
         path: &str,
@@ -263,6 +286,18 @@ impl Client {
         body: &[u8],
         timeout: Duration,
     ) -> Result<Value, ClientError> {
+        self.read(self.send(path, action, content_type, body, Some(timeout))?)
+    }
+
+    /// `timeout` is for all of it; without one, there is one for the beginning of the reply.
+    fn send(
+        &self,
+        path: &str,
+        action: &str,
+        content_type: &str,
+        body: &[u8],
+        timeout: Option<Duration>,
+    ) -> Result<ureq::http::Response<ureq::Body>, ClientError> {
         let hash = sha256_hex(body);
         let headers = self.headers(action, content_type, &hash)?;
         let wire = WireRequest {
@@ -287,10 +322,11 @@ impl Client {
             .header("authorization", authorization)
             .header("accept", "application/json")
             .config()
-            .timeout_global(Some(timeout))
+            .timeout_global(timeout)
+            .timeout_recv_response(timeout.is_none().then_some(CALL_TIMEOUT))
             .build()
             .send(body);
-        self.read(response.map_err(|source| self.no_answer(source))?)
+        response.map_err(|source| self.no_answer(source))
     }
 
     fn headers(

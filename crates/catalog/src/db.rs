@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use model::{AccountId, Timestamp, Zone};
 
+use crate::copy::{Target, schema_version};
 use crate::error::CatalogError;
 use crate::jobs::{Ledger, Renderer};
+use crate::migrations::MIGRATIONS;
 use crate::sql::postgres::{PostgresPlace, Wakes};
 use crate::sql::{Database, Durability, Session, postgres, sqlite};
 
@@ -74,10 +76,19 @@ impl Catalog {
     /// Opens the database at `path`, creates it when it is not there, and brings its schema up to date. Refuses a
     /// database of a newer program.
     pub fn open(path: &Path, options: CatalogOptions) -> Result<Self, CatalogError> {
+        Self::open_file(path, options, MIGRATIONS)
+    }
+
+    fn open_file(
+        path: &Path,
+        options: CatalogOptions,
+        migrations: &'static [&'static str],
+    ) -> Result<Self, CatalogError> {
         let settings = sqlite::Settings {
             reader_count: options.reader_count,
             busy_timeout: options.busy_timeout,
             max_page_count: options.max_page_count,
+            migrations,
         };
         let database = sqlite::Database::open(path, &settings)?;
         Ok(Self::new(Database::Sqlite(database), options))
@@ -88,12 +99,40 @@ impl Catalog {
     /// # Errors
     /// `Away` when it cannot be reached, `SchemaTooNew` when a newer program has migrated it.
     pub fn connect(place: &PostgresPlace, options: CatalogOptions) -> Result<Self, CatalogError> {
+        Self::open_server(place, options, MIGRATIONS)
+    }
+
+    fn open_server(
+        place: &PostgresPlace,
+        options: CatalogOptions,
+        migrations: &'static [&'static str],
+    ) -> Result<Self, CatalogError> {
         let settings = postgres::Settings {
             reader_count: options.reader_count,
             busy_timeout: options.busy_timeout,
+            migrations,
         };
         let database = postgres::Database::open(place, &settings)?;
         Ok(Self::new(Database::Postgres(Box::new(database)), options))
+    }
+
+    /// Opens a catalog with the schema of an older program: what a copy of that program's catalog is restored to.
+    pub(crate) fn open_at(
+        target: &Target,
+        options: CatalogOptions,
+        schema: i64,
+    ) -> Result<Self, CatalogError> {
+        let migrations = usize::try_from(schema)
+            .ok()
+            .and_then(|n| MIGRATIONS.get(..n));
+        let migrations = migrations.ok_or(CatalogError::SchemaTooNew {
+            found: schema,
+            supported: schema_version(),
+        })?;
+        match target {
+            Target::File(path) => Self::open_file(path, options, migrations),
+            Target::Server(place) => Self::open_server(place, options, migrations),
+        }
     }
 
     /// What tells that another server has put something to do into the catalog; none when no other can.

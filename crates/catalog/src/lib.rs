@@ -18,14 +18,16 @@
 //! one database to the other), [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`audit`], [`vaults`],
 //! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
-//! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
-//! [`tags`], [`kept_records`], [`zone`].
+//! [`restores`], [`tasks`], [`upkeep`], [`catalog_backups`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
+//! [`tags`], [`kept_records`], [`zone`], [`copy`].
 
 pub mod access_keys;
 pub mod accounts;
 pub mod audit;
+pub mod catalog_backups;
 pub mod clients;
 mod conditions;
+pub mod copy;
 pub mod db;
 pub mod error;
 pub mod identities;

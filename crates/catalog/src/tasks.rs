@@ -1,5 +1,5 @@
 //! Tasks: work of the service itself that an agent runs. Making a vault's repository, removing it, deleting a snapshot,
-//! checking and pruning a vault. What the end of a task means for the catalog is decided here, in the transaction that
+//! checking and pruning a vault, backing up the catalog. What the end of a task means for the catalog is decided here, in the transaction that
 //! ends it.
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::row::RowReader;
 use crate::sql::{Row, params};
 use crate::words::{TaskKind, WorkKind};
 use crate::work::{self, Claim, FinishAnswer, NewWork};
-use crate::{snapshots, upkeep, vaults};
+use crate::{catalog_backups, snapshots, upkeep, vaults};
 
 /// Before a vault's data is tried to be deleted again: a lock that stands in the way may be half an hour old.
 const RETRY_DELETE_VAULT: Duration = Duration::from_secs(300);
@@ -55,7 +55,7 @@ pub struct FinishTask {
     pub outcome: JobStatus,
     /// Why it failed.
     pub message: Option<String>,
-    /// What a check or a prune found.
+    /// What a check, a prune or a backup of the catalog found.
     pub upkeep: Option<upkeep::Found>,
 }
 
@@ -172,6 +172,7 @@ pub fn finish(
         WorkKind::DeleteSnapshot,
         WorkKind::CheckVault,
         WorkKind::PruneVault,
+        WorkKind::BackupCatalog,
     ];
     catalog.write("finish a task", |tx| {
         let work = match work::claim(tx, &kinds, &report.work_id, report.epoch)? {
@@ -237,5 +238,6 @@ fn settle(
         }
         TaskKind::DeleteSnapshot => snapshots::show_again(tx, &task.task_id, now),
         TaskKind::CheckVault | TaskKind::PruneVault => upkeep::settle(tx, task, report, now),
+        TaskKind::BackupCatalog => catalog_backups::settle(tx, task, report, now),
     }
 }

@@ -93,6 +93,8 @@ pub struct Found {
     pub present: Vec<String>,
     /// Snapshots that are in the vault and were not asked for, with the tags that they have.
     pub others: Vec<FoundSnapshot>,
+    /// The snapshot of a backup of the catalog, by the engine's id.
+    pub snapshot_hash: Option<String>,
 }
 
 /// How a vault is.
@@ -314,15 +316,7 @@ pub(crate) fn settle(
     };
     let sql = format!("UPDATE vault_upkeep SET {ended} = ?, {trouble} = NULL WHERE vault_id = ?");
     change(tx, operation, &sql, params![now.0, task.vault_id.as_str()])?;
-    if found.result.len() <= MAX_RESULT_BYTES {
-        let sql = "UPDATE tasks SET result = ? WHERE task_id = ?";
-        change(
-            tx,
-            operation,
-            sql,
-            params![found.result, task.task_id.as_str()],
-        )?;
-    }
+    keep_result(tx, task, found)?;
     if found.wants_prune {
         want_prune(tx, &task.vault_id)?;
     }
@@ -341,6 +335,16 @@ pub(crate) fn settle(
     }
     note_missing(tx, &task.vault_id, found, now)?;
     snapshots::list_others(tx, task, &found.others)
+}
+
+/// Writes what was found into the row of the task.
+pub(crate) fn keep_result(tx: &Tx<'_>, task: &Task, found: &Found) -> Result<(), CatalogError> {
+    if found.result.len() <= MAX_RESULT_BYTES {
+        let sql = "UPDATE tasks SET result = ? WHERE task_id = ?";
+        let values = params![found.result, task.task_id.as_str()];
+        change(tx, "note what a task found", sql, values)?;
+    }
+    Ok(())
 }
 
 /// A part of the data that was not read is the next check's again: else the round would leave it out.
@@ -485,7 +489,7 @@ pub fn tasks(
     })
 }
 
-/// Asks for the end of a check or a prune.
+/// Asks for the end of a check, a prune or a backup of the catalog.
 pub fn cancel(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -495,7 +499,12 @@ pub fn cancel(
     let operation = "cancel the upkeep of a vault";
     catalog.write(operation, |tx| {
         let task = tasks::require(tx, account_id, task_id)?;
-        if !matches!(task.kind, TaskKind::CheckVault | TaskKind::PruneVault) {
+        let may_end = [
+            TaskKind::CheckVault,
+            TaskKind::PruneVault,
+            TaskKind::BackupCatalog,
+        ];
+        if !may_end.contains(&task.kind) {
             return Err(CatalogError::not_found(crate::Entity::Task, task_id));
         }
         crate::work::request_cancel(tx, task.kind.into(), account_id, task_id.as_str(), now)

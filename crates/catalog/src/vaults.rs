@@ -242,6 +242,23 @@ pub fn adopt(
     })
 }
 
+/// Notes that the vault's storage is elsewhere now.
+pub fn move_to(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    vault_id: &VaultId,
+    storage_url: &str,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let operation = "move a vault";
+    catalog.write(operation, |tx| {
+        require(tx, account_id, vault_id)?;
+        let sql = "UPDATE vaults SET storage_url = ?, updated_time = ? WHERE vault_id = ?";
+        let values = params![storage_url, now.0, vault_id.as_str()];
+        change(tx, operation, sql, values).map(drop)
+    })
+}
+
 /// The vault with its counts. `NotFound` when it is another account's or deleted.
 pub fn get(
     catalog: &Catalog,

@@ -112,6 +112,8 @@ words! {
         CheckVault = "CHECK_VAULT",
         /// Removes from a vault what no snapshot needs.
         PruneVault = "PRUNE_VAULT",
+        /// Backs up the catalog itself into a vault.
+        BackupCatalog = "BACKUP_CATALOG",
     }
 }
 
@@ -123,6 +125,7 @@ impl From<TaskKind> for WorkKind {
             TaskKind::DeleteSnapshot => Self::DeleteSnapshot,
             TaskKind::CheckVault => Self::CheckVault,
             TaskKind::PruneVault => Self::PruneVault,
+            TaskKind::BackupCatalog => Self::BackupCatalog,
         }
     }
 }
@@ -144,6 +147,8 @@ words! {
         CheckVault = "CHECK_VAULT",
         /// A task that prunes a vault.
         PruneVault = "PRUNE_VAULT",
+        /// A task that backs up the catalog itself into a vault.
+        BackupCatalog = "BACKUP_CATALOG",
     }
 }
 

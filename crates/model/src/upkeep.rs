@@ -1,4 +1,4 @@
-//! When a vault is due for a check or a prune.
+//! When a vault is due for a check or a prune, and the catalog for a backup.
 //!
 //! A check always looks at the structure of the whole vault and reads one part of its data, another part each time, so that
 //! all of it has been read once in [`UpkeepRule::read_all_within`]. A prune runs when there is something to free: snapshots
@@ -110,12 +110,44 @@ impl UpkeepRule {
     }
 }
 
+/// A backup of the catalog that failed is tried again after this time, if the next one does not come sooner.
+const RETRY_CATALOG_BACKUP: Duration = Duration::from_secs(4 * 3_600);
+
+/// What has happened to the backups of the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CatalogBackupHistory {
+    /// When the last one began, whatever became of it.
+    pub begun: Option<Timestamp>,
+    /// When the last one that got through ended.
+    pub ended: Option<Timestamp>,
+    /// Whether the last one did not get through.
+    pub has_failed: bool,
+    /// One runs.
+    pub is_busy: bool,
+}
+
+impl CatalogBackupHistory {
+    /// Whether a backup of the catalog is due that is made every so often into a vault that was made then. The first one
+    /// comes one interval after the vault, as its first check does.
+    #[must_use]
+    pub fn is_due(&self, every: Duration, vault_created: Timestamp, now: Timestamp) -> bool {
+        let wait = if self.has_failed {
+            every.min(RETRY_CATALOG_BACKUP)
+        } else {
+            every
+        };
+        let since = self.begun.unwrap_or(vault_created);
+        // A clock that was set back must not stop it for good.
+        !self.is_busy && (now >= since.plus(wait) || now.plus(wait) < since)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use super::{Due, UpkeepHistory, UpkeepRule};
+    use super::{CatalogBackupHistory, Due, UpkeepHistory, UpkeepRule};
     use crate::Timestamp;
 
     const DAY: i64 = 86_400;
@@ -210,6 +242,26 @@ mod tests {
             rule(3_600, 86_400).due(&history, history.created.plus_seconds(3_600)),
             Some(Due::Check { part: 1, parts: 24 })
         );
+    }
+
+    #[test]
+    fn the_catalog_is_backed_up_once_a_day_and_sooner_after_a_failure() {
+        let day = Duration::from_secs(86_400);
+        let made = Timestamp(10_000 * DAY);
+        let mut history = CatalogBackupHistory::default();
+        assert!(!history.is_due(day, made, made.plus_seconds(DAY - 1)));
+        assert!(history.is_due(day, made, made.plus_seconds(DAY)));
+        history.begun = Some(made.plus_seconds(DAY));
+        assert!(!history.is_due(day, made, made.plus_seconds(2 * DAY - 1)));
+        history.has_failed = true;
+        assert!(!history.is_due(day, made, made.plus_seconds(DAY + 4 * 3_600 - 1)));
+        assert!(history.is_due(day, made, made.plus_seconds(DAY + 4 * 3_600)));
+        assert!(
+            history.is_due(day, made, made.plus_seconds(-DAY)),
+            "set back"
+        );
+        history.is_busy = true;
+        assert!(!history.is_due(day, made, made.plus_seconds(9 * DAY)));
     }
 
     #[test]

@@ -245,7 +245,7 @@ impl Setup {
     }
 }
 
-fn this_user() -> String {
+pub(crate) fn this_user() -> String {
     let names = source::file::names::OwnerNames::of_this_host();
     String::from(&*names.user(rustix::process::geteuid().as_raw()))
 }

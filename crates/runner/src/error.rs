@@ -48,6 +48,9 @@ pub enum RunError {
     /// The run was asked to stop.
     #[error("the run was stopped")]
     Stopped(Stop),
+    /// What is to be stored cannot be read to its end.
+    #[error("the input cannot be read")]
+    Input(#[source] std::io::Error),
     /// The target of a restore cannot be written to at all.
     #[error("the target cannot be written")]
     Target(#[source] SourceError),

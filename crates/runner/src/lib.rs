@@ -7,8 +7,8 @@
 //! gets, and makes the outcome [`Outcome::Partial`]. A failure of the vault, a full one above all, ends the run with a
 //! [`RunError`].
 //!
-//! Reading order: [`stop`], [`observe`], `progress`, [`error`], `throttle`, `node`, then `backup`, `restore` and
-//! `check`.
+//! Reading order: [`stop`], [`observe`], `progress`, [`error`], `throttle`, `node`, then `backup`, `stream`, `restore`
+//! and `check`.
 
 pub mod backup;
 pub mod check;
@@ -18,6 +18,7 @@ pub mod observe;
 mod progress;
 pub mod restore;
 pub mod stop;
+pub mod stream;
 mod throttle;
 
 pub use backup::parent::ParentChoice;
@@ -33,3 +34,4 @@ pub use restore::{
 };
 pub use source::file::stat::DevIno;
 pub use stop::{Stop, StopToken};
+pub use stream::{StreamReport, StreamRequest, back_up_stream};

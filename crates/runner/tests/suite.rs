@@ -31,6 +31,8 @@ mod selection;
 mod sparse;
 #[path = "suite/stops.rs"]
 mod stops;
+#[path = "suite/streams.rs"]
+mod streams;
 #[path = "suite/unchanged.rs"]
 mod unchanged;
 #[path = "suite/unsteady.rs"]

@@ -6,31 +6,27 @@
 //! gets a key of the new catalog and a recovery key of the new master key, and its snapshots, and the clients that made them,
 //! become rows. Nothing of the vault is removed or rewritten. Done again after a crash it completes what is missing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use api::agent_protocol::CATALOG_TAG;
 use api::secret::SecretText;
 use catalog::clients::AdoptedClient;
 use catalog::vaults::NewVault;
 use catalog::{Catalog, CatalogError, CatalogOptions, clients, snapshots, vaults};
 use model::{AccountId, ClientId, Timestamp, VaultId};
-use storage::Storage;
-use vault::{Id, KdfCost, KeyOptions, Repository, Secret, Snapshot, VaultError, key_labels};
+use vault::{Id, KdfCost, KeyOptions, Repository, Snapshot};
 
 use crate::bootstrap::{self, Identity};
 use crate::clock::{Clock, SystemClock};
-use crate::data_dir::{DataDir, read_file};
+use crate::data_dir::DataDir;
 use crate::error::ServerError;
 use crate::found_snapshot::row_of;
 use crate::options::check_region;
 use crate::places::Place;
-use crate::seal::{Record, RecoverySecret};
+use crate::recovery::{RECOVERY_KEY_NAME, open_repository, open_vault, read_recovery_file, secret};
+use crate::seal::Record;
 
-/// User name in the label of a vault's recovery key; its host name is the vault's id.
-const RECOVERY_KEY_NAME: &str = "strongroom-recovery";
-/// Digits of a repository's id that become the id of its vault.
-const NEW_ID_DIGITS: usize = 20;
 /// User name in the label of a vault's own key.
 const OWN_KEY_NAME: &str = "strongroom";
 
@@ -85,10 +81,9 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
         why,
     };
     let place = Place::parse(&options.storage_url).map_err(refuse)?;
-    let storage = storage::open(place.url())?;
     let (vault_id, repository, old_password) = match &options.opened_by {
-        AdoptKey::RecoveryFile(path) => open_vault(options, &storage, &read_recovery_file(path)?)?,
-        AdoptKey::Password(password) => open_repository(&storage, password)?,
+        AdoptKey::RecoveryFile(path) => open_vault(&place, &read_recovery_file(path)?)?,
+        AdoptKey::Password(password) => open_repository(&place, password)?,
     };
 
     let dir = DataDir::open(&options.data_dir)?;
@@ -117,7 +112,9 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
         }
         Err(error) => return Err(error.into()),
     }
-    let (found, damaged) = repository.snapshots_and_damage()?;
+    let (mut found, damaged) = repository.snapshots_and_damage()?;
+    // Copies of a catalog are no snapshots of a host: `catalog restore` is for them.
+    found.retain(|(_, snapshot)| !snapshot.tags.iter().any(|tag| tag == CATALOG_TAG));
     let new_snapshot_count =
         insert_snapshots(&catalog, &identity.account_id, &vault_id, &found, now)?;
     tracing::info!(%vault_id, snapshots = found.len(), "a vault was adopted");
@@ -132,82 +129,6 @@ pub fn adopt(options: &AdoptOptions) -> Result<AdoptReport, ServerError> {
             .collect(),
         new_recovery_path: identity.new_recovery_file,
     })
-}
-
-fn read_recovery_file(path: &Path) -> Result<RecoverySecret, ServerError> {
-    let invalid = |why| ServerError::RecoveryFile {
-        path: path.to_owned(),
-        why,
-    };
-    let bytes =
-        zeroize::Zeroizing::new(read_file(path)?.ok_or_else(|| invalid("it does not exist"))?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| invalid("it is not a text"))?;
-    RecoverySecret::parse(text).map_err(invalid)
-}
-
-/// The vault's id from the label of a recovery key, and the vault opened with it.
-fn open_vault(
-    options: &AdoptOptions,
-    storage: &Arc<dyn Storage>,
-    recovery: &RecoverySecret,
-) -> Result<(VaultId, Repository, SecretText), ServerError> {
-    let refuse = |why: String| ServerError::Adopt {
-        storage: options.storage_url.clone(),
-        why,
-    };
-    let ids = vault_ids(&**storage)?;
-    if ids.is_empty() {
-        return Err(refuse(
-            "no vault of Strongroom is there (no key of it names a vault)".to_owned(),
-        ));
-    }
-    for vault_id in ids {
-        let password = recovery.vault_password(vault_id.as_str());
-        match Repository::open(storage.clone(), &secret(&password)) {
-            Ok(repository) => return Ok((vault_id, repository, password)),
-            Err(VaultError::WrongPassword) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(refuse(
-        "the recovery file does not open it; it is of another account".to_owned(),
-    ))
-}
-
-/// The ids of which the storage is the vault, by the labels of its recovery keys.
-fn vault_ids(storage: &dyn Storage) -> Result<BTreeSet<VaultId>, ServerError> {
-    let labels = key_labels(storage)?;
-    let ids = labels
-        .iter()
-        .filter(|(_, label)| label.username == RECOVERY_KEY_NAME)
-        .filter_map(|(_, label)| VaultId::parse(&label.hostname).ok());
-    Ok(ids.collect())
-}
-
-/// A repository opened by a password. One that was a vault already keeps that id; another one always gets the same.
-fn open_repository(
-    storage: &Arc<dyn Storage>,
-    password: &SecretText,
-) -> Result<(VaultId, Repository, SecretText), ServerError> {
-    let repository = Repository::open(storage.clone(), &secret(password))?;
-    let known = vault_ids(&**storage)?.into_iter().next();
-    let vault_id = match known {
-        Some(vault_id) => vault_id,
-        None => {
-            let digits = repository.config().id.to_hex();
-            VaultId::parse(&format!("v-{}", &digits[..NEW_ID_DIGITS])).map_err(|error| {
-                ServerError::Adopt {
-                    storage: storage.location(),
-                    why: error.to_string(),
-                }
-            })?
-        }
-    };
-    Ok((vault_id, repository, password.clone()))
-}
-
-fn secret(text: &SecretText) -> Secret {
-    Secret::new(text.expose().as_bytes())
 }
 
 /// The keys first, then the row that knows the password of one of them.

@@ -13,6 +13,11 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::ServerError;
 
+/// The name of the file of the master key.
+pub(crate) const MASTER_KEY: &str = "master.key";
+/// The files of the CA that signs the server's own certificates: those that clients were told to trust.
+pub(crate) const CA_FILES: [&str; 2] = ["tls/ca.pem", "tls/ca.key"];
+
 /// Names of the entries.
 #[derive(Debug, Clone)]
 pub(crate) struct DataDir {
@@ -93,7 +98,7 @@ impl DataDir {
     pub(crate) fn master_key(&self) -> PathBuf {
         self.master_key
             .clone()
-            .unwrap_or_else(|| self.root.join("master.key"))
+            .unwrap_or_else(|| self.root.join(MASTER_KEY))
     }
 
     /// The same folder with the master key elsewhere.
@@ -143,12 +148,12 @@ impl DataDir {
 
     /// The certificate that clients of a server with a certificate of its own trust.
     pub(crate) fn ca_certificate(&self) -> PathBuf {
-        self.root.join("tls/ca.pem")
+        self.root.join(CA_FILES[0])
     }
 
     /// The key that signs the server's own certificates.
     pub(crate) fn ca_key(&self) -> PathBuf {
-        self.root.join("tls/ca.key")
+        self.root.join(CA_FILES[1])
     }
 
     /// Makes the folder of the two.

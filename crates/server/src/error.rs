@@ -45,6 +45,32 @@ pub enum ServerError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// A catalog is restored to where there is none.
+    #[error("there is a catalog at {} already; name a new data directory with --data-dir", path.display())]
+    CatalogExists {
+        /// The catalog.
+        path: PathBuf,
+    },
+    /// A file of the data directory is another one than that of the backup.
+    #[error("{} is there, and is another one than that of the backup; name a new data directory with --data-dir", path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The vault holds no copy of a catalog.
+    #[error(
+        "there is no backup of a catalog in {storage}; `strongroom vault adopt` brings the vault itself back"
+    )]
+    NoCatalogBackup {
+        /// Where it was looked for.
+        storage: String,
+    },
+    /// The copy of a catalog cannot be read.
+    #[error(transparent)]
+    Copy(#[from] crate::sealed_copy::CopyError),
+    /// The copy of a catalog cannot be put into the database.
+    #[error("{0}")]
+    RestoreCatalog(String),
     /// The master key is not the one that sealed the catalog, or is no key at all.
     #[error(
         "{} is not the master key of this catalog ({why}); put the right file back from your copy of the data \
@@ -129,8 +155,8 @@ pub enum ServerError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Adopting a vault.
-    #[error("the vault at {storage} cannot be adopted: {why}")]
+    /// Adopting a vault, or reading a backup of a catalog from it.
+    #[error("the vault at {storage} cannot be used: {why}")]
     Adopt {
         /// Where it is.
         storage: String,

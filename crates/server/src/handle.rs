@@ -132,6 +132,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         lease_ttl: options.lease_ttl,
         vault_delete_grace: options.vault_delete_grace,
         upkeep: options.upkeep,
+        catalog_backup: options.catalog_backup,
         prune_grace: options.prune_grace,
         max_body_bytes: options.max_body_bytes,
         clock: options.clock,

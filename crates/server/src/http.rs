@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use crate::actions::temp_files;
 use crate::connections::LimitedListener;
 use crate::service::Service;
+use crate::stream::{self, BodySender};
 use crate::wire::{Wire, new_request_id};
 use crate::{actions, agents};
 
@@ -32,6 +33,7 @@ const BODY_ROOM_KIB: usize = 128 * 1024;
 /// For a body of a few megabytes on a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json; charset=utf-8";
+const BYTES: &str = "application/octet-stream";
 const CSV: &str = "text/csv; charset=utf-8";
 /// Where errors send their reader.
 const RECOMMEND: &str = "See the message; the server's log has more under the request id.";
@@ -78,6 +80,13 @@ async fn answer(
     let mut content_type = JSON;
     // The room is given back with the reply.
     let result = match read(&border, peer, request, &request_id).await {
+        Ok((wire, _room)) if agents::is_copy(&wire.path) => {
+            content_type = BYTES;
+            match agents::copy_catalog(&border, wire).await {
+                Ok(body) => return respond(200, &request_id, (content_type, None), body),
+                Err(error) => Err(error),
+            }
+        }
         Ok((wire, _room)) if wire.path.starts_with(temp_files::PREFIX) => {
             content_type = CSV;
             border
@@ -95,7 +104,7 @@ async fn answer(
         Err(error) => Err(error),
     };
     match result {
-        Ok(body) => respond(200, &request_id, (content_type, None), body),
+        Ok(body) => respond(200, &request_id, (content_type, None), body.into()),
         Err(error) => {
             tracing::debug!(request_id, code = %error.code, message = %error.message, "refused");
             let body = ErrorBody {
@@ -111,7 +120,7 @@ async fn answer(
                 error.http_status,
                 &request_id,
                 (JSON, error.retry_after_ms),
-                json,
+                json.into(),
             )
         }
     }
@@ -190,6 +199,26 @@ fn busy() -> ApiError {
 }
 
 impl Border {
+    /// Runs `work` on the blocking pool, for as long as it takes, with what gives its bytes to the body that is returned. A
+    /// client that reads slowly keeps it waiting; one that is gone is told by the failure to send.
+    pub(crate) async fn streaming<F>(&self, request_id: &str, work: F) -> Result<Body, ApiError>
+    where
+        F: FnOnce(&Arc<Service>, &BodySender) + Send + 'static,
+    {
+        let permit = match timeout(QUEUE_TIMEOUT, self.in_flight.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) | Err(_) => return Err(busy()),
+        };
+        let (sender, body) = stream::body();
+        let service = self.service.clone();
+        let span = tracing::error_span!("request", id = request_id);
+        tokio::task::spawn_blocking(move || {
+            span.in_scope(|| work(&service, &sender));
+            drop(permit);
+        });
+        Ok(body)
+    }
+
     /// Runs `work` on the blocking pool, where the catalog may be waited for.
     pub(crate) async fn blocking<T, F>(&self, request_id: &str, work: F) -> Result<T, ApiError>
     where
@@ -226,9 +255,9 @@ fn respond(
     status: u16,
     request_id: &str,
     (content_type, retry_after_ms): (&'static str, Option<u64>),
-    body: Vec<u8>,
+    body: Body,
 ) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
+    let mut response = Response::new(body);
     *response.status_mut() =
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

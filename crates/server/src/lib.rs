@@ -7,8 +7,10 @@
 //! table in `actions` finds the function of the action (or `agents` the message), which makes one call to the catalog
 //! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
 //!
-//! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `bootstrap`, `nonces`, `wire`, `service`,
-//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
+//! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `sealed_copy`, `bootstrap`, `nonces`, `wire`, `stream`, `service`,
+//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `catalog_backup`, `actions`, `agents`, `ticker`,
+//! `connections`, `http`, `handle`, `recovery`, `adopt`, `export`,
+//! `catalog_restore`.
 
 mod actions;
 mod adopt;
@@ -16,6 +18,8 @@ mod agents;
 mod audited;
 mod auth;
 mod bootstrap;
+mod catalog_backup;
+mod catalog_restore;
 mod clock;
 mod connections;
 mod data_dir;
@@ -30,9 +34,12 @@ mod options;
 mod places;
 mod principal;
 mod rates;
+mod recovery;
 mod seal;
+mod sealed_copy;
 mod service;
 mod sessions;
+mod stream;
 mod ticker;
 mod tls;
 mod wire;
@@ -40,10 +47,16 @@ mod wire;
 pub use actions::backup_jobs::JOB_RENDERER;
 pub use adopt::{AdoptKey, AdoptOptions, AdoptReport, adopt};
 pub use catalog::PostgresPlace;
+pub use catalog::copy::RowCounts;
+pub use catalog_backup::CatalogBackupRule;
+pub use catalog_restore::{
+    CatalogRestoreOptions, CatalogRestoreReport, CopySource, Unlock, restore_catalog,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::ServerError;
 pub use export::{ExportedVault, export_vaults};
 pub use handle::{ServerHandle, start};
 pub use options::{ServerOptions, Transport};
 pub use rates::RateLimit;
+pub use sealed_copy::CopyError;
 pub use ticker::TickReport;

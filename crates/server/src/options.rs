@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use model::upkeep::UpkeepRule;
 
+use crate::catalog_backup::CatalogBackupRule;
 use crate::clock::{Clock, SystemClock};
 use crate::error::ServerError;
 use crate::rates::RateLimit;
@@ -60,6 +61,8 @@ pub struct ServerOptions {
     pub trash: Duration,
     /// How often vaults are checked and pruned.
     pub upkeep: UpkeepRule,
+    /// When the catalog itself is backed up, and where to.
+    pub catalog_backup: CatalogBackupRule,
     /// Between the mark of a pack that is not needed and its removal by a later prune; `None`: as the engine does.
     pub prune_grace: Option<Duration>,
     /// How many calls each access key may make; `None`: as many as it likes. Agents' messages are not counted.
@@ -90,6 +93,7 @@ impl ServerOptions {
             schedule_jitter_seconds: 0,
             trash: Duration::from_secs(24 * 3600),
             upkeep: UpkeepRule::default(),
+            catalog_backup: CatalogBackupRule::default(),
             prune_grace: None,
             rate_limit: Some(RateLimit::per_second(500)),
             max_body_bytes: 4 * 1024 * 1024,

@@ -59,6 +59,11 @@ impl Place {
         self.touches_folder(&folder_of(url))
     }
 
+    /// True if it lies in the folder, or is it. Links are followed as far as folders exist.
+    pub(crate) fn lies_in(&self, folder: &Path) -> bool {
+        resolve(&self.folder).starts_with(resolve(folder))
+    }
+
     /// True if one of the two lies in the other. Links are followed as far as folders exist.
     pub(crate) fn touches_folder(&self, folder: &Path) -> bool {
         let (mine, other) = (resolve(&self.folder), resolve(folder));

@@ -18,6 +18,8 @@ const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 const SEAL_INFO: &[u8] = b"strongroom seal v1";
 const RECOVERY_INFO: &[u8] = b"strongroom recovery v1";
+const COPY_INFO: &[u8] = b"strongroom catalog copy v1";
+const COPY_NONCE_INFO: &[u8] = b"strongroom catalog copy nonces v1";
 const TITLE: &str = "Strongroom recovery file, version 1";
 
 /// The key of a data directory.
@@ -129,6 +131,11 @@ impl RecoverySecret {
         ))
     }
 
+    /// The keys that seal copies of the catalog: one encrypts, the other one makes nonces.
+    pub(crate) fn copy_keys(&self) -> [Zeroizing<[u8; KEY_BYTES]>; 2] {
+        [COPY_INFO, COPY_NONCE_INFO].map(|info| derive(self.0.as_ref(), info))
+    }
+
     /// The text of the recovery file.
     pub(crate) fn to_text(&self, account_id: &str) -> Zeroizing<String> {
         let secret = Zeroizing::new(hex::encode(self.0.as_ref()));
@@ -136,8 +143,9 @@ impl RecoverySecret {
             "{TITLE}\n\
              \n\
              Keep this file, or a print of it, away from this machine. With it and a vault's storage alone,\n\
-             `strongroom vault adopt --recovery-file FILE --storage STORAGE` brings everything back.\n\
-             Whoever has it can read every vault of this account.\n\
+             `strongroom catalog restore --recovery-file FILE --storage STORAGE` brings the service back, if its catalog\n\
+             was backed up into the vault; `strongroom vault adopt`, with the same flags, a vault with its snapshots.\n\
+             Whoever has it can read every vault of this service.\n\
              \n\
              AccountId: {account_id}\n\
              RecoverySecret: {}\n\

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 use crate::actions::repositories::Repositories;
 use crate::actions::temp_files::Links;
 use crate::agents::Runs;
+use crate::catalog_backup::CatalogBackupRule;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
 use crate::nonces::Nonces;
@@ -36,6 +37,7 @@ pub(crate) struct Service {
     pub(crate) lease_ttl: Duration,
     pub(crate) vault_delete_grace: Duration,
     pub(crate) upkeep: UpkeepRule,
+    pub(crate) catalog_backup: CatalogBackupRule,
     pub(crate) prune_grace: Option<Duration>,
     pub(crate) max_body_bytes: usize,
     pub(crate) clock: Arc<dyn Clock>,

@@ -1,5 +1,5 @@
 //! What happens by time alone: lost leases, due plans, silent clients, snapshots whose time is over, hosts that fit a tag,
-//! vaults that are due for a check or a prune. One step is one call of `Ticker::tick`, so that a test with its own clock
+//! vaults that are due for a check or a prune, the catalog that is due for a backup. One step is one call of `Ticker::tick`, so that a test with its own clock
 //! sees exactly what a day of running would do.
 
 use catalog::jobs::Scheduled;
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::actions::policies::bind_by_tags;
 use crate::agents;
+use crate::catalog_backup;
 use crate::service::Service;
 
 /// Plans that are looked at in one step; the rest comes in the next.
@@ -42,7 +43,7 @@ pub struct TickReport {
     pub expired_snapshots: usize,
     /// Hosts that were bound to or unbound from a policy by their tags.
     pub bound_by_tags: usize,
-    /// Checks and prunes of vaults that were started.
+    /// Checks and prunes of vaults, and backups of the catalog, that were started.
     pub started_upkeep: usize,
 }
 
@@ -109,6 +110,7 @@ impl Ticker {
             report.silent_clients =
                 clients::deactivate_silent(&service.catalog, heard_before, now)?;
             start_due_upkeep(service, now, &mut report)?;
+            report.started_upkeep += usize::from(catalog_backup::start_if_due(service, now)?);
             upkeep::forget_missing(&service.catalog, now)?;
             for account in policy_bindings::accounts_with_policies(&service.catalog)? {
                 report.bound_by_tags += bind_by_tags(service, &account, now)?;

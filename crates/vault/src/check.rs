@@ -99,7 +99,6 @@ pub struct CheckProgress {
     pub total: u64,
 }
 
-
 /// What a check found.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {

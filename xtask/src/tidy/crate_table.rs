@@ -37,7 +37,8 @@ const TEST_ONLY: &[&str] = &["testkit"];
 
 /// Foreign crates that shape the code around them, and the only crates of ours that may use them.
 const CONFINED: &[(&str, &[&str])] = &[
-    ("tokio", &["server"]),
+    // The driver of PostgreSQL takes encrypted connections as asynchronous streams.
+    ("tokio", &["server", "catalog"]),
     ("axum", &["server"]),
     ("rusqlite", &["catalog"]),
     ("postgres", &["catalog"]),

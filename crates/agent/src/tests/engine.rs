@@ -1,16 +1,28 @@
 //! The engine behind assignments: real folders, real vaults, no server.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::agent_protocol::{
-    BackupSpec, DeleteSnapshotSpec, Outcome, RestoreSpec, VaultSpec, WorkKind,
+    BackupSpec, CATALOG_FILE, CATALOG_TAG, CatalogBackupSpec, DeleteSnapshotSpec, Outcome,
+    RestoreSpec, VaultSpec, WorkKind,
 };
 
+use crate::catalog_backup::CatalogSource;
 use crate::execute::{Engine, Execute};
 use crate::report::End;
 use crate::work::{StopReason, Work};
+
+/// An input that fails.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("the reply broke off"))
+    }
+}
 
 struct Desk {
     folder: tempfile::TempDir,
@@ -28,9 +40,19 @@ impl Desk {
         let skip = vec![folder.path().join("source/own data")];
         let state = folder.path().join("state");
         std::fs::create_dir(&state).unwrap();
+        // The copy is as long as the lease's number says, and breaks off for lease 13.
+        let catalog = CatalogSource::new(|request| {
+            let length = usize::try_from(request.epoch).unwrap() * 1_000_000;
+            let bytes: Vec<u8> = (0..length).map(|place| (place / 7) as u8).collect();
+            let copy = std::io::Cursor::new(bytes);
+            if request.epoch == 13 {
+                return Ok(Box::new(copy.chain(Broken)));
+            }
+            Ok(Box::new(copy))
+        });
         let desk = Self {
             folder,
-            engine: Engine::new(skip, "thishost".into(), state),
+            engine: Engine::new(skip, "thishost".into(), state, catalog),
         };
         assert_eq!(
             desk.run("t-1", 1, WorkKind::CreateVault(desk.vault()))
@@ -314,4 +336,70 @@ fn a_lost_lock_gives_the_job_back() {
         WorkKind::Backup(desk.backup(&["source", "missing"])),
     );
     assert_eq!(end.outcome, Some(Outcome::PartialComplete));
+}
+
+impl Desk {
+    fn catalog_backup(&self) -> WorkKind {
+        WorkKind::BackupCatalog(CatalogBackupSpec {
+            vault: self.vault(),
+            account_id: "1".into(),
+            keep_daily: 1,
+            keep_weekly: 1,
+        })
+    }
+
+    fn repository(&self) -> vault::Repository {
+        let storage = storage::open(&self.path("vault")).unwrap();
+        vault::Repository::open(storage, &vault::Secret::from("p")).unwrap()
+    }
+}
+
+#[test]
+fn the_catalog_becomes_a_snapshot_and_older_ones_of_it_go() {
+    let desk = Desk::new();
+    // A snapshot of a host, and a copy of somebody else's catalog, are not touched.
+    desk.run("job-1", 1, WorkKind::Backup(desk.backup(&["source"])));
+    let other = WorkKind::BackupCatalog(CatalogBackupSpec {
+        vault: desk.vault(),
+        account_id: "2".into(),
+        keep_daily: 1,
+        keep_weekly: 1,
+    });
+    assert_eq!(desk.run("t-2", 1, other).0.outcome, Some(Outcome::Complete));
+    let mut removed = 0;
+    for epoch in 1..=4 {
+        let end = desk.run("t-3", epoch, desk.catalog_backup()).0;
+        assert_eq!(end.outcome, Some(Outcome::Complete), "{}", end.message);
+        let found = end.upkeep.unwrap().catalog.unwrap();
+        assert_eq!(found.bytes, epoch * 1_000_000);
+        assert!(found.added_bytes > 0);
+        removed += found.removed_snapshots;
+    }
+    assert!(
+        removed >= 1,
+        "one of the day is kept, and the oldest of the week"
+    );
+    let snapshots = desk.repository().snapshots().unwrap();
+    assert_eq!(snapshots.len() as u64, 2 + 4 - removed);
+    let newest = snapshots
+        .iter()
+        .filter(|(_, snapshot)| snapshot.tags.contains(&"AccountId=1".to_owned()))
+        .max_by_key(|(_, snapshot)| snapshot.time)
+        .unwrap();
+    assert_eq!(newest.1.tags[0], CATALOG_TAG);
+    assert_eq!(newest.1.paths, [format!("/{CATALOG_FILE}")]);
+}
+
+#[test]
+fn a_copy_that_breaks_off_leaves_no_snapshot() {
+    let desk = Desk::new();
+    let end = desk.run("t-3", 13, desk.catalog_backup()).0;
+    assert_eq!(end.outcome, Some(Outcome::Failed));
+    assert!(
+        end.message.contains("the reply broke off"),
+        "{}",
+        end.message
+    );
+    assert_eq!(desk.repository().snapshots().unwrap(), []);
+    assert_eq!(desk.repository().storage().list("locks").unwrap(), []);
 }

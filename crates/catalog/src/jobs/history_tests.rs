@@ -17,7 +17,8 @@ use super::{
 use crate::db::{Catalog, CatalogOptions, Tx};
 use crate::plans::RunningJobs;
 use crate::records::{Client, Job, Progress};
-use crate::tests::support::{Fixture, at, complete};
+use crate::tests::proxy::{Cut, Proxy};
+use crate::tests::support::{Fixture, again, at, complete};
 use crate::work;
 
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ enum Step {
     Restart,
     /// The next steps are done by the other program.
     Switch,
+    /// The connection to a server breaks at the commit after so many.
+    Cut(usize, Cut),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -46,6 +49,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Save),
         1 => Just(Step::Restart),
         2 => Just(Step::Switch),
+        2 => (0usize..3, select(&Cut::ALL[..])).prop_map(|(count, cut)| Step::Cut(count, cut)),
     ]
 }
 
@@ -110,6 +114,8 @@ fn any_query() -> impl Strategy<Value = JobQuery> {
 
 struct World {
     fixture: Fixture,
+    /// On a server, the way to it.
+    proxy: Option<Proxy>,
     /// Two programs on one database.
     catalogs: [Catalog; 2],
     present: usize,
@@ -126,9 +132,14 @@ impl World {
         let plans = (0..3)
             .map(|number| Some(fixture.plan(&vault, &format!("plan {number}")).plan_id))
             .collect();
-        let catalogs = [open(&fixture, 0), open(&fixture, 1)];
+        let proxy = fixture
+            .place
+            .is_server()
+            .then(|| Proxy::before(&fixture.place));
+        let catalogs = [0, 1].map(|number| open(&fixture, proxy.as_ref(), number));
         Self {
             fixture,
+            proxy,
             catalogs,
             present: 0,
             plans,
@@ -147,35 +158,32 @@ impl World {
         match step {
             Step::Create(plan) => {
                 if let Some(plan) = &self.plans[plan] {
-                    create(self.catalog(), &account, plan, now).unwrap();
+                    let before = self.truth().len();
+                    again(|| create(self.catalog(), &account, plan, now)).unwrap();
+                    assert_eq!(self.truth().len(), before + 1);
                 }
             }
             Step::Run(choice) => {
                 let ttl = crate::tests::support::TTL;
-                let leased = work::lease_next(
-                    self.catalog(),
-                    &account,
-                    &self.client.client_id,
-                    "run",
-                    now,
-                    ttl,
-                    4,
-                )
-                .unwrap();
+                let (catalog, client_id) = (self.catalog(), &self.client.client_id);
+                let leased =
+                    again(|| work::lease_next(catalog, &account, client_id, "run", now, ttl, 4))
+                        .unwrap();
                 for (number, work) in leased.iter().enumerate().skip(usize::from(choice % 3)) {
                     let mut end = complete(work, &format!("{}-{}", work.work_id, number));
                     if choice > 200 {
                         (end.outcome, end.snapshot) = (JobStatus::Failed, None);
                     }
-                    finish(self.catalog(), &end, now).unwrap();
+                    let answer = again(|| finish(catalog, &end, now)).unwrap();
+                    assert!(answer.is_accepted());
                 }
-                work::release_run(self.catalog(), &self.client.client_id, "next run", now).unwrap();
+                again(|| work::release_run(catalog, client_id, "next run", now)).unwrap();
             }
             Step::Cancel(pick) => {
                 let jobs = self.truth();
                 if let Some(job) = jobs.get(usize::from(pick) % jobs.len().max(1)) {
                     // A job that has ended cannot be cancelled, and stays as it is.
-                    let _ = cancel(self.catalog(), &account, &job.job_id, now);
+                    let _ = again(|| cancel(self.catalog(), &account, &job.job_id, now));
                 }
             }
             Step::Import(jobs) => {
@@ -184,28 +192,34 @@ impl World {
                     .map(|(time, id, choice)| self.imported(time, id, choice))
                     .collect();
                 let before = self.truth().len() as u64;
-                let report = import_all(self.catalog(), &account, &jobs).unwrap();
+                let import = || import_all(self.catalog(), &account, &jobs);
+                let report = again(import).unwrap();
                 assert_eq!(report.imported + report.known, jobs.len() as u64);
                 assert_eq!(self.truth().len() as u64, before + report.imported);
-                assert_eq!(
-                    import_all(self.catalog(), &account, &jobs)
-                        .unwrap()
-                        .imported,
-                    0,
-                    "again"
-                );
+                assert_eq!(again(import).unwrap().imported, 0, "again");
             }
             Step::DeletePlan(plan) => {
                 if let Some(plan) = self.plans[plan].take() {
-                    crate::plans::delete(self.catalog(), &account, &plan, RunningJobs::Drop)
+                    let catalog = self.catalog();
+                    again(|| crate::plans::delete(catalog, &account, &plan, RunningJobs::Drop))
                         .unwrap();
                 }
             }
             Step::Save => {
-                save_index(self.catalog()).unwrap();
+                again(|| save_index(self.catalog())).unwrap();
             }
-            Step::Restart => self.catalogs[self.present] = open(&self.fixture, self.present),
+            Step::Restart => {
+                // A start that is cut off is done again by whoever starts it; this is about what runs.
+                self.proxy.as_ref().map(Proxy::has_cut);
+                self.catalogs[self.present] =
+                    open(&self.fixture, self.proxy.as_ref(), self.present);
+            }
             Step::Switch => self.present = 1 - self.present,
+            Step::Cut(count, cut) => {
+                if let Some(proxy) = &self.proxy {
+                    proxy.cut_after(count, cut);
+                }
+            }
         }
     }
 
@@ -285,12 +299,15 @@ impl World {
 }
 
 /// Each program has snapshots of its own.
-fn open(fixture: &Fixture, number: usize) -> Catalog {
+fn open(fixture: &Fixture, proxy: Option<&Proxy>, number: usize) -> Catalog {
     let options = CatalogOptions {
         ledger_dir: Some(fixture.folder.path().join(format!("ledger-{number}"))),
         ..CatalogOptions::default()
     };
-    fixture.place.open(options)
+    match proxy {
+        Some(proxy) => proxy.open(options),
+        None => fixture.place.open(options),
+    }
 }
 
 proptest! {

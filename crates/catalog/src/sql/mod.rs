@@ -67,6 +67,14 @@ impl Database {
     }
 }
 
+/// A table, as its rows can be walked through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TableShape {
+    pub(crate) name: String,
+    /// The columns of its primary key.
+    pub(crate) key: Vec<String>,
+}
+
 /// Where the statements of a transaction go.
 #[derive(Clone, Copy)]
 pub(crate) enum Session<'a> {
@@ -96,6 +104,38 @@ impl Session<'_> {
             Self::Sqlite(connection) => sqlite::change(connection, sql, params),
             Self::Postgres(connection) => connection.change(sql, params),
         })
+    }
+
+    /// All tables of the catalog, in no order.
+    pub(crate) fn tables(&self) -> Result<Vec<TableShape>> {
+        let sql = match self {
+            Self::Sqlite(_) => sqlite::TABLES,
+            Self::Postgres(_) => postgres::TABLES,
+        };
+        let mut tables: Vec<TableShape> = Vec::new();
+        self.while_each(sql, [], &mut |row| {
+            let name: String = row.get("table_name")?;
+            let Some(column) = row.get::<_, Option<String>>("column_name")? else {
+                return Err(damage(format!("table {name} has no primary key")));
+            };
+            match tables.last_mut().filter(|table| table.name == name) {
+                Some(table) => table.key.push(column),
+                None => tables.push(TableShape {
+                    name,
+                    key: vec![column],
+                }),
+            }
+            Ok(true)
+        })?;
+        Ok(tables)
+    }
+
+    /// To be called when rows were put in with numbers of their own: those that the database gives go on after them.
+    pub(crate) fn numbers_follow(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(connection) => connection.numbers_follow(),
+        }
     }
 
     /// Tells other servers that share the database, once the transaction is committed, that there is something to do.

@@ -56,6 +56,22 @@ impl std::fmt::Display for Column<'_> {
 }
 
 impl Row<'_> {
+    /// How many columns it has.
+    pub(crate) fn width(&self) -> usize {
+        match self {
+            Self::Sqlite(row) => row.as_ref().column_count(),
+            Self::Postgres(row) => row.len(),
+        }
+    }
+
+    /// The names of its columns, in order.
+    pub(crate) fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Sqlite(row) => row.as_ref().column_names().collect(),
+            Self::Postgres(row) => row.columns().iter().map(::postgres::Column::name).collect(),
+        }
+    }
+
     /// What a column holds.
     pub(crate) fn value<'c>(&self, column: impl Into<Column<'c>>) -> Result<ValueRef<'_>> {
         let column = column.into();

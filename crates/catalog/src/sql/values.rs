@@ -118,6 +118,12 @@ impl Params for &[Value] {
     }
 }
 
+impl Params for &[Param<'_>] {
+    fn with_params<T>(&self, run: impl FnOnce(&[Param<'_>]) -> T) -> T {
+        run(self)
+    }
+}
+
 /// No values: `[]`.
 impl Params for [&dyn ToParam; 0] {
     fn with_params<T>(&self, run: impl FnOnce(&[Param<'_>]) -> T) -> T {

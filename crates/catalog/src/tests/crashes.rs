@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 
 use model::{AccountId, JobId, JobQuery, PlanId};
 
-use super::places::Place;
+use super::leases::world::{Step, World};
+use super::places::{Place, VARIABLE};
+use super::proxy::{Cut, Proxy};
 use super::support::{Fixture, at, complete};
 use crate::conditions::{change, first};
 use crate::sql::sqlite::pragma;
@@ -264,6 +266,74 @@ fn what_was_acknowledged_survives_a_kill() {
             })
             .unwrap();
         assert_eq!(intact.as_deref(), Some("ok"));
+    }
+}
+
+/// What happens to jobs, each kind of change once: creation, lease, progress, the end of a lease in each way, results,
+/// cancellations.
+fn history() -> Vec<Step> {
+    let lease = |client, run| Step::Lease {
+        client,
+        run,
+        limit: 2,
+    };
+    let finish = |job, outcome| Step::Finish {
+        job,
+        old: false,
+        outcome,
+    };
+    vec![
+        Step::Create { plan: 0 },
+        Step::Create { plan: 1 },
+        lease(0, 0),
+        Step::Extend {
+            client: 0,
+            run: 0,
+            job: 0,
+            old: false,
+        },
+        finish(0, model::JobStatus::Complete),
+        Step::Release { job: 1, old: false },
+        lease(1, 0),
+        Step::Cancel { job: 1 },
+        finish(1, model::JobStatus::Canceled),
+        Step::Create { plan: 2 },
+        lease(1, 0),
+        Step::Wait { seconds: 31 },
+        Step::Expire,
+        lease(1, 0),
+        Step::StartRun { client: 1, run: 1 },
+        lease(1, 1),
+        finish(2, model::JobStatus::Failed),
+        Step::Create { plan: 0 },
+        Step::Cancel { job: 3 },
+    ]
+}
+
+/// On a server: the connection breaks at each commit of a history in turn, before COMMIT or after it. Whoever was told of a
+/// failure asks again, and then all is as if nothing had happened.
+#[test]
+fn a_history_goes_on_when_any_of_its_commits_is_cut() {
+    if std::env::var(VARIABLE).is_err() {
+        return;
+    }
+    for cut in Cut::ALL {
+        let mut number = 0;
+        loop {
+            let mut world = World::new();
+            let proxy = Proxy::before(&world.fixture.place);
+            world.fixture.catalog = proxy.open(CatalogOptions::default());
+            proxy.cut_after(number, cut);
+            for step in history() {
+                world.step(&step);
+                world.check();
+            }
+            if !proxy.has_cut() {
+                break;
+            }
+            number += 1;
+        }
+        assert!(number >= 15, "{cut:?}: {number} commits");
     }
 }
 

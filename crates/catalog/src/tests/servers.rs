@@ -2,16 +2,14 @@
 //!
 //! With `STRONGROOM_TEST_POSTGRES`, as `cargo xtask unit` sets it; a run of the tests on files has nothing to show here.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
 use model::JobQuery;
 
-use super::places::{Place, administer, server};
+use super::places::{Place, server};
+use super::proxy::{Cut, Proxy, end_sessions};
 use super::support::{Fixture, at};
 use crate::conditions::{change, first};
 use crate::{Catalog, CatalogError, CatalogOptions, PostgresPlace, accounts, jobs};
@@ -28,12 +26,8 @@ fn count(catalog: &Catalog, fixture: &Fixture) -> u64 {
         .total
 }
 
-/// Ends every session of a database, as a restart of the server does.
 fn cut_off(place: &Place) {
-    administer(&format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
-        place.database()
-    ));
+    end_sessions(place.database());
 }
 
 #[test]
@@ -156,61 +150,6 @@ fn servers_that_start_at_once_migrate_once_and_a_newer_schema_is_refused() {
     );
 }
 
-/// What a proxy does with the next COMMIT.
-const PASS: u8 = 0;
-const LOSE_ANSWER: u8 = 1;
-const LOSE_COMMIT: u8 = 2;
-
-/// Stands between a catalog and its server, and cuts the connection around a COMMIT.
-fn proxy(to: String, mood: Arc<AtomicU8>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let (mut client, mood) = (client.unwrap(), mood.clone());
-            let mut server = TcpStream::connect(&to).unwrap();
-            let (mut back_from, mut back_to) =
-                (server.try_clone().unwrap(), client.try_clone().unwrap());
-            let is_cut = Arc::new(AtomicU8::new(PASS));
-            let cut = is_cut.clone();
-            thread::spawn(move || {
-                let mut bytes = [0; 65_536];
-                while let Ok(count @ 1..) = back_from.read(&mut bytes) {
-                    if cut.load(Ordering::SeqCst) == LOSE_ANSWER {
-                        // The answer to COMMIT has come: it is done.
-                        let _ = back_to.shutdown(Shutdown::Both);
-                        return;
-                    }
-                    if back_to.write_all(&bytes[..count]).is_err() {
-                        return;
-                    }
-                }
-                let _ = back_to.shutdown(Shutdown::Both);
-            });
-            thread::spawn(move || {
-                let mut bytes = [0; 65_536];
-                while let Ok(count @ 1..) = client.read(&mut bytes) {
-                    let is_commit = bytes[..count].windows(7).any(|word| word == b"COMMIT\0");
-                    if is_commit {
-                        let mood = mood.swap(PASS, Ordering::SeqCst);
-                        is_cut.store(mood, Ordering::SeqCst);
-                        if mood == LOSE_COMMIT {
-                            let _ = client.shutdown(Shutdown::Both);
-                            let _ = server.shutdown(Shutdown::Both);
-                            return;
-                        }
-                    }
-                    if server.write_all(&bytes[..count]).is_err() {
-                        return;
-                    }
-                }
-                let _ = server.shutdown(Shutdown::Both);
-            });
-        }
-    });
-    port
-}
-
 /// A commit whose answer is lost counts when it happened, and only then: a job is never created twice for a caller that
 /// is told of a failure and asks again.
 #[test]
@@ -218,22 +157,22 @@ fn a_commit_without_an_answer_is_looked_up() {
     let Some(fixture) = on_server() else { return };
     let vault = fixture.vault(0);
     let plan = fixture.plan(&vault, "plan");
-    let mood = Arc::new(AtomicU8::new(PASS));
-    let port = proxy(fixture.place.address(), mood.clone());
-    let url = format!(
-        "postgres://strongroom@127.0.0.1:{port}/{}",
-        fixture.place.database()
-    );
-    let behind = PostgresPlace::parse(&url).unwrap();
-    let catalog = Catalog::connect(&behind, CatalogOptions::default()).unwrap();
+    let proxy = Proxy::before(&fixture.place);
+    let catalog = proxy.open(CatalogOptions::default());
+    let cuts = [
+        None,
+        Some(Cut::LoseAnswer),
+        Some(Cut::LoseCommit),
+        Some(Cut::EndSession),
+    ];
     let mut made = 0;
-    for number in 0..12 {
-        mood.store(
-            [PASS, LOSE_ANSWER, LOSE_COMMIT][number % 3],
-            Ordering::SeqCst,
-        );
+    for cut in cuts.into_iter().cycle().take(16) {
+        if let Some(cut) = cut {
+            proxy.cut_after(0, cut);
+        }
         let result = jobs::create(&catalog, &fixture.account, &plan.plan_id, at(1));
-        if number % 3 == 2 {
+        assert!(proxy.has_cut(), "the proxy saw the commit");
+        if matches!(cut, Some(Cut::LoseCommit | Cut::EndSession)) {
             assert!(
                 matches!(result, Err(CatalogError::Away { .. })),
                 "{result:?}"
@@ -242,11 +181,6 @@ fn a_commit_without_an_answer_is_looked_up() {
             result.unwrap();
             made += 1;
         }
-        assert_eq!(
-            mood.load(Ordering::SeqCst),
-            PASS,
-            "the proxy saw the commit"
-        );
         assert_eq!(count(&fixture.catalog, &fixture), made);
     }
 }

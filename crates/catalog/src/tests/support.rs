@@ -17,8 +17,8 @@ use crate::tasks::FinishTask;
 use crate::tests::places::Place;
 use crate::vaults::NewVault;
 use crate::{
-    AccessKeyKind, Catalog, CatalogOptions, Client, ClientType, Job, Plan, PlanSpec, Progress,
-    Sealed, Work, accounts, clients, jobs, plans, tasks, vaults, work,
+    AccessKeyKind, Catalog, CatalogError, CatalogOptions, Client, ClientType, Job, Plan, PlanSpec,
+    Progress, Sealed, Work, accounts, clients, jobs, plans, tasks, vaults, work,
 };
 
 /// Tables whose rows grow with the history or the number of hosts: no statement may read one from end to end.
@@ -63,6 +63,16 @@ pub(crate) fn check_query_plan(connection: &Connection, sql: &str) {
             !is_growing || step.contains("INDEX plans_due"),
             "{step}: {sql}"
         );
+    }
+}
+
+/// Calls again while the connection to the database is cut: a call that failed so has changed nothing.
+pub(crate) fn again<T>(call: impl Fn() -> Result<T, CatalogError>) -> Result<T, CatalogError> {
+    loop {
+        match call() {
+            Err(CatalogError::Away { .. }) => {}
+            result => return result,
+        }
     }
 }
 
@@ -170,19 +180,21 @@ impl Fixture {
     }
 
     pub(crate) fn job(&self, plan: &Plan, now: i64) -> Job {
-        jobs::create(&self.catalog, &self.account, &plan.plan_id, at(now)).unwrap()
+        again(|| jobs::create(&self.catalog, &self.account, &plan.plan_id, at(now))).unwrap()
     }
 
     pub(crate) fn lease(&self, client: &Client, run_id: &str, now: i64, limit: u32) -> Vec<Work> {
-        work::lease_next(
-            &self.catalog,
-            &self.account,
-            &client.client_id,
-            run_id,
-            at(now),
-            TTL,
-            limit,
-        )
+        again(|| {
+            work::lease_next(
+                &self.catalog,
+                &self.account,
+                &client.client_id,
+                run_id,
+                at(now),
+                TTL,
+                limit,
+            )
+        })
         .unwrap()
     }
 

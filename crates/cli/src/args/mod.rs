@@ -4,6 +4,7 @@
 //! [`crate::commands`].
 
 mod audit;
+mod catalog;
 mod control;
 mod filters;
 mod identity;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
+pub(crate) use catalog::{CatalogArgs, CatalogCommand, CatalogRestoreArgs};
 pub(crate) use control::{
     ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
     PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
@@ -108,7 +110,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the service and an agent for this host; protect folders
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Run an agent that protects this host for a service elsewhere
     Agent(AgentArgs),
     /// List backup jobs, import or export their history
@@ -131,6 +133,8 @@ pub(crate) enum Command {
     Role(RoleArgs),
     /// Verify or export the audit log
     Audit(AuditArgs),
+    /// Back up the catalog of the service, or bring a service back from such a backup
+    Catalog(CatalogArgs),
     /// Show when a schedule would run
     Schedule(ScheduleArgs),
     /// List snapshots
@@ -206,6 +210,9 @@ mod tests {
             "strongroom vault delete v-1 --yes",
             "strongroom vault export default",
             "strongroom vault adopt --recovery-file /f --storage /v",
+            "strongroom catalog backup --vault default --detach --json",
+            "strongroom catalog restore --recovery-file /f --storage /v --snapshot 12ab",
+            "strongroom catalog restore --from-master-key /k --copy /c --catalog postgres://u@h/d --master-key-file /m",
             "strongroom plan create --vault default --path /a --path /b --every P1D --exclude *.tmp",
             "strongroom plan list --json",
             "strongroom plan run plan-1 --wait",
@@ -250,6 +257,10 @@ mod tests {
             "strongroom",
             "strongroom serve --once",
             "strongroom serve --listen nowhere",
+            "strongroom catalog restore --recovery-file /f",
+            "strongroom catalog restore --storage /v",
+            "strongroom catalog restore --recovery-file /f --from-master-key /k --storage /v",
+            "strongroom catalog restore --recovery-file /f --storage /v --copy /c",
             "strongroom jobs --filter Status IN",
             "strongroom jobs --page-size 0",
             "strongroom jobs --page-size 101",

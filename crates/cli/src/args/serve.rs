@@ -86,6 +86,12 @@ pub(crate) struct ServeArgs {
     /// Remove data that a prune found unneeded only so long after, for whoever still reads the vault
     #[arg(long, value_name = "SPAN", default_value = "23h", value_parser = span)]
     pub(crate) prune_grace: Duration,
+    /// Back the catalog itself up into a vault this often, or `off`
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = Every::parse)]
+    pub(crate) catalog_backup_every: Every,
+    /// The vault of those backups, by id or name [default: the oldest outside of the data directory, else the oldest]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) catalog_backup_vault: Option<String>,
     /// Refuse to delete a vault that is younger than this
     #[arg(long, value_name = "SPAN", default_value = "0s", value_parser = span)]
     pub(crate) vault_delete_grace: Duration,

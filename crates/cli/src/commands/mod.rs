@@ -3,6 +3,7 @@
 mod agent;
 mod api;
 mod audit;
+mod catalog;
 mod documents;
 mod follow;
 mod identity;
@@ -67,7 +68,7 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
         cacert,
     };
     match cli.command {
-        Command::Serve(args) => serve::run(&context, args),
+        Command::Serve(args) => serve::run(&context, *args),
         Command::Agent(args) => agent::run(&context, args),
         Command::Jobs(args) => jobs::run(&context, &args),
         Command::Job(args) => jobs::one(&context, args.command),
@@ -79,6 +80,7 @@ pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
         Command::Key(args) => identity::key(&context, args.command),
         Command::Role(args) => identity::role(&context, args.command),
         Command::Audit(args) => audit::run(&context, &args.command),
+        Command::Catalog(args) => catalog::run(&context, args.command),
         Command::Schedule(args) => schedule::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args.command),
         Command::Snapshots(args) => snapshots::run(&context, &args),

@@ -234,7 +234,7 @@ fn adopt(context: &Context, args: VaultAdoptArgs) -> Result<Exit, Failure> {
 }
 
 /// A path is made absolute; a URL stays as it is.
-fn storage_url(typed: &str) -> Result<String, Failure> {
+pub(crate) fn storage_url(typed: &str) -> Result<String, Failure> {
     if ["file:", "local:"]
         .iter()
         .any(|scheme| typed.starts_with(scheme))

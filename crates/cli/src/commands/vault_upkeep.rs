@@ -132,13 +132,14 @@ pub(crate) fn health_cell(vault: &Value) -> (String, Paint) {
     let paint = match health {
         "OK" => Paint::Green,
         "DAMAGED" => Paint::Red,
-        "CHECK_FAILED" | "PRUNE_FAILED" => Paint::Amber,
+        "CHECK_FAILED" | "PRUNE_FAILED" | "CATALOG_BACKUP_FAILED" => Paint::Amber,
         _ => Paint::Dim,
     };
     (health.to_owned(), paint)
 }
 
-fn go_on(
+/// Follows a task to its end, unless it is to be left alone.
+pub(crate) fn go_on(
     context: &Context,
     session: &Session,
     task_id: &str,
@@ -284,6 +285,22 @@ fn outline(row: &Value) -> String {
             ));
         }
         said.push(format!("needed {}", bytes(size(prune, "UsedBytes"))));
+    }
+    if let Some(catalog) = row
+        .pointer("/Result/Catalog")
+        .filter(|found| found.is_object())
+    {
+        let hash = text(catalog, "SnapshotHash");
+        said.push(format!(
+            "{} in snapshot {}, added {}",
+            bytes(size(catalog, "Bytes")),
+            hash.get(..8).unwrap_or(hash),
+            bytes(size(catalog, "AddedBytes"))
+        ));
+        if size(catalog, "RemovedSnapshots") > 0 {
+            let removed = size(catalog, "RemovedSnapshots");
+            said.push(format!("removed {} older ones", count(removed)));
+        }
     }
     let missing = row
         .get("Result")

@@ -138,6 +138,7 @@ pub(crate) const SERVED: &[(&str, Handler)] = &[
 
 /// Actions of this server that the contract does not have.
 pub(crate) const EXTENSIONS: &[(&str, Handler)] = &[
+    ("BackupCatalog", upkeep::backup_catalog),
     ("CancelVaultTask", upkeep::cancel_vault_task),
     ("CheckVault", upkeep::check_vault),
     ("DescribeVaultHealth", upkeep::describe_vault_health),

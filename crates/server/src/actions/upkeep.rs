@@ -1,19 +1,22 @@
-//! Extensions of this server about the upkeep of vaults: CheckVault, PruneVault, CancelVaultTask, ListVaultTasks,
-//! DescribeVaultHealth. The cloud does this unseen; here it is the user's own storage that has to be looked after.
+//! Extensions of this server about the upkeep of vaults and of the catalog: CheckVault, PruneVault, BackupCatalog,
+//! CancelVaultTask, ListVaultTasks, DescribeVaultHealth. The cloud does this unseen; here it is the user's own storage that has to be looked after.
 //!
 //! Checks and prunes are tasks, as the making of a vault is: DescribeTask tells how far one is. They are no backup jobs,
 //! so DescribeBackupJobs2 does not list them.
 
 use api::error::{ApiError, Code};
+use catalog::catalog_backups::{self, CatalogBackups};
 use catalog::upkeep::{self, Extent, NewUpkeep, VaultHealth};
-use catalog::{Task, TaskKind};
+use catalog::{Task, TaskKind, vaults};
 use model::upkeep::Due;
 use model::{TaskId, Timestamp, VaultId};
 use serde_json::{Value, json};
 
 use super::{Answer, Call, lists};
 use crate::agents;
+use crate::catalog_backup;
 use crate::failure;
+use crate::principal::Kind;
 
 /// Most parts that data is read in; packs are divided by the first byte of their id.
 const MAX_PARTS: u32 = 256;
@@ -58,6 +61,31 @@ fn start(call: &Call<'_>, new: &NewUpkeep) -> Answer {
     .map_err(failure::of_catalog)?;
     call.service.ring();
     call.reply(json!({ "TaskId": task_id.as_str() }))
+}
+
+/// Backs the catalog up now, into the vault that is named or that of the nightly backups. For the operator's root key:
+/// the catalog is of all accounts.
+pub(crate) fn backup_catalog(call: &Call<'_>) -> Answer {
+    if call.account != call.service.operator || call.principal.kind != Kind::Root {
+        return Err(ApiError::new(
+            Code::NoPermission,
+            "Only the root key of the operator's account may back the catalog up.",
+        ));
+    }
+    let named = lists::vault_if_named(call)?;
+    let vault = match named {
+        Some(vault_id) => vaults::get(&call.service.catalog, &call.account, &vault_id).map(Some),
+        None => catalog_backup::usual_vault(call.service),
+    };
+    let vault = vault.map_err(failure::of_catalog)?.ok_or_else(|| {
+        ApiError::new(
+            Code::VaultNotExist,
+            "There is no vault for the backups of the catalog; name one.",
+        )
+    })?;
+    let task_id = catalog_backup::start(call.service, &vault, call.now)?;
+    call.service.ring();
+    call.reply(json!({ "TaskId": task_id.as_str(), "VaultId": vault.vault_id.as_str() }))
 }
 
 /// Ends a check or a prune early.
@@ -117,11 +145,31 @@ fn task_row(task: &Task) -> Value {
 pub(crate) fn describe_vault_health(call: &Call<'_>) -> Answer {
     let found =
         upkeep::health(&call.service.catalog, &call.account).map_err(failure::of_catalog)?;
-    let rows = found.iter().map(|vault| health_row(call, vault));
+    let backups = match call.account == call.service.operator {
+        true => {
+            let state = catalog_backups::state(&call.service.catalog);
+            Some(state.map_err(failure::of_catalog)?)
+        }
+        false => None,
+    };
+    let rows = found
+        .iter()
+        .map(|vault| health_row(call, vault, backups.as_ref()));
     call.reply(json!({ "Vaults": rows.collect::<Vec<Value>>() }))
 }
 
-fn health_row(call: &Call<'_>, vault: &VaultHealth) -> Value {
+/// What the health of the vault says of the backups of the catalog that it holds or should.
+fn catalog_backup_row(state: &CatalogBackups) -> Value {
+    json!({
+        "BegunTime": state.history.begun.map(|time| time.0),
+        "EndedTime": state.history.ended.map(|time| time.0),
+        "SnapshotHash": state.snapshot_hash,
+        "Trouble": state.trouble,
+    })
+}
+
+fn health_row(call: &Call<'_>, vault: &VaultHealth, backups: Option<&CatalogBackups>) -> Value {
+    let backups = backups.filter(|backups| backups.last_vault_id.as_ref() == Some(&vault.vault_id));
     let seconds = |time: Option<Timestamp>| time.map(|time| time.0);
     let damage = vault.damage.iter().map(|damage| {
         json!({
@@ -142,6 +190,8 @@ fn health_row(call: &Call<'_>, vault: &VaultHealth) -> Value {
         "CHECK_FAILED"
     } else if vault.prune_trouble.is_some() {
         "PRUNE_FAILED"
+    } else if backups.is_some_and(|backups| backups.trouble.is_some()) {
+        "CATALOG_BACKUP_FAILED"
     } else if vault.check_ended.is_none() {
         "UNCHECKED"
     } else {
@@ -159,5 +209,6 @@ fn health_row(call: &Call<'_>, vault: &VaultHealth) -> Value {
         "MissingSnapshots": vault.missing_count,
         "Due": due,
         "Busy": vault.history.is_busy,
+        "CatalogBackup": backups.map(catalog_backup_row),
     })
 }

@@ -4,8 +4,8 @@
 //! not open fails with that reason, and on an error of the catalog it goes back to the queue.
 
 use api::agent_protocol::{
-    Assignment, BackupSpec, DeleteSnapshotSpec, RestoreSpec, UpkeepSpec, VaultSpec,
-    WorkKind as Kind,
+    Assignment, BackupSpec, CatalogBackupSpec, DeleteSnapshotSpec, RestoreSpec, UpkeepSpec,
+    VaultSpec, WorkKind as Kind,
 };
 use api::error::ApiError;
 use catalog::jobs::FinishJob;
@@ -19,6 +19,7 @@ use catalog::{
 };
 use model::{JobId, JobStatus, RestoreId, RestoreOptions, TaskId, patterns};
 
+use crate::catalog_backup::{KEEP_DAILY, KEEP_WEEKLY};
 use crate::failure;
 use crate::places::{Place, folder_of};
 use crate::seal::{Record, UnsealError};
@@ -104,6 +105,12 @@ fn kind_of(service: &Service, item: &Work) -> Result<Kind, Trouble> {
         }
         WorkKind::CheckVault => Kind::CheckVault(upkeep_spec(service, item, &vault)?),
         WorkKind::PruneVault => Kind::PruneVault(upkeep_spec(service, item, &vault)?),
+        WorkKind::BackupCatalog => Kind::BackupCatalog(CatalogBackupSpec {
+            vault: vault_spec(service, &vault)?,
+            account_id: item.account_id.to_string(),
+            keep_daily: KEEP_DAILY,
+            keep_weekly: KEEP_WEEKLY,
+        }),
     })
 }
 

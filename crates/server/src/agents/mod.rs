@@ -1,9 +1,10 @@
-//! The agents' side of the server: Register, Sync, ReportErrors, Finish, under `/agent/v1/`.
+//! The agents' side of the server: Register, Sync, ReportErrors, Finish, CopyCatalog, under `/agent/v1/`.
 //!
 //! An agent key is good for its own client and for nothing else; Register alone is signed by a key of the account. Sync
 //! is a long poll: when there is no news the request waits for the bell of the service, without a thread.
 
 mod assignments;
+mod copy;
 mod register;
 mod report;
 mod runs;
@@ -12,9 +13,10 @@ mod upkeep;
 
 pub(crate) use runs::Runs;
 
-use api::agent_protocol::PREFIX;
+use api::agent_protocol::{AgentRequest, CopyCatalogRequest, PREFIX};
 use api::error::{ApiError, Code};
 use api::signature::Scheme;
+use axum::body::Body;
 use model::{AccountId, ClientId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,6 +53,16 @@ pub(crate) async fn serve(border: &Border, wire: Wire) -> Result<Vec<u8>, ApiErr
         }
         _ => Err(ApiError::of(Code::InvalidActionNotFound)),
     }
+}
+
+/// Whether a request asks for a copy of the catalog, whose reply is no JSON.
+pub(crate) fn is_copy(path: &str) -> bool {
+    path.strip_prefix(PREFIX) == Some(CopyCatalogRequest::METHOD)
+}
+
+/// Answers such a request.
+pub(crate) async fn copy_catalog(border: &Border, wire: Wire) -> Result<Body, ApiError> {
+    copy::copy_catalog(border, wire).await
 }
 
 /// The identity of an agent, proven.

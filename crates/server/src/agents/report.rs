@@ -127,7 +127,7 @@ fn end(service: &Service, item: &Work, request: FinishRequest) -> Result<FinishA
             let upkeep = request
                 .upkeep
                 .map(|report| upkeep::booked(catalog, item, report, now));
-            if kind.is_upkeep() {
+            if kind.is_upkeep() || kind == WorkKind::BackupCatalog {
                 upkeep::tell(item, outcome, message.as_deref());
             }
             tasks::finish(

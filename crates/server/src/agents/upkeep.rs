@@ -1,4 +1,4 @@
-//! What an agent found in a check or a prune, as the catalog books it.
+//! What an agent found in a check, a prune or a backup of the catalog, as the catalog books it.
 
 use api::agent_protocol::{MAX_OTHER_SNAPSHOTS, MAX_TOLD_SNAPSHOTS, OtherSnapshot, UpkeepReport};
 use api::error::ApiError;
@@ -31,6 +31,16 @@ pub(super) fn booked(
             "snapshots must be ids of 64 hex digits",
         ));
     }
+    if report
+        .catalog
+        .as_ref()
+        .is_some_and(|found| !is_hash(&found.snapshot_hash))
+    {
+        return Err(ApiError::invalid(
+            "upkeep",
+            "the snapshot must be an id of 64 hex digits",
+        ));
+    }
     if !report.missing.is_empty() {
         tracing::warn!(
             vault_id = %item.vault_id,
@@ -41,6 +51,7 @@ pub(super) fn booked(
     let findings = serde_json::json!({
         "Check": report.check,
         "Prune": report.prune,
+        "Catalog": report.catalog,
         "MissingSnapshots": report.missing.len(),
         "ReappearedSnapshots": report.present.len(),
         "OtherSnapshots": report.others.len(),
@@ -64,6 +75,10 @@ pub(super) fn booked(
         let said = |count: u64| (count > 0).then(|| format!("{count} findings: {first}{touched}"));
         found.structure_damage = said(check.structure_errors);
         found.data_damage = said(check.data_errors);
+    }
+    if let Some(catalog) = report.catalog {
+        found.wants_prune = catalog.removed_snapshots > 0;
+        found.snapshot_hash = Some(catalog.snapshot_hash);
     }
     if let Some(prune) = &report.prune {
         let left = prune.marked_packs + prune.deferred_packs + prune.unindexed_packs;

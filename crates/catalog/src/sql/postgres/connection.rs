@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use postgres::fallible_iterator::FallibleIterator;
-use postgres::{Client, NoTls, SimpleQueryMessage, Statement};
+use postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::PostgresPlace;
+use super::schema::NUMBERED;
 use super::statements::numbered;
 use crate::sql::{Param, Result, Row, damage};
 
@@ -32,7 +33,7 @@ impl Connection {
         place: &PostgresPlace,
         busy_timeout: Duration,
     ) -> std::result::Result<Self, postgres::Error> {
-        let mut client = place.config().connect(NoTls)?;
+        let mut client = place.connect()?;
         client.batch_execute(&format!(
             "SET lock_timeout = {}; SET idle_in_transaction_session_timeout = {}; SET jit = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
@@ -84,6 +85,14 @@ impl Connection {
 
     pub(in crate::sql) fn wake_others(&self) {
         self.wakes_others.set(true);
+    }
+
+    /// Lets columns that number their rows go on after the largest number that there is.
+    pub(in crate::sql) fn numbers_follow(&self) -> Result<()> {
+        for statement in self.send(NUMBERED)? {
+            self.send(&statement)?;
+        }
+        Ok(())
     }
 
     fn statement(&self, client: &mut Client, sql: &str) -> Result<Statement> {

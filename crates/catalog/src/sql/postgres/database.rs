@@ -28,6 +28,8 @@ const DOUBT: Duration = Duration::from_secs(10);
 pub(crate) struct Settings {
     pub(crate) reader_count: usize,
     pub(crate) busy_timeout: Duration,
+    /// The migrations that it is to have.
+    pub(crate) migrations: &'static [&'static str],
 }
 
 /// A place for a connection; there is none after the last one broke.
@@ -54,7 +56,7 @@ impl Database {
             readers: Pool::new((0..settings.reader_count.max(1)).map(|_| None).collect()),
         };
         let mut connection = database.connect("open the catalog")?;
-        schema::apply(&mut connection)?;
+        schema::apply(&mut connection, settings.migrations)?;
         *database.writer.lock() = Some(connection);
         Ok(database)
     }

@@ -7,7 +7,7 @@
 //! commits until it is free. (SERIALIZABLE would take its view of the data before it has waited for the lock.)
 //! Transactions that read run REPEATABLE READ: they see one state, and wait for nobody.
 //!
-//! `place` says where the database is and who opens it, `connection` opens one, `statements` has types and errors,
+//! `place` says where the database is and who opens it, `tls` encrypts the way to it, `connection` opens one, `statements` has types and errors,
 //! `database` the connections and transactions, `schema` the migrations, `wakes` tells other servers that there is
 //! something to do.
 
@@ -16,10 +16,12 @@ mod database;
 mod place;
 mod schema;
 mod statements;
+mod tls;
 mod wakes;
 
 pub(crate) use connection::Connection;
 pub(crate) use database::{Database, Settings};
 pub use place::{PlaceError, PostgresPlace};
+pub(super) use schema::TABLES;
 pub(super) use statements::{kind, value, words};
 pub use wakes::Wakes;

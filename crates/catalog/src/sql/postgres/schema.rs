@@ -7,7 +7,7 @@
 use super::Connection;
 use super::database::WRITER_LOCK;
 use crate::error::{CatalogError, SqlResult};
-use crate::migrations::{self, MIGRATIONS};
+use crate::migrations;
 use crate::sql::{SqlError, damage};
 
 /// What only this database needs: the number of the last migration, and a row for each server.
@@ -17,7 +17,21 @@ const OWN_TABLES: &str = "CREATE TABLE IF NOT EXISTS strongroom_schema (version 
          WITH (fillfactor = 50); \
      DELETE FROM strongroom_servers WHERE seen < now() - interval '7 days'";
 
-pub(super) fn apply(connection: &mut Connection) -> Result<(), CatalogError> {
+/// The tables with the columns of their primary keys, in order.
+pub(in crate::sql) const TABLES: &str = "SELECT t.relname::text AS table_name, a.attname::text AS column_name \
+     FROM pg_class t LEFT JOIN pg_index i ON i.indrelid = t.oid AND i.indisprimary \
+     LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey) \
+     WHERE t.relkind = 'r' AND t.relnamespace = current_schema()::regnamespace \
+     AND NOT starts_with(t.relname::text, 'strongroom_') \
+     ORDER BY t.relname, array_position(i.indkey::int2[], a.attnum)";
+
+/// The columns that number their rows by themselves.
+pub(super) const NUMBERED: &str = "SELECT format('SELECT setval(pg_get_serial_sequence(%L, %L), \
+     GREATEST((SELECT MAX(%I) FROM %I), 1))', table_name, column_name, column_name, table_name) \
+     FROM information_schema.columns WHERE table_schema = current_schema() AND is_identity = 'YES'";
+
+/// Applies those of the migrations that the database does not have yet.
+pub(super) fn apply(connection: &mut Connection, migrations: &[&str]) -> Result<(), CatalogError> {
     let operation = "migrate the catalog";
     check_encoding(connection).op(operation)?;
     let result = connection
@@ -26,7 +40,7 @@ pub(super) fn apply(connection: &mut Connection) -> Result<(), CatalogError> {
         ))
         .map_err(SqlError::from)
         .op(operation)
-        .and_then(|_| apply_missing(connection, MIGRATIONS));
+        .and_then(|_| apply_missing(connection, migrations));
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = connection.send(end).map_err(SqlError::from).op(operation);
     result.and(ended.map(drop))

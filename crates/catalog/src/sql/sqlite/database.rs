@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) reader_count: usize,
     pub(crate) busy_timeout: Duration,
     pub(crate) max_page_count: Option<u32>,
+    /// The migrations that it is to have.
+    pub(crate) migrations: &'static [&'static str],
 }
 
 /// An open file.
@@ -47,7 +49,7 @@ impl Database {
         if let Some(pages) = settings.max_page_count {
             set(&writer, "max_page_count", &pages.to_string())?;
         }
-        schema::apply(&mut writer)?;
+        schema::apply(&mut writer, settings.migrations)?;
         let readers = (0..settings.reader_count.max(1))
             .map(|_| {
                 let reader = connect(path, settings)?;

@@ -6,5 +6,6 @@ mod schema;
 mod statements;
 
 pub(crate) use database::{Database, Settings};
+pub(super) use schema::TABLES;
 pub(crate) use statements::pragma;
 pub(super) use statements::{change, kind, value, while_each};

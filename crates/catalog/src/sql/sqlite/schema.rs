@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::pragma;
 use crate::error::{CatalogError, SqlResult};
-use crate::migrations::{self, MIGRATIONS};
+use crate::migrations;
 use crate::sql::{SqlError, damage};
 
 pub(crate) fn version(connection: &Connection) -> Result<i64, CatalogError> {
@@ -21,12 +21,13 @@ pub(crate) fn version(connection: &Connection) -> Result<i64, CatalogError> {
         .op("read the schema version")
 }
 
-/// Applies the migrations that the database does not have yet.
-pub(super) fn apply(connection: &mut Connection) -> Result<(), CatalogError> {
-    apply_all(connection, MIGRATIONS)
-}
+/// The tables with the columns of their primary keys, in order.
+pub(in crate::sql) const TABLES: &str = "/* whole */ SELECT m.name AS table_name, c.name AS column_name \
+     FROM sqlite_schema m LEFT JOIN pragma_table_info(m.name) c ON c.pk > 0 \
+     WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY m.name, c.pk";
 
-fn apply_all(connection: &mut Connection, migrations: &[&str]) -> Result<(), CatalogError> {
+/// Applies those of the migrations that the database does not have yet.
+pub(super) fn apply(connection: &mut Connection, migrations: &[&str]) -> Result<(), CatalogError> {
     let operation = "migrate the catalog";
     for (number, sql) in migrations::missing(version(connection)?, migrations)? {
         let transaction = connection
@@ -52,6 +53,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
     use crate::db::{Catalog, CatalogOptions};
+    use crate::migrations::MIGRATIONS;
 
     fn open(path: &std::path::Path) -> Result<Catalog, CatalogError> {
         Catalog::open(path, CatalogOptions::default())
@@ -108,13 +110,13 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         let first = "CREATE TABLE a (x BIGINT);";
         let second = "INSERT INTO a VALUES (1); CREATE TABLE b (x BIGINT);";
-        apply_all(&mut connection, &[first]).unwrap();
+        apply(&mut connection, &[first]).unwrap();
         // The last statement fails: the ones before it leave no trace, the version stays.
         let broken = "INSERT INTO a VALUES (9); CREATE TABLE a (x BIGINT);";
-        assert!(apply_all(&mut connection, &[first, broken]).is_err());
+        assert!(apply(&mut connection, &[first, broken]).is_err());
         assert_eq!(version(&connection).unwrap(), 1);
         for _ in 0..2 {
-            apply_all(&mut connection, &[first, second]).unwrap();
+            apply(&mut connection, &[first, second]).unwrap();
             let sum: i64 = connection
                 .query_row("SELECT SUM(x) FROM a", [], |row| row.get(0))
                 .unwrap();

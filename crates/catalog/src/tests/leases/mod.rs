@@ -1,17 +1,20 @@
 //! Leases against a naive model under random operations, and by several threads at once.
 
-mod world;
+pub(super) mod world;
 
 use std::collections::HashMap;
 
 use model::JobStatus;
 use proptest::prelude::proptest;
+use proptest::sample::select;
 use proptest::test_runner::Config;
 
 use self::world::{Step, World, any_step};
+use super::places::VARIABLE;
+use super::proxy::{Cut, Proxy};
 use super::support::{Fixture, TTL, at, complete, new_vault};
 use crate::work::{self, LeaseLimit};
-use crate::{WorkKind, WorkState, jobs, vaults};
+use crate::{CatalogOptions, WorkKind, WorkState, jobs, vaults};
 
 proptest! {
     #![proptest_config(Config { cases: 40, ..Config::default() })]
@@ -22,6 +25,29 @@ proptest! {
         for step in &steps {
             world.step(step);
             world.check();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 8, ..Config::default() })]
+
+    /// The connection to the database breaks at any commits; whoever was told of a failure asks again.
+    #[test]
+    fn leases_agree_with_the_model_although_commits_are_cut(
+        steps in proptest::collection::vec((any_step(), proptest::option::weighted(0.3, select(&Cut::ALL[..]))), 1..40)
+    ) {
+        if std::env::var(VARIABLE).is_ok() {
+            let mut world = World::new();
+            let proxy = Proxy::before(&world.fixture.place);
+            world.fixture.catalog = proxy.open(CatalogOptions::default());
+            for (step, cut) in &steps {
+                if let Some(cut) = cut {
+                    proxy.cut_after(0, *cut);
+                }
+                world.step(step);
+                world.check();
+            }
         }
     }
 }

@@ -2,17 +2,17 @@
 
 use std::collections::HashSet;
 
-use model::{JobStatus, Timestamp};
+use model::{JobQuery, JobStatus, Timestamp};
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::sample::select;
 
-use crate::tests::support::{Fixture, TTL, at, complete, report};
+use crate::tests::support::{Fixture, TTL, again, at, complete, report};
 use crate::work::{self, FinishAnswer, HeldWork, LeaseAnswer};
 use crate::{CatalogError, Client, Job, Plan, Progress, WorkState, jobs, snapshots};
 
 /// What may happen; numbers choose among what there is.
 #[derive(Debug, Clone)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Create {
         plan: usize,
     },
@@ -49,7 +49,7 @@ pub(super) enum Step {
     },
 }
 
-pub(super) fn any_step() -> impl Strategy<Value = Step> {
+pub(crate) fn any_step() -> impl Strategy<Value = Step> {
     let outcome = select(vec![
         JobStatus::Complete,
         JobStatus::PartialComplete,
@@ -101,8 +101,8 @@ impl Seen {
     }
 }
 
-pub(super) struct World {
-    pub(super) fixture: Fixture,
+pub(crate) struct World {
+    pub(crate) fixture: Fixture,
     pub(super) clients: Vec<Client>,
     pub(super) plans: Vec<Plan>,
     pub(super) jobs: Vec<Job>,
@@ -113,7 +113,7 @@ pub(super) struct World {
 pub(super) const RUNS: [&str; 2] = ["run-a", "run-b"];
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let fixture = Fixture::new();
         let clients: Vec<Client> = vec![fixture.client("m-0", 0), fixture.client("m-1", 0)];
         let vault = fixture.vault(0);
@@ -208,14 +208,9 @@ impl World {
             progress: Some(progress),
         };
         let client_id = &self.clients[client].client_id;
-        let answers = work::extend_leases(
-            &self.fixture.catalog,
-            client_id,
-            RUNS[run],
-            &[held],
-            self.at(),
-            TTL,
-        );
+        let (catalog, held) = (&self.fixture.catalog, [held]);
+        let answers =
+            again(|| work::extend_leases(catalog, client_id, RUNS[run], &held, self.at(), TTL));
         assert_eq!(answers.unwrap(), [expected]);
     }
 
@@ -231,7 +226,7 @@ impl World {
             report(&leased, outcome)
         };
         let end = jobs::FinishJob { outcome, ..end };
-        let answer = jobs::finish(&self.fixture.catalog, &end, self.at()).unwrap();
+        let answer = again(|| jobs::finish(&self.fixture.catalog, &end, self.at())).unwrap();
         let seen = &mut self.seen[index];
         let expected = if seen.is_held(epoch) {
             (seen.state, seen.status) = (WorkState::Done, outcome);
@@ -247,12 +242,8 @@ impl World {
     }
 
     pub(super) fn cancel(&mut self, index: usize) {
-        let result = jobs::cancel(
-            &self.fixture.catalog,
-            &self.fixture.account,
-            &self.jobs[index].job_id,
-            self.at(),
-        );
+        let (fixture, job_id) = (&self.fixture, &self.jobs[index].job_id);
+        let result = again(|| jobs::cancel(&fixture.catalog, &fixture.account, job_id, self.at()));
         let seen = &mut self.seen[index];
         match seen.status {
             status if status.is_final() => {
@@ -272,7 +263,7 @@ impl World {
         assert_eq!(result.unwrap(), seen.status);
     }
 
-    pub(super) fn step(&mut self, step: &Step) {
+    pub(crate) fn step(&mut self, step: &Step) {
         match *step {
             Step::Create { plan } => {
                 self.jobs
@@ -301,12 +292,8 @@ impl World {
                     .filter(lost)
                     .map(Seen::give_back)
                     .count();
-                assert_eq!(
-                    work::expire_leases(&self.fixture.catalog, self.at())
-                        .unwrap()
-                        .len(),
-                    count
-                );
+                let expired = again(|| work::expire_leases(&self.fixture.catalog, self.at()));
+                assert_eq!(expired.unwrap().len(), count);
             }
             Step::StartRun { client, run } => {
                 let lost = |seen: &&mut Seen| {
@@ -322,10 +309,10 @@ impl World {
                     .map(Seen::give_back)
                     .count();
                 let client_id = &self.clients[client].client_id;
+                let catalog = &self.fixture.catalog;
                 let released =
-                    work::release_run(&self.fixture.catalog, client_id, RUNS[run], self.at())
-                        .unwrap();
-                assert_eq!(released.len(), count);
+                    again(|| work::release_run(catalog, client_id, RUNS[run], self.at()));
+                assert_eq!(released.unwrap().len(), count);
             }
             Step::Extend {
                 client,
@@ -340,8 +327,9 @@ impl World {
             Step::Release { job, old } => {
                 if let Some((index, epoch)) = self.choose(job, old) {
                     let id = self.jobs[index].job_id.as_str();
+                    let catalog = &self.fixture.catalog;
                     let answer =
-                        work::release(&self.fixture.catalog, id, epoch, None, self.at()).unwrap();
+                        again(|| work::release(catalog, id, epoch, None, self.at())).unwrap();
                     assert_eq!(
                         answer == FinishAnswer::Accepted,
                         self.seen[index].is_held(epoch)
@@ -370,8 +358,11 @@ impl World {
             .unwrap()
     }
 
-    /// Compares every job with the model.
-    pub(super) fn check(&self) {
+    /// Compares every job with the model, and how many there are.
+    pub(crate) fn check(&self) {
+        let all = JobQuery::default();
+        let found = jobs::query(&self.fixture.catalog, &self.fixture.account, &all).unwrap();
+        assert_eq!(found.total, self.jobs.len() as u64);
         for (index, expected) in self.seen.iter().enumerate() {
             let job = jobs::get(
                 &self.fixture.catalog,

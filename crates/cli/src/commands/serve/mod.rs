@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use agent::AgentHandle;
 use model::upkeep::UpkeepRule;
-use server::{PostgresPlace, RateLimit, ServerHandle, ServerOptions, Transport};
+use server::{CatalogBackupRule, PostgresPlace, RateLimit, ServerHandle, ServerOptions, Transport};
 
 use self::first_jobs::FirstJob;
 pub(crate) use self::first_jobs::{create as create_vault, wait_until_created};
@@ -60,6 +60,10 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
         prune_every: args.prune_every.0,
     };
     options.prune_grace = Some(args.prune_grace);
+    options.catalog_backup = CatalogBackupRule {
+        every: args.catalog_backup_every.0,
+        vault: args.catalog_backup_vault,
+    };
     let server = server::start(options).map_err(|error| server_failure(&error))?;
     words::started(context, &server);
     let started = start_agent(&data_dir).and_then(|(access, agent)| {
@@ -91,7 +95,10 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
 }
 
 /// The PostgreSQL database that is to be the catalog, if any.
-fn catalog_place(url: Option<&str>, file: Option<&Path>) -> Result<Option<PostgresPlace>, Failure> {
+pub(crate) fn catalog_place(
+    url: Option<&str>,
+    file: Option<&Path>,
+) -> Result<Option<PostgresPlace>, Failure> {
     let place = match (url, file) {
         (Some(url), _) => PostgresPlace::parse(url).map(Some),
         (None, Some(file)) => PostgresPlace::read(file).map(Some),
