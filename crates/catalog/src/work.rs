@@ -13,6 +13,7 @@ use model::{AccountId, ClientId, JobStatus, Timestamp, VaultId};
 use crate::conditions::{all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
+use crate::item_errors;
 use crate::jobs;
 pub(crate) use crate::progress::{read_progress, write_progress};
 use crate::records::{Progress, Work};
@@ -390,7 +391,7 @@ fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogEr
     tx.session().wake_others();
     change_status(tx, work, status, None, now)?;
     if status.is_final() {
-        ended(tx, work)?;
+        ended_unreported(tx, work, now)?;
     }
     find(tx, &work.work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work.work_id))
 }
@@ -435,7 +436,7 @@ pub(crate) fn request_cancel(
     change(tx, "cancel a work", sql, params![state.as_str(), raise, id])?;
     tx.session().wake_others();
     if to.is_final() {
-        ended(tx, &work)?;
+        ended_unreported(tx, &work, now)?;
     }
     Ok(to)
 }
@@ -491,6 +492,14 @@ fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
         WorkKind::Backup => jobs::ended(tx, work),
         _ => Ok(()),
     }
+}
+
+/// As [`ended`], for a work whose end no agent reports: what its last lease could not read or write stays told.
+fn ended_unreported(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<(), CatalogError> {
+    if !work.kind.is_task() {
+        item_errors::settle(tx, work, work.epoch, now)?;
+    }
+    ended(tx, work)
 }
 
 /// Ends the jobs and restore jobs of a vault that nobody holds yet: the vault will not come.

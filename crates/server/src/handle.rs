@@ -11,12 +11,11 @@ use model::{AccountId, ClientId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
-use crate::actions::temp_files::Links;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
@@ -25,6 +24,7 @@ use crate::http::{MAX_IN_FLIGHT, Peer, router};
 use crate::nonces::{NonceLimits, Nonces};
 use crate::options::{ServerOptions, Transport, check_region};
 use crate::rates::Rates;
+use crate::report_files::MAX_DOWNLOADS;
 use crate::service::Service;
 use crate::ticker::{TickReport, Ticker};
 use crate::tls::{Acceptors, LOOK_INTERVAL, Tls};
@@ -141,7 +141,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         local_client: Mutex::new(None),
         runs: Mutex::default(),
         repositories: Repositories::default(),
-        links: Links::default(),
+        downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         _lock: lock,
     });
     let ticker = Arc::new(Ticker::default());

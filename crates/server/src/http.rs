@@ -18,11 +18,10 @@ use http::{HeaderValue, Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::actions::temp_files;
 use crate::connections::LimitedListener;
 use crate::service::Service;
 use crate::wire::{Wire, new_request_id};
-use crate::{actions, agents};
+use crate::{actions, agents, report_files};
 
 /// Requests that are worked on at once; more wait for [`QUEUE_TIMEOUT`].
 pub(crate) const MAX_IN_FLIGHT: usize = 32;
@@ -32,7 +31,6 @@ const BODY_ROOM_KIB: usize = 128 * 1024;
 /// For a body of a few megabytes on a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json; charset=utf-8";
-const CSV: &str = "text/csv; charset=utf-8";
 /// Where errors send their reader.
 const RECOMMEND: &str = "See the message; the server's log has more under the request id.";
 
@@ -75,16 +73,13 @@ async fn answer(
         .get(header::HOST)
         .map(|value| text_of(value.as_bytes()))
         .unwrap_or_default();
-    let mut content_type = JSON;
     // The room is given back with the reply.
     let result = match read(&border, peer, request, &request_id).await {
-        Ok((wire, _room)) if wire.path.starts_with(temp_files::PREFIX) => {
-            content_type = CSV;
-            border
-                .blocking(&request_id, move |service| {
-                    temp_files::download(service, &wire.path)
-                })
-                .await
+        Ok((wire, _room)) if wire.path.starts_with(report_files::PREFIX) => {
+            match report_files::serve(&border, wire).await {
+                Ok(response) => return response,
+                Err(error) => Err(error),
+            }
         }
         Ok((wire, _room)) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
         Ok((wire, _room)) => {
@@ -95,7 +90,7 @@ async fn answer(
         Err(error) => Err(error),
     };
     match result {
-        Ok(body) => respond(200, &request_id, (content_type, None), body),
+        Ok(body) => respond(200, &request_id, None, body),
         Err(error) => {
             tracing::debug!(request_id, code = %error.code, message = %error.message, "refused");
             let body = ErrorBody {
@@ -107,12 +102,7 @@ async fn answer(
                 access_denied_detail: error.denied.as_deref(),
             };
             let json = serde_json::to_vec(&body).unwrap_or_default();
-            respond(
-                error.http_status,
-                &request_id,
-                (JSON, error.retry_after_ms),
-                json,
-            )
+            respond(error.http_status, &request_id, error.retry_after_ms, json)
         }
     }
 }
@@ -129,7 +119,8 @@ async fn read(
         return Err(ApiError::of(Code::UnsupportedHttpMethod));
     }
     let path = head.uri.path();
-    let is_known = path == "/" || path.starts_with(PREFIX) || path.starts_with(temp_files::PREFIX);
+    let is_known =
+        path == "/" || path.starts_with(PREFIX) || path.starts_with(report_files::PREFIX);
     if !is_known {
         return Err(ApiError::of(Code::InvalidPath));
     }
@@ -225,14 +216,14 @@ fn text_of(bytes: &[u8]) -> String {
 fn respond(
     status: u16,
     request_id: &str,
-    (content_type, retry_after_ms): (&'static str, Option<u64>),
+    retry_after_ms: Option<u64>,
     body: Vec<u8>,
 ) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() =
         http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert("x-acs-request-id", value);
     }

@@ -8,7 +8,7 @@
 //! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
 //!
 //! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `bootstrap`, `nonces`, `wire`, `service`,
-//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
+//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `report_files`, `actions`, `agents`, `ticker`, `connections`, `http`, `handle`, `adopt`, `export`.
 
 mod actions;
 mod adopt;
@@ -29,6 +29,7 @@ mod options;
 mod places;
 mod principal;
 mod rates;
+mod report_files;
 mod seal;
 mod service;
 mod sessions;

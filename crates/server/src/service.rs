@@ -8,10 +8,9 @@ use catalog::Catalog;
 use model::upkeep::UpkeepRule;
 use model::{AccountId, ClientId, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::actions::repositories::Repositories;
-use crate::actions::temp_files::Links;
 use crate::agents::Runs;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
@@ -50,7 +49,8 @@ pub(crate) struct Service {
     /// Which process of each client is the present one.
     pub(crate) runs: Mutex<Runs>,
     pub(crate) repositories: Repositories,
-    pub(crate) links: Links,
+    /// Places for files of reports that are being downloaded.
+    pub(crate) downloads: Arc<Semaphore>,
     /// Dropped last: the data directory is free when nothing can touch it any more.
     pub(crate) _lock: DirLock,
 }
