@@ -108,18 +108,34 @@ fn shown(
     id: &str,
 ) -> Result<Conditions, CatalogError> {
     let sql = format!(
-        "SELECT COALESCE(j.error_epoch, w.epoch, 0) AS epoch FROM {} j LEFT JOIN work w ON w.work_id = j.{} \
-         WHERE j.account_id = ? AND j.{} = ?",
+        "SELECT COALESCE(j.error_epoch, w.epoch) AS epoch FROM {} j \
+         LEFT JOIN work w ON w.work_id = j.{} AND w.account_id = j.account_id WHERE j.account_id = ? AND j.{} = ?",
         kind.table(),
         kind.id_column(),
         kind.id_column()
     );
     let ids = [account_id.as_str(), id];
-    let epoch: i64 = first(tx, "find item errors", &sql, ids, |row| row.get("epoch"))?
+    let epoch: Option<i64> = first(tx, "find item errors", &sql, ids, |row| row.get("epoch"))?
         .ok_or_else(|| kind.not_found(id))?;
+    // A job that was imported has no list, though another account may have a job of this id.
     let mut mine = Conditions::equal("work_id", id);
-    mine.and("epoch = ?", [Value::Integer(epoch)]);
+    mine.and("epoch = ?", [Value::Integer(epoch.unwrap_or(-1))]);
     Ok(mine)
+}
+
+/// The work of an account. Ids are unique in an account alone: an imported job may have the id of another account's job.
+const OWN_WORK: &str = "(SELECT work_id FROM work WHERE work_id = ? AND account_id = ?)";
+
+/// Removes the lists of a work of the account.
+pub(crate) fn remove(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    work_id: &str,
+) -> Result<(), CatalogError> {
+    let sql = format!("DELETE FROM item_errors WHERE work_id = {OWN_WORK}");
+    let ids = [work_id, account_id.as_str()];
+    change(tx, "remove item errors", &sql, ids)?;
+    Ok(())
 }
 
 /// Fixes the list of a work that has ended: the one of `epoch`. The others go.

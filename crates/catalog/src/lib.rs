@@ -17,7 +17,7 @@
 //! Modules in reading order: [`records`] (rows as values), [`words`], `sql` (what differs from
 //! one database to the other), [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`audit`], [`vaults`],
-//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
+//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`job_events`], [`snapshots`], [`retention`],
 //! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
 //! [`tags`], [`kept_records`], [`zone`].
 
@@ -30,6 +30,7 @@ pub mod db;
 pub mod error;
 pub mod identities;
 pub mod item_errors;
+pub mod job_events;
 pub mod jobs;
 pub mod kept_records;
 pub mod ledger;
@@ -59,9 +60,9 @@ pub mod zone;
 pub use db::{Catalog, CatalogOptions};
 pub use error::{CatalogError, Entity};
 pub use records::{
-    AccessKey, Account, Client, ItemError, Job, Page, PageRequest, Plan, PlanSpec, Progress,
-    RestoreJob, Role, Sealed, Snapshot, SourceFields, TargetFields, Task, User, Vault, VaultCounts,
-    Work,
+    AccessKey, Account, Client, ItemError, Job, JobEvent, Page, PageRequest, Plan, PlanSpec,
+    Progress, RestoreJob, Role, Sealed, Snapshot, SourceFields, TargetFields, Task, User, Vault,
+    VaultCounts, Work,
 };
 pub use sql::SqlError;
 pub use sql::postgres::{PlaceError, PostgresPlace, Wakes};

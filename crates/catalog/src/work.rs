@@ -13,13 +13,13 @@ use model::{AccountId, ClientId, JobStatus, Timestamp, VaultId};
 use crate::conditions::{all, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
-use crate::item_errors;
 use crate::jobs;
 pub(crate) use crate::progress::{read_progress, write_progress};
 use crate::records::{Progress, Work};
 use crate::row::{RowReader, seconds};
 use crate::sql::{Row, ToParam, params};
 use crate::words::{WorkKind, WorkState};
+use crate::{item_errors, job_events};
 
 /// A work that an agent says it is running.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,10 @@ pub(crate) fn insert(
     ];
     change(tx, "queue a work", sql, values)?;
     tx.session().wake_others();
-    Ok(())
+    if work.kind.is_task() {
+        return Ok(());
+    }
+    job_events::note_created(tx, work.account_id, work.work_id, now)
 }
 
 pub(crate) fn find(tx: &Tx<'_>, work_id: &str) -> Result<Option<Work>, CatalogError> {
@@ -200,7 +203,7 @@ pub fn lease_next(
                 continue;
             }
             let work = find(tx, &work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work_id))?;
-            change_status(tx, &work, JobStatus::Running, None, now)?;
+            change_status(tx, &work, JobStatus::Running, Told::Nothing, now)?;
             if kind == WorkKind::Backup {
                 backups_left -= 1;
             }
@@ -302,7 +305,10 @@ pub fn release_run(
     }
     catalog.write(operation, |tx| {
         let lost = all(tx, operation, sql, ids, read)?;
-        lost.iter().map(|work| give_back(tx, work, now)).collect()
+        let why = "the agent was started anew";
+        lost.iter()
+            .map(|work| give_back(tx, work, why, now))
+            .collect()
     })
 }
 
@@ -330,7 +336,10 @@ pub fn expire_leases(catalog: &Catalog, now: Timestamp) -> Result<Vec<Work>, Cat
     }
     catalog.write(operation, |tx| {
         let lost = all(tx, operation, sql, [now.0], read)?;
-        lost.iter().map(|work| give_back(tx, work, now)).collect()
+        let why = "the agent was silent for too long";
+        lost.iter()
+            .map(|work| give_back(tx, work, why, now))
+            .collect()
     })
 }
 
@@ -349,7 +358,7 @@ pub fn release(
         if let Some(progress) = progress {
             write_progress(tx, &work, progress, now)?;
         }
-        give_back(tx, &work, now)?;
+        give_back(tx, &work, "the agent gave it back", now)?;
         Ok(FinishAnswer::Accepted)
     })
 }
@@ -361,7 +370,7 @@ pub(crate) fn retry_later(
     delay: Duration,
     now: Timestamp,
 ) -> Result<(), CatalogError> {
-    give_back(tx, work, now)?;
+    give_back(tx, work, "it is tried again later", now)?;
     let sql = "UPDATE work SET not_before = ? WHERE work_id = ?";
     change(
         tx,
@@ -373,7 +382,7 @@ pub(crate) fn retry_later(
 }
 
 /// Ends a lease without a result: the work waits again, or is CANCELED when that was asked for.
-fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogError> {
+fn give_back(tx: &Tx<'_>, work: &Work, why: &str, now: Timestamp) -> Result<Work, CatalogError> {
     // A work that ends here ends under an epoch of its own: a late report of the lease counts no more.
     let (state, status, raise) = if work.cancel_requested {
         (WorkState::Done, JobStatus::Canceled, 1)
@@ -389,7 +398,7 @@ fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogEr
         params![state.as_str(), raise, work.work_id],
     )?;
     tx.session().wake_others();
-    change_status(tx, work, status, None, now)?;
+    change_status(tx, work, status, Told::Why(why), now)?;
     if status.is_final() {
         ended_unreported(tx, work, now)?;
     }
@@ -424,7 +433,7 @@ pub(crate) fn request_cancel(
             to,
         });
     };
-    change_status(tx, &work, to, None, now)?;
+    change_status(tx, &work, to, Told::Why("it was cancelled"), now)?;
     // A work that ends here ends under an epoch of its own: a late report of a former lease counts no more.
     let sql =
         "UPDATE work SET cancel_requested = 1, state = ?, epoch = epoch + ? WHERE work_id = ?";
@@ -482,8 +491,21 @@ pub(crate) fn close(
     let sql = "UPDATE work SET state = 'DONE', lease_until = NULL WHERE work_id = ? AND epoch = ?";
     change(tx, "finish a work", sql, params![work.work_id, work.epoch])?;
     tx.session().wake_others();
-    change_status(tx, work, outcome, message, now)?;
+    change_status(tx, work, outcome, Told::Result(message), now)?;
     ended(tx, work)
+}
+
+/// Removes a work of the account with what its leases told, where there is one. The row behind it is the caller's.
+pub(crate) fn remove(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    work_id: &str,
+) -> Result<(), CatalogError> {
+    item_errors::remove(tx, account_id, work_id)?;
+    job_events::remove(tx, account_id, work_id)?;
+    let sql = "DELETE FROM work WHERE work_id = ? AND account_id = ?";
+    change(tx, "remove a work", sql, [work_id, account_id.as_str()])?;
+    Ok(())
 }
 
 /// What follows when a work has ended, however it did.
@@ -534,12 +556,22 @@ pub(crate) fn status_of(
     .ok_or_else(|| kind.not_found(id))
 }
 
+/// What is said of a change of state.
+#[derive(Debug, Clone, Copy)]
+enum Told<'a> {
+    Nothing,
+    /// Why it came about, in the job's events.
+    Why(&'a str),
+    /// What is wrong with the result, in the job itself and its events.
+    Result(Option<&'a str>),
+}
+
 /// Moves the row behind a work to `to`, with the times that go with it. Refuses what the model does not allow.
-pub(crate) fn change_status(
+fn change_status(
     tx: &Tx<'_>,
     work: &Work,
     to: JobStatus,
-    message: Option<&str>,
+    told: Told<'_>,
     now: Timestamp,
 ) -> Result<(), CatalogError> {
     let kind = work.kind;
@@ -552,6 +584,11 @@ pub(crate) fn change_status(
             to,
         });
     }
+    let (message, event) = match told {
+        Told::Nothing => (None, None),
+        Told::Why(why) => (None, Some(why)),
+        Told::Result(message) => (message, message),
+    };
     let mut sql = format!("UPDATE {} SET status = ?, updated_time = ?", kind.table());
     let (status, end) = (to.as_str(), seconds(to.is_final().then_some(now)));
     let mut values: Vec<&dyn ToParam> = vec![&status, &now.0];
@@ -567,6 +604,9 @@ pub(crate) fn change_status(
     let account_id = work.account_id.as_str();
     values.extend([&end as &dyn ToParam, &message, &account_id, &work.work_id]);
     change(tx, "change a state", &sql, &values[..])?;
+    if !kind.is_task() {
+        job_events::note_changed(tx, work, to, event, now)?;
+    }
     match kind {
         WorkKind::Backup => jobs::note_changed(tx, &work.account_id, &work.work_id),
         _ => Ok(()),

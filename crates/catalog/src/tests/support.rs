@@ -22,11 +22,12 @@ use crate::{
 };
 
 /// Tables whose rows grow with the history or the number of hosts: no statement may read one from end to end.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 12] = [
     "jobs",
     "work",
     "snapshots",
     "item_errors",
+    "job_events",
     "restore_jobs",
     "tasks",
     "plans",

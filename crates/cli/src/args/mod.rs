@@ -18,9 +18,9 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use control::{
-    ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
-    PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
-    VaultCheckArgs, VaultCommand, VaultCreateArgs,
+    ApiArgs, ConflictArg, JobArgs, JobCommand, JobRecordArgs, JobsArgs, JobsCommand, LsArgs,
+    PlanArgs, PlanCommand, PlanCreateArgs, ReportArg, ReportArgs, RestoreArgs, SnapshotsArgs,
+    SortArg, VaultAdoptArgs, VaultArgs, VaultCheckArgs, VaultCommand, VaultCreateArgs,
 };
 pub(crate) use identity::{
     AccessKeyCommand, AccountArgs, AccountCommand, KeyArgs, RoleArgs, RoleCommand, UserArgs,
@@ -111,7 +111,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run an agent that protects this host for a service elsewhere
     Agent(AgentArgs),
-    /// List backup jobs, import or export their history
+    /// List backup jobs, show what became of one, import or export their history
     Jobs(JobsArgs),
     /// Show or cancel a backup job or restore job
     Job(JobArgs),

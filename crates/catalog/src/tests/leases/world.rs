@@ -8,7 +8,10 @@ use proptest::sample::select;
 
 use crate::tests::support::{Fixture, TTL, at, complete, report};
 use crate::work::{self, FinishAnswer, HeldWork, LeaseAnswer};
-use crate::{CatalogError, Client, Job, Plan, Progress, WorkState, jobs, snapshots};
+use crate::{
+    CatalogError, Client, Job, PageRequest, Plan, Progress, WorkKind, WorkState, job_events, jobs,
+    snapshots,
+};
 
 /// What may happen; numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -411,6 +414,7 @@ impl World {
                 job.status.is_final(),
                 "job {index}"
             );
+            self.check_events(&job);
             if work.state == WorkState::Leased {
                 assert_eq!(work.lease_until, Some(at(expected.until)));
                 let (client, run) = expected.holder.unwrap();
@@ -421,5 +425,32 @@ impl World {
                 assert_eq!(work.run_id.as_deref(), Some(RUNS[run]));
             }
         }
+    }
+
+    /// A job's events are its history: each may follow the one before, the last is what the job is.
+    fn check_events(&self, job: &Job) {
+        let found = job_events::list(
+            &self.fixture.catalog,
+            &self.fixture.account,
+            WorkKind::Backup,
+            job.job_id.as_str(),
+            PageRequest::first(1_000),
+        );
+        let events = found.unwrap().rows;
+        assert_eq!(events[0].status, JobStatus::Created);
+        for (number, pair) in events.windows(2).enumerate() {
+            let [before, after] = pair else {
+                unreachable!()
+            };
+            assert!(before.status.can_become(after.status), "{events:?}");
+            assert_eq!(after.number, number as i64 + 2);
+            assert_eq!(after.attempt, after.epoch, "each lease is an attempt");
+            assert_eq!(
+                after.attempt - before.attempt,
+                i64::from(after.status == JobStatus::Running)
+            );
+            assert!(after.time >= before.time);
+        }
+        assert_eq!(events.last().unwrap().status, job.status);
     }
 }
