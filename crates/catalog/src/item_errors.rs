@@ -138,6 +138,32 @@ pub(crate) fn remove(
     Ok(())
 }
 
+/// Removes at most `limit` rows of the lists of a work of the account; says how many, and whether that were all.
+pub(crate) fn remove_some(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    work_id: &str,
+    limit: usize,
+) -> Result<(usize, bool), CatalogError> {
+    let operation = "remove item errors";
+    let sql = format!(
+        "SELECT epoch, seq FROM item_errors WHERE work_id = {OWN_WORK} ORDER BY epoch, seq LIMIT 1 OFFSET ?"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = params![work_id, account_id.as_str(), limit];
+    let end: Option<(i64, i64)> = first(tx, operation, &sql, values, |row| {
+        Ok((row.get("epoch")?, row.get("seq")?))
+    })?;
+    let sql = format!("DELETE FROM item_errors WHERE work_id = {OWN_WORK}");
+    let Some((epoch, seq)) = end else {
+        let ids = [work_id, account_id.as_str()];
+        return Ok((change(tx, operation, &sql, ids)?, true));
+    };
+    let sql = format!("{sql} AND (epoch < ? OR epoch = ? AND seq < ?)");
+    let values = params![work_id, account_id.as_str(), epoch, epoch, seq];
+    Ok((change(tx, operation, &sql, values)?, false))
+}
+
 /// Fixes the list of a work that has ended: the one of `epoch`. The others go.
 pub(crate) fn settle(
     tx: &Tx<'_>,

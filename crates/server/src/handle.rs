@@ -131,6 +131,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         data_dir: dir.root().to_owned(),
         lease_ttl: options.lease_ttl,
         vault_delete_grace: options.vault_delete_grace,
+        job_retention: options.job_retention,
         upkeep: options.upkeep,
         prune_grace: options.prune_grace,
         max_body_bytes: options.max_body_bytes,

@@ -34,6 +34,7 @@ pub(crate) struct Service {
     pub(crate) data_dir: PathBuf,
     pub(crate) lease_ttl: Duration,
     pub(crate) vault_delete_grace: Duration,
+    pub(crate) job_retention: Option<Duration>,
     pub(crate) upkeep: UpkeepRule,
     pub(crate) prune_grace: Option<Duration>,
     pub(crate) max_body_bytes: usize,
