@@ -18,7 +18,7 @@
 //! one database to the other), [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`audit`], [`vaults`],
 //! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`job_events`], [`snapshots`], [`retention`],
-//! [`restores`], [`tasks`], [`upkeep`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
+//! [`restores`], [`tasks`], [`upkeep`], [`work`], [`pulses`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
 //! [`tags`], [`kept_records`], [`zone`].
 
 pub mod access_keys;
@@ -41,6 +41,7 @@ pub mod policies;
 pub mod policy_bindings;
 mod progress;
 pub mod protected;
+pub mod pulses;
 pub mod records;
 pub mod restores;
 pub mod retention;

@@ -21,17 +21,6 @@ use crate::sql::{Row, ToParam, params};
 use crate::words::{WorkKind, WorkState};
 use crate::{item_errors, job_events};
 
-/// A work that an agent says it is running.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldWork {
-    /// Its id.
-    pub work_id: String,
-    /// The epoch of the agent's lease.
-    pub epoch: i64,
-    /// How far it is; `None` changes nothing.
-    pub progress: Option<Progress>,
-}
-
 /// How much an agent can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseLimit {
@@ -48,17 +37,6 @@ impl From<u32> for LeaseLimit {
             backups: works,
         }
     }
-}
-
-/// What an agent is told about a work that it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseAnswer {
-    /// Go on; the lease lasts longer now.
-    Held,
-    /// Stop and report; the lease lasts longer until then.
-    CancelRequested,
-    /// The lease is gone: drop the work, report nothing.
-    Lost,
 }
 
 /// What became of a report.
@@ -248,41 +226,6 @@ fn takeable(
             row.parsed("kind")?,
             row.get("serial_key")?,
         ))
-    })
-}
-
-/// Extends the leases of an agent's process and notes its progress; one answer for each work, in order. Not synced: a
-/// lost extension only makes a lease end early.
-pub fn extend_leases(
-    catalog: &Catalog,
-    client_id: &ClientId,
-    run_id: &str,
-    held: &[HeldWork],
-    now: Timestamp,
-    ttl: Duration,
-) -> Result<Vec<LeaseAnswer>, CatalogError> {
-    let operation = "extend leases";
-    if held.is_empty() {
-        return Ok(Vec::new());
-    }
-    catalog.write_relaxed(operation, |tx| {
-        held.iter()
-            .map(|held| {
-                let sql = "UPDATE work SET lease_until = ? WHERE work_id = ? AND epoch = ? AND state = 'LEASED' \
-                           AND holder_client_id = ? AND run_id = ?";
-                let values = params![now.plus(ttl).0, held.work_id, held.epoch, client_id.as_str(), run_id];
-                if change(tx, operation, sql, values)? == 0 {
-                    return Ok(LeaseAnswer::Lost);
-                }
-                let Some(work) = find(tx, &held.work_id)? else {
-                    return Ok(LeaseAnswer::Lost);
-                };
-                if let Some(progress) = &held.progress {
-                    write_progress(tx, &work, progress, now)?;
-                }
-                Ok(if work.cancel_requested { LeaseAnswer::CancelRequested } else { LeaseAnswer::Held })
-            })
-            .collect()
     })
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
+use crate::agents::Pulses;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
@@ -141,6 +142,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         vault_places: Mutex::new(()),
         local_client: Mutex::new(None),
         runs: Mutex::default(),
+        pulses: Pulses::default(),
         repositories: Repositories::default(),
         downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         _lock: lock,
@@ -153,6 +155,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         .enable_all()
         .build()
         .map_err(ServerError::Threads)?;
+    runtime.spawn(note_pulses_for_ever(service.clone()));
     if let Some(interval) = options.tick_interval {
         runtime.spawn(tick_for_ever(service.clone(), ticker.clone(), interval));
     }
@@ -272,6 +275,23 @@ async fn refresh_for_ever(service: Arc<Service>, mut tls: Tls) {
     }
 }
 
+async fn note_pulses_for_ever(service: Arc<Service>) {
+    let mut stopping = service.stopping.clone();
+    let mut timer = tokio::time::interval(Pulses::interval(service.lease_ttl));
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        let service = service.clone();
+        let noted = tokio::task::spawn_blocking(move || service.note_pulses()).await;
+        if let Ok(Err(error)) = noted {
+            tracing::error!(%error, "progress and heartbeats could not be noted; they wait");
+        }
+    }
+}
+
 async fn tick_for_ever(service: Arc<Service>, ticker: Arc<Ticker>, interval: Duration) {
     let mut stopping = service.stopping.clone();
     let mut timer = tokio::time::interval(interval);
@@ -293,6 +313,11 @@ async fn tick_for_ever(service: Arc<Service>, ticker: Arc<Ticker>, interval: Dur
 }
 
 impl ServerHandle {
+    #[cfg(test)]
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
     /// Where it listens, the port as it really is.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -380,6 +405,9 @@ impl ServerHandle {
             tracing::warn!("requests under way were cut off");
         }
         runtime.shutdown_timeout(Duration::from_secs(1));
+        if let Err(error) = self.service.note_pulses() {
+            tracing::warn!(%error, "the last progress was not noted; agents say it again");
+        }
         if let Err(error) = jobs::save_index(&self.service.catalog) {
             tracing::warn!(%error, "the job ledger's index was not saved; the next start reads all jobs");
         }

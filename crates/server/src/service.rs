@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Catalog;
+use catalog::{Catalog, CatalogError};
 use model::upkeep::UpkeepRule;
 use model::{AccountId, ClientId, Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::actions::repositories::Repositories;
-use crate::agents::Runs;
+use crate::agents::{Pulses, Runs};
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
 use crate::nonces::Nonces;
@@ -49,6 +49,8 @@ pub(crate) struct Service {
     pub(crate) local_client: Mutex<Option<ClientId>>,
     /// Which process of each client is the present one.
     pub(crate) runs: Mutex<Runs>,
+    /// What agents said that is not in the catalog yet.
+    pub(crate) pulses: Pulses,
     pub(crate) repositories: Repositories,
     /// Places for files of reports that are being downloaded.
     pub(crate) downloads: Arc<Semaphore>,
@@ -59,6 +61,11 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Notes what agents said since the last time.
+    pub(crate) fn note_pulses(&self) -> Result<(), CatalogError> {
+        self.pulses.note(&self.catalog, self.lease_ttl)
     }
 
     /// Wakes every agent that waits for news.

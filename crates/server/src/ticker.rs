@@ -101,6 +101,8 @@ impl Ticker {
         let mut memory = self.state.lock();
         let now = service.now();
         let mut report = TickReport::default();
+        // Before any lease is said to be over: its agent may have been heard a moment ago.
+        service.note_pulses()?;
         for item in work::expire_leases(&service.catalog, now)? {
             tracing::warn!(work_id = item.work_id, kind = %item.kind, state = %item.state, "the lease of a work ran out");
             report.expired_leases += 1;

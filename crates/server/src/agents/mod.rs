@@ -4,12 +4,14 @@
 //! is a long poll: when there is no news the request waits for the bell of the service, without a thread.
 
 mod assignments;
+mod pulses;
 mod register;
 mod report;
 mod runs;
 mod sync;
 mod upkeep;
 
+pub(crate) use pulses::Pulses;
 pub(crate) use runs::Runs;
 
 use api::agent_protocol::PREFIX;

@@ -6,8 +6,9 @@ use model::{JobStatus, Timestamp};
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::sample::select;
 
-use crate::tests::support::{Fixture, TTL, at, complete, report};
-use crate::work::{self, FinishAnswer, HeldWork, LeaseAnswer};
+use crate::pulses::{HeldWork, LeaseAnswer};
+use crate::tests::support::{Fixture, at, complete, report};
+use crate::work::{self, FinishAnswer};
 use crate::{
     CatalogError, Client, Job, PageRequest, Plan, Progress, WorkKind, WorkState, job_events, jobs,
     snapshots,
@@ -211,15 +212,8 @@ impl World {
             progress: Some(progress),
         };
         let client_id = &self.clients[client].client_id;
-        let answers = work::extend_leases(
-            &self.fixture.catalog,
-            client_id,
-            RUNS[run],
-            &[held],
-            self.at(),
-            TTL,
-        );
-        assert_eq!(answers.unwrap(), [expected]);
+        let answer = self.fixture.pulse(client_id, RUNS[run], held, self.now);
+        assert_eq!(answer, expected);
     }
 
     pub(super) fn finish(&mut self, index: usize, epoch: i64, outcome: JobStatus) {
