@@ -438,13 +438,17 @@ mod tests {
 
     const DAY: u64 = 86_400;
 
-    fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
+    fn options(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerOptions {
         let mut options = ServerOptions::new(folder.join("data"));
         options.listen = "127.0.0.1:0".to_owned();
         options.tick_interval = None;
         options.clock = clock.clone();
         options.trash = Duration::from_secs(3_600);
-        start(options).unwrap()
+        options
+    }
+
+    fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
+        start(options(clock, folder)).unwrap()
     }
 
     /// A plan of one day's retention with one snapshot, made without an agent.
@@ -518,6 +522,44 @@ mod tests {
         assert_eq!(server.tick().unwrap().expired_snapshots, 0);
         let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
         assert_eq!(trash.len(), 1);
+        server.join();
+    }
+
+    /// With the keys of its report, which are long and say little.
+    #[test]
+    fn the_kept_json_of_a_job_is_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
+        let server = server(&clock, folder.path());
+        snapshot(&server, 'a');
+        let figures = jobs::body_figures(&server.service.catalog).unwrap();
+        assert_eq!(figures.count, 1);
+        assert!(figures.bytes < 300, "{figures:?}");
+        server.join();
+    }
+
+    /// The step looks once a minute, and what is left goes with the next ones.
+    #[test]
+    fn the_ticker_removes_jobs_that_the_history_keeps_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
+        let mut options = options(&clock, folder.path());
+        options.job_retention = Some(Duration::from_secs(DAY));
+        let server = start(options).unwrap();
+        snapshot(&server, 'a');
+        let count = || {
+            let (catalog, account) = (&server.service.catalog, &server.account_id);
+            let asked = model::JobQuery::default();
+            jobs::query(catalog, account, &asked).unwrap().total
+        };
+        clock.advance_seconds(DAY);
+        assert_eq!((server.tick().unwrap().removed_jobs, count()), (0, 1));
+        clock.advance_seconds(1);
+        assert_eq!((server.tick().unwrap().removed_jobs, count()), (0, 1));
+        clock.advance_seconds(60);
+        assert_eq!((server.tick().unwrap().removed_jobs, count()), (1, 0));
+        let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
+        assert_eq!(trash.len(), 1, "of its own time, not of the job's");
         server.join();
     }
 }
