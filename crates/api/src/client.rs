@@ -3,7 +3,7 @@
 //! Parameters travel in a form body, so their number is not limited by the length of a URL. Every call has a time-out.
 //! Never retries: what may be repeated is the caller's to know.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
@@ -224,6 +224,33 @@ impl Client {
             body.as_bytes(),
             CALL_TIMEOUT,
         )
+    }
+
+    /// Copies what a link of the server leads to. Unsigned: the link is all that is needed. May take any time, as long as
+    /// bytes come.
+    ///
+    /// # Errors
+    /// [`ClientError::Reply`] if the link is not one of this server, or the transfer broke off.
+    pub fn download(&self, url: &str, out: &mut dyn Write) -> Result<(), ClientError> {
+        let path = url.strip_prefix(&self.endpoint());
+        if !path.is_some_and(|path| path.starts_with('/')) {
+            return Err(self.unreadable(format!("{url:?} is no link of it")));
+        }
+        let response = self
+            .http
+            .get(url)
+            .config()
+            .timeout_global(None)
+            .timeout_recv_response(Some(CALL_TIMEOUT))
+            .build()
+            .call();
+        let mut response = response.map_err(|source| self.no_answer(source))?;
+        if !response.status().is_success() {
+            return self.read(response).map(drop);
+        }
+        std::io::copy(&mut response.body_mut().as_reader(), out)
+            .map(drop)
+            .map_err(|error| self.unreadable(format!("the transfer broke off: {error}")))
     }
 
     /// Sends a message of the agent protocol.

@@ -302,7 +302,7 @@ pub fn adopt(
     })
 }
 
-/// Notes that a client was heard of. Not synced.
+/// Notes that a client was heard of, which makes it ACTIVATED. Not synced.
 pub fn heartbeat(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -316,6 +316,19 @@ pub fn heartbeat(
         0 => Err(CatalogError::not_found(Entity::Client, client_id)),
         _ => Ok(()),
     })
+}
+
+/// As [`heartbeat`], for a client that is ACTIVATED; any other one stays as it is.
+pub(crate) fn note_heard(
+    tx: &Tx<'_>,
+    client_id: &ClientId,
+    heard: Timestamp,
+) -> Result<(), CatalogError> {
+    let sql = "UPDATE clients SET last_heart_beat_time = ? \
+               WHERE client_id = ? AND status = 'ACTIVATED' AND last_heart_beat_time < ?";
+    let values = params![heard.0, client_id.as_str(), heard.0];
+    change(tx, "note a heartbeat", sql, values)?;
+    Ok(())
 }
 
 /// Turns clients that were last heard of before `heard_before` from ACTIVATED to DEACTIVATED, of all accounts; says how

@@ -64,6 +64,7 @@ pub struct Catalog {
     zone: Zone,
     jitter_seconds: u32,
     trash: Duration,
+    commits: AtomicU64,
 }
 
 impl std::fmt::Debug for Catalog {
@@ -153,7 +154,14 @@ impl Catalog {
             zone: options.zone,
             jitter_seconds: options.jitter_seconds,
             trash: options.trash,
+            commits: AtomicU64::new(0),
         }
+    }
+
+    /// How many transactions that write have been committed since it was opened: for figures and tests.
+    #[must_use]
+    pub fn commit_count(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// Runs `body` in a transaction that sees one state of the database.
@@ -196,6 +204,7 @@ impl Catalog {
             let value = body(&tx)?;
             Ok((value, tx.changed_accounts.into_inner()))
         })?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
         self.ledger.follow(self, &changed);
         Ok(value)
     }

@@ -17,8 +17,8 @@
 //! Modules in reading order: [`records`] (rows as values), [`words`], `sql` (what differs from
 //! one database to the other), [`error`], [`db`] (connections and transactions),
 //! `migrations`, `row`, `conditions` (building blocks), [`accounts`], [`access_keys`], [`identities`], [`audit`], [`vaults`],
-//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`snapshots`], [`retention`],
-//! [`restores`], [`tasks`], [`upkeep`], [`catalog_backups`], [`work`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
+//! [`clients`], [`plans`], [`jobs`], [`item_errors`], [`job_events`], [`snapshots`], [`retention`],
+//! [`restores`], [`tasks`], [`upkeep`], [`catalog_backups`], [`work`], [`pulses`], [`plan_rules`], [`policies`], [`policy_bindings`], [`protected`],
 //! [`tags`], [`kept_records`], [`zone`], [`copy`].
 
 pub mod access_keys;
@@ -32,6 +32,7 @@ pub mod db;
 pub mod error;
 pub mod identities;
 pub mod item_errors;
+pub mod job_events;
 pub mod jobs;
 pub mod kept_records;
 pub mod ledger;
@@ -42,6 +43,7 @@ pub mod policies;
 pub mod policy_bindings;
 mod progress;
 pub mod protected;
+pub mod pulses;
 pub mod records;
 pub mod restores;
 pub mod retention;
@@ -61,9 +63,9 @@ pub mod zone;
 pub use db::{Catalog, CatalogOptions};
 pub use error::{CatalogError, Entity};
 pub use records::{
-    AccessKey, Account, Client, ItemError, Job, Page, PageRequest, Plan, PlanSpec, Progress,
-    RestoreJob, Role, Sealed, Snapshot, SourceFields, TargetFields, Task, User, Vault, VaultCounts,
-    Work,
+    AccessKey, Account, Client, ItemError, Job, JobEvent, Page, PageRequest, Plan, PlanSpec,
+    Progress, RestoreJob, Role, Sealed, Snapshot, SourceFields, TargetFields, Task, User, Vault,
+    VaultCounts, Work,
 };
 pub use sql::SqlError;
 pub use sql::postgres::{PlaceError, PostgresPlace, Wakes};

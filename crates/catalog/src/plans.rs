@@ -454,6 +454,23 @@ pub(crate) fn set_latest_execute(
     Ok(())
 }
 
+/// Notes that a job of the plan is no more.
+pub(crate) fn forget_job(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    plan_id: &PlanId,
+    job_id: &JobId,
+) -> Result<(), CatalogError> {
+    for column in ["latest_execute_job_id", "latest_finish_job_id"] {
+        let sql = format!(
+            "UPDATE plans SET {column} = NULL WHERE plan_id = ? AND account_id = ? AND {column} = ?"
+        );
+        let ids = [plan_id.as_str(), account_id.as_str(), job_id.as_str()];
+        change(tx, "forget a plan's job", &sql, ids)?;
+    }
+    Ok(())
+}
+
 /// Notes the job that ended last.
 pub(crate) fn set_latest_finish(
     tx: &Tx<'_>,

@@ -321,6 +321,21 @@ pub fn get_by_hash(
     })
 }
 
+/// The snapshot that a job has left. `NotFound` when it left none, or it was deleted.
+pub fn left_by(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    job_id: &JobId,
+) -> Result<Snapshot, CatalogError> {
+    let sql =
+        "SELECT * FROM snapshots WHERE account_id = ? AND job_id = ? AND delete_task_id IS NULL";
+    catalog.read("read a snapshot", |tx| {
+        let ids = [account_id.as_str(), job_id.as_str()];
+        first(tx, "read a snapshot", sql, ids, present)?
+            .ok_or_else(|| CatalogError::not_found(Entity::Snapshot, job_id))?
+    })
+}
+
 /// A page of the account's snapshots that match (SearchHistoricalSnapshots), from `next_token` on, with the exact count
 /// of all that match. Limit 0 gives the count alone.
 pub fn search(

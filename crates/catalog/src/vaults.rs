@@ -382,6 +382,9 @@ pub fn delete(
         let id = [vault_id.as_str()];
         let errors = "DELETE FROM item_errors WHERE work_id IN (SELECT work_id FROM work WHERE vault_id = ?)";
         change(tx, operation, errors, id)?;
+        let events = "DELETE FROM job_events WHERE account_id = ? \
+                      AND work_id IN (SELECT work_id FROM work WHERE vault_id = ?)";
+        change(tx, operation, events, [account_id.as_str(), vault_id.as_str()])?;
         let tasks = "UPDATE tasks SET status = 'CANCELED', completed_time = ?, updated_time = ? \
                      WHERE vault_id = ? AND completed_time IS NULL";
         change(tx, operation, tasks, params![now.0, now.0, vault_id.as_str()])?;

@@ -19,17 +19,7 @@ use crate::records::{Progress, Work};
 use crate::row::{RowReader, seconds};
 use crate::sql::{Row, ToParam, params};
 use crate::words::{WorkKind, WorkState};
-
-/// A work that an agent says it is running.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldWork {
-    /// Its id.
-    pub work_id: String,
-    /// The epoch of the agent's lease.
-    pub epoch: i64,
-    /// How far it is; `None` changes nothing.
-    pub progress: Option<Progress>,
-}
+use crate::{item_errors, job_events};
 
 /// How much an agent can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,17 +37,6 @@ impl From<u32> for LeaseLimit {
             backups: works,
         }
     }
-}
-
-/// What an agent is told about a work that it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaseAnswer {
-    /// Go on; the lease lasts longer now.
-    Held,
-    /// Stop and report; the lease lasts longer until then.
-    CancelRequested,
-    /// The lease is gone: drop the work, report nothing.
-    Lost,
 }
 
 /// What became of a report.
@@ -128,7 +107,10 @@ pub(crate) fn insert(
     ];
     change(tx, "queue a work", sql, values)?;
     tx.session().wake_others();
-    Ok(())
+    if work.kind.is_task() {
+        return Ok(());
+    }
+    job_events::note_created(tx, work.account_id, work.work_id, now)
 }
 
 pub(crate) fn find(tx: &Tx<'_>, work_id: &str) -> Result<Option<Work>, CatalogError> {
@@ -199,7 +181,7 @@ pub fn lease_next(
                 continue;
             }
             let work = find(tx, &work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work_id))?;
-            change_status(tx, &work, JobStatus::Running, None, now)?;
+            change_status(tx, &work, JobStatus::Running, Told::Nothing, now)?;
             if kind == WorkKind::Backup {
                 backups_left -= 1;
             }
@@ -247,41 +229,6 @@ fn takeable(
     })
 }
 
-/// Extends the leases of an agent's process and notes its progress; one answer for each work, in order. Not synced: a
-/// lost extension only makes a lease end early.
-pub fn extend_leases(
-    catalog: &Catalog,
-    client_id: &ClientId,
-    run_id: &str,
-    held: &[HeldWork],
-    now: Timestamp,
-    ttl: Duration,
-) -> Result<Vec<LeaseAnswer>, CatalogError> {
-    let operation = "extend leases";
-    if held.is_empty() {
-        return Ok(Vec::new());
-    }
-    catalog.write_relaxed(operation, |tx| {
-        held.iter()
-            .map(|held| {
-                let sql = "UPDATE work SET lease_until = ? WHERE work_id = ? AND epoch = ? AND state = 'LEASED' \
-                           AND holder_client_id = ? AND run_id = ?";
-                let values = params![now.plus(ttl).0, held.work_id, held.epoch, client_id.as_str(), run_id];
-                if change(tx, operation, sql, values)? == 0 {
-                    return Ok(LeaseAnswer::Lost);
-                }
-                let Some(work) = find(tx, &held.work_id)? else {
-                    return Ok(LeaseAnswer::Lost);
-                };
-                if let Some(progress) = &held.progress {
-                    write_progress(tx, &work, progress, now)?;
-                }
-                Ok(if work.cancel_requested { LeaseAnswer::CancelRequested } else { LeaseAnswer::Held })
-            })
-            .collect()
-    })
-}
-
 /// Ends the leases of every process of the client but `run_id`: an agent that starts frees what its former self held,
 /// at once. Says which works changed.
 pub fn release_run(
@@ -301,7 +248,10 @@ pub fn release_run(
     }
     catalog.write(operation, |tx| {
         let lost = all(tx, operation, sql, ids, read)?;
-        lost.iter().map(|work| give_back(tx, work, now)).collect()
+        let why = "the agent was started anew";
+        lost.iter()
+            .map(|work| give_back(tx, work, why, now))
+            .collect()
     })
 }
 
@@ -329,7 +279,10 @@ pub fn expire_leases(catalog: &Catalog, now: Timestamp) -> Result<Vec<Work>, Cat
     }
     catalog.write(operation, |tx| {
         let lost = all(tx, operation, sql, [now.0], read)?;
-        lost.iter().map(|work| give_back(tx, work, now)).collect()
+        let why = "the agent was silent for too long";
+        lost.iter()
+            .map(|work| give_back(tx, work, why, now))
+            .collect()
     })
 }
 
@@ -348,7 +301,7 @@ pub fn release(
         if let Some(progress) = progress {
             write_progress(tx, &work, progress, now)?;
         }
-        give_back(tx, &work, now)?;
+        give_back(tx, &work, "the agent gave it back", now)?;
         Ok(FinishAnswer::Accepted)
     })
 }
@@ -360,7 +313,7 @@ pub(crate) fn retry_later(
     delay: Duration,
     now: Timestamp,
 ) -> Result<(), CatalogError> {
-    give_back(tx, work, now)?;
+    give_back(tx, work, "it is tried again later", now)?;
     let sql = "UPDATE work SET not_before = ? WHERE work_id = ?";
     change(
         tx,
@@ -372,7 +325,7 @@ pub(crate) fn retry_later(
 }
 
 /// Ends a lease without a result: the work waits again, or is CANCELED when that was asked for.
-fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogError> {
+fn give_back(tx: &Tx<'_>, work: &Work, why: &str, now: Timestamp) -> Result<Work, CatalogError> {
     // A work that ends here ends under an epoch of its own: a late report of the lease counts no more.
     let (state, status, raise) = if work.cancel_requested {
         (WorkState::Done, JobStatus::Canceled, 1)
@@ -388,9 +341,9 @@ fn give_back(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<Work, CatalogEr
         params![state.as_str(), raise, work.work_id],
     )?;
     tx.session().wake_others();
-    change_status(tx, work, status, None, now)?;
+    change_status(tx, work, status, Told::Why(why), now)?;
     if status.is_final() {
-        ended(tx, work)?;
+        ended_unreported(tx, work, now)?;
     }
     find(tx, &work.work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work.work_id))
 }
@@ -423,7 +376,7 @@ pub(crate) fn request_cancel(
             to,
         });
     };
-    change_status(tx, &work, to, None, now)?;
+    change_status(tx, &work, to, Told::Why("it was cancelled"), now)?;
     // A work that ends here ends under an epoch of its own: a late report of a former lease counts no more.
     let sql =
         "UPDATE work SET cancel_requested = 1, state = ?, epoch = epoch + ? WHERE work_id = ?";
@@ -435,7 +388,7 @@ pub(crate) fn request_cancel(
     change(tx, "cancel a work", sql, params![state.as_str(), raise, id])?;
     tx.session().wake_others();
     if to.is_final() {
-        ended(tx, &work)?;
+        ended_unreported(tx, &work, now)?;
     }
     Ok(to)
 }
@@ -481,8 +434,21 @@ pub(crate) fn close(
     let sql = "UPDATE work SET state = 'DONE', lease_until = NULL WHERE work_id = ? AND epoch = ?";
     change(tx, "finish a work", sql, params![work.work_id, work.epoch])?;
     tx.session().wake_others();
-    change_status(tx, work, outcome, message, now)?;
+    change_status(tx, work, outcome, Told::Result(message), now)?;
     ended(tx, work)
+}
+
+/// Removes a work of the account with what its leases told, where there is one. The row behind it is the caller's.
+pub(crate) fn remove(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    work_id: &str,
+) -> Result<(), CatalogError> {
+    item_errors::remove(tx, account_id, work_id)?;
+    job_events::remove(tx, account_id, work_id)?;
+    let sql = "DELETE FROM work WHERE work_id = ? AND account_id = ?";
+    change(tx, "remove a work", sql, [work_id, account_id.as_str()])?;
+    Ok(())
 }
 
 /// What follows when a work has ended, however it did.
@@ -491,6 +457,14 @@ fn ended(tx: &Tx<'_>, work: &Work) -> Result<(), CatalogError> {
         WorkKind::Backup => jobs::ended(tx, work),
         _ => Ok(()),
     }
+}
+
+/// As [`ended`], for a work whose end no agent reports: what its last lease could not read or write stays told.
+fn ended_unreported(tx: &Tx<'_>, work: &Work, now: Timestamp) -> Result<(), CatalogError> {
+    if !work.kind.is_task() {
+        item_errors::settle(tx, work, work.epoch, now)?;
+    }
+    ended(tx, work)
 }
 
 /// Ends the jobs and restore jobs of a vault that nobody holds yet: the vault will not come.
@@ -525,12 +499,22 @@ pub(crate) fn status_of(
     .ok_or_else(|| kind.not_found(id))
 }
 
+/// What is said of a change of state.
+#[derive(Debug, Clone, Copy)]
+enum Told<'a> {
+    Nothing,
+    /// Why it came about, in the job's events.
+    Why(&'a str),
+    /// What is wrong with the result, in the job itself and its events.
+    Result(Option<&'a str>),
+}
+
 /// Moves the row behind a work to `to`, with the times that go with it. Refuses what the model does not allow.
-pub(crate) fn change_status(
+fn change_status(
     tx: &Tx<'_>,
     work: &Work,
     to: JobStatus,
-    message: Option<&str>,
+    told: Told<'_>,
     now: Timestamp,
 ) -> Result<(), CatalogError> {
     let kind = work.kind;
@@ -543,6 +527,11 @@ pub(crate) fn change_status(
             to,
         });
     }
+    let (message, event) = match told {
+        Told::Nothing => (None, None),
+        Told::Why(why) => (None, Some(why)),
+        Told::Result(message) => (message, message),
+    };
     let mut sql = format!("UPDATE {} SET status = ?, updated_time = ?", kind.table());
     let (status, end) = (to.as_str(), seconds(to.is_final().then_some(now)));
     let mut values: Vec<&dyn ToParam> = vec![&status, &now.0];
@@ -558,6 +547,9 @@ pub(crate) fn change_status(
     let account_id = work.account_id.as_str();
     values.extend([&end as &dyn ToParam, &message, &account_id, &work.work_id]);
     change(tx, "change a state", &sql, &values[..])?;
+    if !kind.is_task() {
+        job_events::note_changed(tx, work, to, event, now)?;
+    }
     match kind {
         WorkKind::Backup => jobs::note_changed(tx, &work.account_id, &work.work_id),
         _ => Ok(()),

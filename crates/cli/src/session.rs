@@ -5,6 +5,7 @@
 //! directory does. `STRONGROOM_CACERT` says which CA an https service is trusted by; `credentials.json` names it for the
 //! service of the data directory.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use api::client::{Client, ClientError, Credentials, Trust};
@@ -165,6 +166,13 @@ impl Session {
         self.client
             .call(action, &parameters.pairs)
             .map_err(|error| api_failure(action, &error))
+    }
+
+    /// What a link that the service gave out leads to.
+    pub(crate) fn download(&self, url: &str, out: &mut dyn Write) -> Result<(), Failure> {
+        self.client
+            .download(url, out)
+            .map_err(|error| api_failure("the download", &error))
     }
 
     /// One call, with the error as it came.

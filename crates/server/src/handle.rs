@@ -11,12 +11,12 @@ use model::{AccountId, ClientId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
-use crate::actions::temp_files::Links;
+use crate::agents::Pulses;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
@@ -25,6 +25,7 @@ use crate::http::{MAX_IN_FLIGHT, Peer, router};
 use crate::nonces::{NonceLimits, Nonces};
 use crate::options::{ServerOptions, Transport, check_region};
 use crate::rates::Rates;
+use crate::report_files::MAX_DOWNLOADS;
 use crate::service::Service;
 use crate::ticker::{TickReport, Ticker};
 use crate::tls::{Acceptors, LOOK_INTERVAL, Tls};
@@ -131,6 +132,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         data_dir: dir.root().to_owned(),
         lease_ttl: options.lease_ttl,
         vault_delete_grace: options.vault_delete_grace,
+        job_retention: options.job_retention,
         upkeep: options.upkeep,
         catalog_backup: options.catalog_backup,
         prune_grace: options.prune_grace,
@@ -141,8 +143,9 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         vault_places: Mutex::new(()),
         local_client: Mutex::new(None),
         runs: Mutex::default(),
+        pulses: Pulses::default(),
         repositories: Repositories::default(),
-        links: Links::default(),
+        downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         _lock: lock,
     });
     let ticker = Arc::new(Ticker::default());
@@ -153,6 +156,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         .enable_all()
         .build()
         .map_err(ServerError::Threads)?;
+    runtime.spawn(note_pulses_for_ever(service.clone()));
     if let Some(interval) = options.tick_interval {
         runtime.spawn(tick_for_ever(service.clone(), ticker.clone(), interval));
     }
@@ -272,6 +276,23 @@ async fn refresh_for_ever(service: Arc<Service>, mut tls: Tls) {
     }
 }
 
+async fn note_pulses_for_ever(service: Arc<Service>) {
+    let mut stopping = service.stopping.clone();
+    let mut timer = tokio::time::interval(Pulses::interval(service.lease_ttl));
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = timer.tick() => {}
+            _ = stopping.changed() => return,
+        }
+        let service = service.clone();
+        let noted = tokio::task::spawn_blocking(move || service.note_pulses()).await;
+        if let Ok(Err(error)) = noted {
+            tracing::error!(%error, "progress and heartbeats could not be noted; they wait");
+        }
+    }
+}
+
 async fn tick_for_ever(service: Arc<Service>, ticker: Arc<Ticker>, interval: Duration) {
     let mut stopping = service.stopping.clone();
     let mut timer = tokio::time::interval(interval);
@@ -293,6 +314,11 @@ async fn tick_for_ever(service: Arc<Service>, ticker: Arc<Ticker>, interval: Dur
 }
 
 impl ServerHandle {
+    #[cfg(test)]
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
     /// Where it listens, the port as it really is.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -380,6 +406,9 @@ impl ServerHandle {
             tracing::warn!("requests under way were cut off");
         }
         runtime.shutdown_timeout(Duration::from_secs(1));
+        if let Err(error) = self.service.note_pulses() {
+            tracing::warn!(%error, "the last progress was not noted; agents say it again");
+        }
         if let Err(error) = jobs::save_index(&self.service.catalog) {
             tracing::warn!(%error, "the job ledger's index was not saved; the next start reads all jobs");
         }
@@ -410,13 +439,17 @@ mod tests {
 
     const DAY: u64 = 86_400;
 
-    fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
+    fn options(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerOptions {
         let mut options = ServerOptions::new(folder.join("data"));
         options.listen = "127.0.0.1:0".to_owned();
         options.tick_interval = None;
         options.clock = clock.clone();
         options.trash = Duration::from_secs(3_600);
-        start(options).unwrap()
+        options
+    }
+
+    fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
+        start(options(clock, folder)).unwrap()
     }
 
     /// A plan of one day's retention with one snapshot, made without an agent.
@@ -490,6 +523,44 @@ mod tests {
         assert_eq!(server.tick().unwrap().expired_snapshots, 0);
         let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
         assert_eq!(trash.len(), 1);
+        server.join();
+    }
+
+    /// With the keys of its report, which are long and say little.
+    #[test]
+    fn the_kept_json_of_a_job_is_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
+        let server = server(&clock, folder.path());
+        snapshot(&server, 'a');
+        let figures = jobs::body_figures(&server.service.catalog).unwrap();
+        assert_eq!(figures.count, 1);
+        assert!(figures.bytes < 300, "{figures:?}");
+        server.join();
+    }
+
+    /// The step looks once a minute, and what is left goes with the next ones.
+    #[test]
+    fn the_ticker_removes_jobs_that_the_history_keeps_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
+        let mut options = options(&clock, folder.path());
+        options.job_retention = Some(Duration::from_secs(DAY));
+        let server = start(options).unwrap();
+        snapshot(&server, 'a');
+        let count = || {
+            let (catalog, account) = (&server.service.catalog, &server.account_id);
+            let asked = model::JobQuery::default();
+            jobs::query(catalog, account, &asked).unwrap().total
+        };
+        clock.advance_seconds(DAY);
+        assert_eq!((server.tick().unwrap().removed_jobs, count()), (0, 1));
+        clock.advance_seconds(1);
+        assert_eq!((server.tick().unwrap().removed_jobs, count()), (0, 1));
+        clock.advance_seconds(60);
+        assert_eq!((server.tick().unwrap().removed_jobs, count()), (1, 0));
+        let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
+        assert_eq!(trash.len(), 1, "of its own time, not of the job's");
         server.join();
     }
 }

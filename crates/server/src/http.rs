@@ -18,12 +18,11 @@ use http::{HeaderValue, Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::actions::temp_files;
 use crate::connections::LimitedListener;
 use crate::service::Service;
 use crate::stream::{self, BodySender};
 use crate::wire::{Wire, new_request_id};
-use crate::{actions, agents};
+use crate::{actions, agents, report_files};
 
 /// Requests that are worked on at once; more wait for [`QUEUE_TIMEOUT`].
 pub(crate) const MAX_IN_FLIGHT: usize = 32;
@@ -34,7 +33,6 @@ const BODY_ROOM_KIB: usize = 128 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 const JSON: &str = "application/json; charset=utf-8";
 const BYTES: &str = "application/octet-stream";
-const CSV: &str = "text/csv; charset=utf-8";
 /// Where errors send their reader.
 const RECOMMEND: &str = "See the message; the server's log has more under the request id.";
 
@@ -77,23 +75,19 @@ async fn answer(
         .get(header::HOST)
         .map(|value| text_of(value.as_bytes()))
         .unwrap_or_default();
-    let mut content_type = JSON;
     // The room is given back with the reply.
     let result = match read(&border, peer, request, &request_id).await {
         Ok((wire, _room)) if agents::is_copy(&wire.path) => {
-            content_type = BYTES;
             match agents::copy_catalog(&border, wire).await {
-                Ok(body) => return respond(200, &request_id, (content_type, None), body),
+                Ok(body) => return respond(200, &request_id, (BYTES, None), body),
                 Err(error) => Err(error),
             }
         }
-        Ok((wire, _room)) if wire.path.starts_with(temp_files::PREFIX) => {
-            content_type = CSV;
-            border
-                .blocking(&request_id, move |service| {
-                    temp_files::download(service, &wire.path)
-                })
-                .await
+        Ok((wire, _room)) if wire.path.starts_with(report_files::PREFIX) => {
+            match report_files::serve(&border, wire).await {
+                Ok(response) => return response,
+                Err(error) => Err(error),
+            }
         }
         Ok((wire, _room)) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
         Ok((wire, _room)) => {
@@ -104,7 +98,7 @@ async fn answer(
         Err(error) => Err(error),
     };
     match result {
-        Ok(body) => respond(200, &request_id, (content_type, None), body.into()),
+        Ok(body) => respond(200, &request_id, (JSON, None), body.into()),
         Err(error) => {
             tracing::debug!(request_id, code = %error.code, message = %error.message, "refused");
             let body = ErrorBody {
@@ -138,7 +132,8 @@ async fn read(
         return Err(ApiError::of(Code::UnsupportedHttpMethod));
     }
     let path = head.uri.path();
-    let is_known = path == "/" || path.starts_with(PREFIX) || path.starts_with(temp_files::PREFIX);
+    let is_known =
+        path == "/" || path.starts_with(PREFIX) || path.starts_with(report_files::PREFIX);
     if !is_known {
         return Err(ApiError::of(Code::InvalidPath));
     }

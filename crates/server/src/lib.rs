@@ -8,7 +8,7 @@
 //! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
 //!
 //! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `sealed_copy`, `bootstrap`, `nonces`, `wire`, `stream`, `service`,
-//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `catalog_backup`, `actions`, `agents`, `ticker`,
+//! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `report_files`, `catalog_backup`, `actions`, `agents`, `ticker`,
 //! `connections`, `http`, `handle`, `recovery`, `adopt`, `export`,
 //! `catalog_restore`.
 
@@ -35,6 +35,7 @@ mod places;
 mod principal;
 mod rates;
 mod recovery;
+mod report_files;
 mod seal;
 mod sealed_copy;
 mod service;

@@ -59,6 +59,8 @@ pub struct ServerOptions {
     pub schedule_jitter_seconds: u32,
     /// How long a deleted snapshot can be taken back before it is removed from its vault.
     pub trash: Duration,
+    /// How long the history keeps jobs that have ended; `None`: for ever.
+    pub job_retention: Option<Duration>,
     /// How often vaults are checked and pruned.
     pub upkeep: UpkeepRule,
     /// When the catalog itself is backed up, and where to.
@@ -92,6 +94,7 @@ impl ServerOptions {
             zone: model::Zone::utc(),
             schedule_jitter_seconds: 0,
             trash: Duration::from_secs(24 * 3600),
+            job_retention: None,
             upkeep: UpkeepRule::default(),
             catalog_backup: CatalogBackupRule::default(),
             prune_grace: None,

@@ -9,6 +9,7 @@
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -17,6 +18,7 @@ use api::secret::SecretText;
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 const SEAL_INFO: &[u8] = b"strongroom seal v1";
+const LINK_INFO: &[u8] = b"strongroom link v1";
 const RECOVERY_INFO: &[u8] = b"strongroom recovery v1";
 const COPY_INFO: &[u8] = b"strongroom catalog copy v1";
 const COPY_NONCE_INFO: &[u8] = b"strongroom catalog copy nonces v1";
@@ -109,6 +111,15 @@ impl MasterKey {
         String::from_utf8(plain)
             .map(SecretText::new)
             .map_err(|_| UnsealError)
+    }
+
+    /// Signs the text of a link to a file.
+    pub(crate) fn sign_link(&self, text: &str) -> [u8; KEY_BYTES] {
+        let key = derive(self.0.as_ref(), LINK_INFO);
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(key.as_ref()).expect("HMAC takes keys of any length");
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes().into()
     }
 
     /// The secret of the recovery file.

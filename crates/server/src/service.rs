@@ -4,15 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Catalog;
+use catalog::{Catalog, CatalogError};
 use model::upkeep::UpkeepRule;
 use model::{AccountId, ClientId, Timestamp};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::actions::repositories::Repositories;
-use crate::actions::temp_files::Links;
-use crate::agents::Runs;
+use crate::agents::{Pulses, Runs};
 use crate::catalog_backup::CatalogBackupRule;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
@@ -36,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) data_dir: PathBuf,
     pub(crate) lease_ttl: Duration,
     pub(crate) vault_delete_grace: Duration,
+    pub(crate) job_retention: Option<Duration>,
     pub(crate) upkeep: UpkeepRule,
     pub(crate) catalog_backup: CatalogBackupRule,
     pub(crate) prune_grace: Option<Duration>,
@@ -51,8 +51,11 @@ pub(crate) struct Service {
     pub(crate) local_client: Mutex<Option<ClientId>>,
     /// Which process of each client is the present one.
     pub(crate) runs: Mutex<Runs>,
+    /// What agents said that is not in the catalog yet.
+    pub(crate) pulses: Pulses,
     pub(crate) repositories: Repositories,
-    pub(crate) links: Links,
+    /// Places for files of reports that are being downloaded.
+    pub(crate) downloads: Arc<Semaphore>,
     /// Dropped last: the data directory is free when nothing can touch it any more.
     pub(crate) _lock: DirLock,
 }
@@ -60,6 +63,11 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Notes what agents said since the last time.
+    pub(crate) fn note_pulses(&self) -> Result<(), CatalogError> {
+        self.pulses.note(&self.catalog, self.lease_ttl)
     }
 
     /// Wakes every agent that waits for news.

@@ -5,7 +5,9 @@
 use catalog::jobs::Scheduled;
 use catalog::retention::{self, Group};
 use catalog::upkeep::{Extent, NewUpkeep};
-use catalog::{CatalogError, TaskKind, clients, jobs, plans, policy_bindings, upkeep, work};
+use catalog::{
+    CatalogError, TaskKind, accounts, clients, jobs, plans, policy_bindings, upkeep, work,
+};
 use model::Timestamp;
 use model::upkeep::Due;
 use parking_lot::Mutex;
@@ -23,6 +25,8 @@ const SILENCE_SECONDS: i64 = 3_600;
 const SLOW_CHECK_SECONDS: i64 = 60;
 /// Plans whose snapshots are judged in one step; the rest comes in the next.
 const MAX_GROUPS: u32 = 100;
+/// Transactions in which one step removes old jobs; the rest comes in the next.
+const MAX_REMOVALS: usize = 10;
 /// How often the job ledger's index is saved, if it changed.
 const LEDGER_SAVE_SECONDS: i64 = 600;
 /// How often the job ledger's index is compared with the database.
@@ -41,6 +45,8 @@ pub struct TickReport {
     pub silent_clients: usize,
     /// Snapshots whose time was over and that were deleted.
     pub expired_snapshots: usize,
+    /// Jobs and restore jobs that the history keeps no longer.
+    pub removed_jobs: usize,
     /// Hosts that were bound to or unbound from a policy by their tags.
     pub bound_by_tags: usize,
     /// Checks and prunes of vaults, and backups of the catalog, that were started.
@@ -86,6 +92,8 @@ struct Memory {
     done: Done,
     /// The plan that was judged last; `None` when the round is over.
     judged: Option<Group>,
+    /// Whether the last step left jobs that are to go.
+    has_old_jobs: bool,
 }
 
 impl Ticker {
@@ -94,6 +102,8 @@ impl Ticker {
         let mut memory = self.state.lock();
         let now = service.now();
         let mut report = TickReport::default();
+        // Before any lease is said to be over: its agent may have been heard a moment ago.
+        service.note_pulses()?;
         for item in work::expire_leases(&service.catalog, now)? {
             tracing::warn!(work_id = item.work_id, kind = %item.kind, state = %item.state, "the lease of a work ran out");
             report.expired_leases += 1;
@@ -136,6 +146,9 @@ impl Ticker {
         }
         if is_slow_step || memory.judged.is_some() {
             memory.judged = let_go(service, memory.judged.take(), now, &mut report)?;
+        }
+        if is_slow_step || memory.has_old_jobs {
+            memory.has_old_jobs = remove_old_jobs(service, now, &mut report)?;
         }
         let has_work = [
             report.expired_leases,
@@ -218,6 +231,38 @@ fn start_due_upkeep(
         }
     }
     Ok(())
+}
+
+/// Removes jobs that the history keeps no longer; says whether there are more.
+fn remove_old_jobs(
+    service: &Service,
+    now: Timestamp,
+    report: &mut TickReport,
+) -> Result<bool, CatalogError> {
+    let Some(kept) = service.job_retention else {
+        return Ok(false);
+    };
+    let seconds = i64::try_from(kept.as_secs()).unwrap_or(i64::MAX);
+    let before = now.plus_seconds(-seconds);
+    let mut removals_left = MAX_REMOVALS;
+    for account in accounts::list(&service.catalog)? {
+        loop {
+            let done = jobs::remove_ended(&service.catalog, &account.account_id, before)?;
+            let removed = done.jobs + done.restores;
+            if removed > 0 {
+                tracing::info!(account_id = %account.account_id, removed, "jobs are older than the history");
+            }
+            report.removed_jobs += removed;
+            if !done.has_more {
+                break;
+            }
+            removals_left -= 1;
+            if removals_left == 0 {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Judges the next plans behind `after`; says where the next step goes on.

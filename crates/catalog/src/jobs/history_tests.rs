@@ -12,7 +12,8 @@ use proptest::sample::select;
 use proptest::test_runner::Config;
 
 use super::{
-    ImportedJob, cancel, check_index, create, finish, import_all, query, save_index, store,
+    ImportedJob, cancel, check_index, create, finish, import_all, query, remove_ended, save_index,
+    store,
 };
 use crate::db::{Catalog, CatalogOptions, Tx};
 use crate::plans::RunningJobs;
@@ -30,6 +31,8 @@ enum Step {
     /// Jobs of the past, in any order, as one batch; some twice.
     Import(Vec<(i64, u16, u8)>),
     DeletePlan(usize),
+    /// What ended this long before now goes.
+    Expire(i64),
     Save,
     Restart,
     /// The next steps are done by the other program.
@@ -46,6 +49,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => any::<u16>().prop_map(Step::Cancel),
         3 => proptest::collection::vec(imported, 1..60).prop_map(Step::Import),
         1 => (0usize..3).prop_map(Step::DeletePlan),
+        2 => (0i64..2_000).prop_map(Step::Expire),
         1 => Just(Step::Save),
         1 => Just(Step::Restart),
         2 => Just(Step::Switch),
@@ -204,6 +208,18 @@ impl World {
                     again(|| crate::plans::delete(catalog, &account, &plan, RunningJobs::Drop))
                         .unwrap();
                 }
+            }
+            Step::Expire(seconds) => {
+                let before = now.plus_seconds(-seconds);
+                let is_over = |job: &Job| {
+                    job.status.is_final() && job.complete_time.unwrap_or(job.created_time) < before
+                };
+                let mut expected = self.truth();
+                let count = expected.len();
+                expected.retain(|job| !is_over(job));
+                let done = remove_ended(self.catalog(), &account, before).unwrap();
+                assert_eq!(self.truth(), expected);
+                assert_eq!((done.jobs, done.has_more), (count - expected.len(), false));
             }
             Step::Save => {
                 again(|| save_index(self.catalog())).unwrap();

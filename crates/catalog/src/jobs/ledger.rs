@@ -178,6 +178,28 @@ impl Ledger {
         Ok(differences)
     }
 
+    /// At most `limit` jobs that ended before a time, by part, in a transaction that writes and has not changed any job
+    /// yet.
+    pub(super) fn ended_before(
+        &self,
+        tx: &Tx<'_>,
+        account_id: &AccountId,
+        before: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Vec<u32>)>, CatalogError> {
+        let shared = self.account(account_id);
+        let mut index = shared.write();
+        index.sync(self, tx, account_id)?;
+        let mut left = limit;
+        let found = index.parts.iter().map(|part| {
+            let mut seqs = ledger::ended_before(&part.index, before, left);
+            seqs.sort_unstable();
+            left -= seqs.len();
+            (part.part_id, seqs)
+        });
+        Ok(found.collect())
+    }
+
     /// The jobs that match, by part, in a transaction that writes and has not changed any job yet.
     pub(super) fn matching(
         &self,

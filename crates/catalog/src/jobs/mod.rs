@@ -2,9 +2,12 @@
 //! history are in [`query`](self::query()).
 //!
 //! Modules in reading order: `store` (rows), `body` (their JSON), `import` (history from elsewhere), `parts` (numbering and change log), `ledger` (the index beside the
-//! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`.
+//! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`, `expiry` (what goes by age).
 
 mod body;
+mod expiry;
+#[cfg(test)]
+mod expiry_tests;
 #[cfg(test)]
 mod history_tests;
 mod import;
@@ -20,6 +23,7 @@ mod store;
 mod tests;
 
 pub use body::Renderer;
+pub use expiry::{Expired, remove_ended};
 pub use import::{ImportReport, ImportedJob, import_all};
 pub use ledger::Difference;
 pub(crate) use ledger::Ledger;

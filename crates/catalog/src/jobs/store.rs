@@ -222,6 +222,14 @@ pub(crate) fn note_changed(
     }
 }
 
+/// Removes a job with what hangs on it. The ledger is the caller's to tell.
+pub(super) fn remove(tx: &Tx<'_>, job: &Job, row_id: i64) -> Result<(), CatalogError> {
+    work::remove(tx, &job.account_id, job.job_id.as_str())?;
+    let sql = "DELETE FROM jobs WHERE row_id = ?";
+    change(tx, "remove a job", sql, [row_id])?;
+    Ok(())
+}
+
 /// Deletes the account's jobs that meet a filter, with what hangs on them. To be called before anything else of the
 /// transaction touches jobs.
 pub(crate) fn delete_matching(
@@ -245,11 +253,7 @@ pub(crate) fn delete_matching(
             let Some(job) = job else {
                 continue;
             };
-            for table in ["item_errors", "work"] {
-                let sql = format!("DELETE FROM {table} WHERE work_id = ?");
-                change(tx, operation, &sql, [job.job_id.as_str()])?;
-            }
-            change(tx, operation, "DELETE FROM jobs WHERE row_id = ?", [row_id])?;
+            remove(tx, &job, row_id)?;
             deleted.push(seq);
         }
         parts::note_deleted(tx, account_id, part_id, &deleted)?;

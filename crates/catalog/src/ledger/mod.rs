@@ -38,6 +38,7 @@ use self::matches::{Direction, Matches};
 use self::page::Source;
 pub use self::run::IndexRow;
 use self::run::Run;
+use self::set::CHUNK_ROWS;
 use crate::error::CatalogError;
 
 /// A part with more runs than this is slow to ask and should be built anew.
@@ -125,10 +126,14 @@ impl PartIndex {
         }
     }
 
-    /// Whether imports have left so many runs that the part should be built anew.
+    /// Whether imports have left so many runs, or removals so many dead rows, that the part should be built anew.
     #[must_use]
     pub fn is_scattered(&self) -> bool {
-        self.runs.len() > MAX_RUNS
+        let (dead, all) = (
+            self.dead_count(),
+            self.runs.iter().map(Run::len).sum::<usize>(),
+        );
+        self.runs.len() > MAX_RUNS || dead > CHUNK_ROWS && dead > all / 2
     }
 
     /// Jobs, without the deleted ones.
@@ -219,6 +224,37 @@ pub fn query(
             .map(|found| (found.part, found.seq))
             .collect(),
     })
+}
+
+/// At most `limit` jobs of a part that ended before a time; what has no completed time counts from its creation.
+#[must_use]
+pub fn ended_before(part: &PartIndex, before: i64, limit: usize) -> Vec<u32> {
+    let states = JobStatus::ALL.iter().enumerate();
+    let ended = states
+        .filter(|(_, status)| status.is_final())
+        .fold(0, |mask, (number, _)| mask | 1 << number);
+    let last = before.saturating_sub(1);
+    let completed = |low, high| Term::Completed { low, high };
+    let mut seqs = Vec::new();
+    for run in &part.runs {
+        let told = (0..run.len(), Clause::wanted(completed(i64::MIN, last)));
+        let untold = (
+            run.created.rows(i64::MIN, last),
+            Clause {
+                term: completed(i64::MIN, i64::MAX),
+                is_wanted: false,
+            },
+        );
+        for (window, clause) in [told, untold] {
+            let clauses = vec![Clause::wanted(Term::States(ended)), clause];
+            let matches = Matches::new(run, Clauses { window, clauses });
+            let mut walk = matches.walk(Direction::Rising);
+            let left = limit - seqs.len();
+            let places = std::iter::from_fn(|| walk.next()).take(left);
+            seqs.extend(places.map(|place| run.seqs.seq(place)));
+        }
+    }
+    seqs
 }
 
 /// The jobs of a part that meet all filters, in no order.

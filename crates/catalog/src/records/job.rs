@@ -131,6 +131,25 @@ pub struct ItemError {
     pub time: Timestamp,
 }
 
+/// A change of the state of a backup job or restore job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobEvent {
+    /// Its place among the job's events, from 1.
+    pub number: i64,
+    /// The state from then on.
+    pub status: JobStatus,
+    /// Which attempt it was under, each lease being one; 0 before the first.
+    pub attempt: i64,
+    /// The client that held the lease.
+    pub client_id: Option<ClientId>,
+    /// The epoch of the lease; 0 before the first.
+    pub epoch: i64,
+    /// When.
+    pub time: Timestamp,
+    /// Why, where there is more to say than the state.
+    pub message: Option<String>,
+}
+
 /// The dispatch side of a job, restore job or task. Its id is theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Work {

@@ -8,7 +8,7 @@ mod restore;
 mod snapshot;
 mod vault;
 
-pub use job::{ItemError, Job, Progress, Work};
+pub use job::{ItemError, Job, JobEvent, Progress, Work};
 pub use owner::{AccessKey, Account, Client, Role, User};
 pub use plan::{Plan, PlanSpec, SourceFields};
 pub use restore::{RestoreJob, TargetFields};

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod crashes;
+mod events;
 mod leases;
 pub(crate) mod places;
 mod policies;

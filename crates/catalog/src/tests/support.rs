@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use model::{AccountId, InstanceId, Timestamp, VaultId};
+use model::{AccountId, ClientId, InstanceId, Timestamp, VaultId};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -12,21 +12,23 @@ use crate::access_keys::NewAccessKey;
 use crate::clients::Registration;
 use crate::jobs::FinishJob;
 use crate::plans::PlanSwitch;
+use crate::pulses::{HeldWork, LeaseAnswer, Pulse};
 use crate::snapshots::SnapshotReport;
 use crate::tasks::FinishTask;
 use crate::tests::places::Place;
 use crate::vaults::NewVault;
 use crate::{
     AccessKeyKind, Catalog, CatalogError, CatalogOptions, Client, ClientType, Job, Plan, PlanSpec,
-    Progress, Sealed, Work, accounts, clients, jobs, plans, tasks, vaults, work,
+    Progress, Sealed, Work, accounts, clients, jobs, plans, pulses, tasks, vaults, work,
 };
 
 /// Tables whose rows grow with the history or the number of hosts: no statement may read one from end to end.
-const GROWING: [&str; 11] = [
+const GROWING: [&str; 12] = [
     "jobs",
     "work",
     "snapshots",
     "item_errors",
+    "job_events",
     "restore_jobs",
     "tasks",
     "plans",
@@ -196,6 +198,28 @@ impl Fixture {
             )
         })
         .unwrap()
+    }
+
+    /// What an agent is told about a work that it says it runs, and noted as it does.
+    pub(crate) fn pulse(
+        &self,
+        client_id: &ClientId,
+        run_id: &str,
+        held: HeldWork,
+        now: i64,
+    ) -> LeaseAnswer {
+        let pulse = Pulse {
+            client_id: client_id.clone(),
+            run_id: run_id.to_owned(),
+            held: vec![held],
+            heard: at(now),
+        };
+        let held = &pulse.held;
+        let answers =
+            again(|| pulses::lease_answers(&self.catalog, client_id, run_id, held)).unwrap();
+        again(|| pulses::note_pulses(&self.catalog, std::slice::from_ref(&pulse), TTL)).unwrap();
+        assert_eq!(answers.len(), 1);
+        answers[0]
     }
 
     /// Creates and runs a job to its end; gives it as it ended.

@@ -6,8 +6,8 @@ use super::support::{Fixture, at, complete, new_account, new_vault};
 use crate::plans::{PlanFilter, PlanSwitch, RunningJobs};
 use crate::vaults::{MAX_VAULTS, VaultChange, VaultFilter};
 use crate::{
-    CatalogError, PageRequest, PlanSpec, TaskKind, WorkState, jobs, plans, snapshots, tasks,
-    vaults, work,
+    CatalogError, PageRequest, PlanSpec, TaskKind, WorkState, jobs, plans, pulses, snapshots,
+    tasks, vaults, work,
 };
 
 #[test]
@@ -218,20 +218,13 @@ fn a_deleted_vault_takes_everything_along() {
     let left = jobs::query(&fixture.catalog, &fixture.account, &JobQuery::default()).unwrap();
     assert!(left.total == 1 && left.rows[0].vault_id.as_ref() == Some(&kept));
     // The agent of the running job finds its work lost.
-    let held = work::HeldWork {
+    let held = pulses::HeldWork {
         work_id: running.job_id.to_string(),
         epoch: leased[0].epoch,
         progress: None,
     };
-    let answers = work::extend_leases(
-        &fixture.catalog,
-        &client.client_id,
-        "run",
-        &[held],
-        at(8),
-        super::support::TTL,
-    );
-    assert_eq!(answers.unwrap(), [work::LeaseAnswer::Lost]);
+    let answer = fixture.pulse(&client.client_id, "run", held, 8);
+    assert_eq!(answer, pulses::LeaseAnswer::Lost);
     // What it stored is still known to the task, until that has ended.
     let doomed = vaults::get_for_work(&fixture.catalog, &fixture.account, &vault).unwrap();
     assert_eq!(doomed.storage_url, "/vaults/one");

@@ -12,6 +12,7 @@ Examples:
   strongroom jobs --filter Status IN FAILED PARTIAL_COMPLETE --sort ascend
   strongroom jobs --filter CreatedTime GREATER_THAN_OR_EQUAL 1767225600 --json
   strongroom jobs --watch --filter Status IN RUNNING QUEUED
+  strongroom jobs events job-000…
   strongroom jobs export > history.ndjson";
 
 const IMPORT_HELP: &str = "\
@@ -58,6 +59,51 @@ pub(crate) enum JobsCommand {
     },
     /// Print all jobs that have ended, one a line, as import takes them
     Export,
+    /// Show what became of a job: each change of its state
+    Events(JobRecordArgs),
+    /// Show what a job could not read or write
+    Errors(JobRecordArgs),
+    /// Print a list of a job's report as CSV
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportArgs),
+}
+
+/// `strongroom jobs events`, `strongroom jobs errors`
+#[derive(Debug, Args)]
+pub(crate) struct JobRecordArgs {
+    /// Job id (job-…) or restore job id (r-…)
+    pub(crate) job: String,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const REPORT_HELP: &str = "\
+Example:
+  strongroom jobs report job-000… --list total > total.csv
+
+A restore job has the list of what failed alone. What a backup succeeded with is read from its snapshot, and can be had as \
+long as that stands.";
+
+/// `strongroom jobs report`
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Job id (job-…) or restore job id (r-…)
+    pub(crate) job: String,
+    /// Which list
+    #[arg(long, value_enum, default_value = "failed")]
+    pub(crate) list: ReportArg,
+}
+
+/// Lists of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportArg {
+    /// What failed, and why
+    Failed,
+    /// What the snapshot holds and nothing failed of
+    Success,
+    /// Both
+    Total,
 }
 
 /// Sort directions.

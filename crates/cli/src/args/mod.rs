@@ -20,9 +20,9 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use catalog::{CatalogArgs, CatalogCommand, CatalogRestoreArgs};
 pub(crate) use control::{
-    ApiArgs, ConflictArg, JobArgs, JobCommand, JobsArgs, JobsCommand, LsArgs, PlanArgs,
-    PlanCommand, PlanCreateArgs, RestoreArgs, SnapshotsArgs, SortArg, VaultAdoptArgs, VaultArgs,
-    VaultCheckArgs, VaultCommand, VaultCreateArgs,
+    ApiArgs, ConflictArg, JobArgs, JobCommand, JobRecordArgs, JobsArgs, JobsCommand, LsArgs,
+    PlanArgs, PlanCommand, PlanCreateArgs, ReportArg, ReportArgs, RestoreArgs, SnapshotsArgs,
+    SortArg, VaultAdoptArgs, VaultArgs, VaultCheckArgs, VaultCommand, VaultCreateArgs,
 };
 pub(crate) use identity::{
     AccessKeyCommand, AccountArgs, AccountCommand, KeyArgs, RoleArgs, RoleCommand, UserArgs,
@@ -113,7 +113,7 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Run an agent that protects this host for a service elsewhere
     Agent(AgentArgs),
-    /// List backup jobs, import or export their history
+    /// List backup jobs, show what became of one, import or export their history
     Jobs(JobsArgs),
     /// Show or cancel a backup job or restore job
     Job(JobArgs),

@@ -74,6 +74,9 @@ pub(crate) struct ServeArgs {
     /// How long a deleted snapshot can be taken back, as 12h or 7d
     #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = span)]
     pub(crate) trash: Duration,
+    /// Remove backup jobs and restore jobs from the history this long after their end, as 400d, or `forever`; snapshots stay
+    #[arg(long, value_name = "SPAN", default_value = "forever", value_parser = Kept::parse)]
+    pub(crate) job_retention: Kept,
     /// Check each vault this often, or `off`
     #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = Every::parse)]
     pub(crate) check_every: Every,
@@ -162,6 +165,22 @@ impl Every {
     }
 }
 
+/// How long something is kept, or for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kept(pub(crate) Option<Duration>);
+
+impl Kept {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "forever" => Ok(Self(None)),
+            text => match span(text)? {
+                Duration::ZERO => Err("write it as 12h or 400d, or forever".to_owned()),
+                kept => Ok(Self(Some(kept))),
+            },
+        }
+    }
+}
+
 /// A whole number with `s`, `m`, `h` or `d`.
 fn span(text: &str) -> Result<Duration, String> {
     let bad = || "write it as 90s, 10m, 12h or 7d".to_owned();
@@ -183,7 +202,7 @@ fn span(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Every, span};
+    use super::{Every, Kept, span};
     use std::time::Duration;
 
     #[test]
@@ -192,6 +211,9 @@ mod tests {
         let week = Duration::from_secs(604_800);
         assert_eq!(Every::parse("7d"), Ok(Every(Some(week))));
         assert!(Every::parse("0s").is_err() && Every::parse("on").is_err());
+        assert_eq!(Kept::parse("forever"), Ok(Kept(None)));
+        assert_eq!(Kept::parse("7d"), Ok(Kept(Some(week))));
+        assert!(Kept::parse("0d").is_err() && Kept::parse("never").is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Context, job_history, lookup};
+use super::{Context, job_history, job_records, lookup};
 use crate::args::{JobCommand, JobsArgs, JobsCommand, SortArg};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, bytes, clock, duration, printable, status_paint};
@@ -21,6 +21,9 @@ pub(crate) fn run(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
     match &args.command {
         Some(JobsCommand::Import { file }) => job_history::import(context, file),
         Some(JobsCommand::Export) => job_history::export(context),
+        Some(JobsCommand::Events(args)) => job_records::events(context, args),
+        Some(JobsCommand::Errors(args)) => job_records::errors(context, args),
+        Some(JobsCommand::Report(args)) => job_records::report(context, args),
         None if args.watch => watch(context, args),
         None => list(context, &context.session()?, args, ""),
     }
@@ -147,7 +150,16 @@ pub(crate) fn one(context: &Context, command: JobCommand) -> Result<Exit, Failur
     }
 }
 
-fn is_restore(job: &str) -> bool {
+/// No job has this id.
+pub(crate) fn no_such_job(job: &str) -> Failure {
+    Failure::with(
+        Exit::NotFound,
+        format!("there is no job {job:?}"),
+        "look for it: strongroom jobs",
+    )
+}
+
+pub(crate) fn is_restore(job: &str) -> bool {
     job.starts_with("r-")
 }
 
@@ -158,13 +170,7 @@ fn show(context: &Context, job: &str, as_json: bool) -> Result<Exit, Failure> {
     } else {
         lookup::job(&session, job)?
     };
-    let found = found.ok_or_else(|| {
-        Failure::with(
-            Exit::NotFound,
-            format!("there is no job {job:?}"),
-            "look for it: strongroom jobs",
-        )
-    })?;
+    let found = found.ok_or_else(|| no_such_job(job))?;
     if as_json {
         context.screen.json(&found);
     } else {

@@ -8,6 +8,7 @@ mod documents;
 mod follow;
 mod identity;
 mod job_history;
+mod job_records;
 mod jobs;
 mod lookup;
 mod ls;

@@ -2,13 +2,13 @@
 
 use api::error::Code;
 use api::shapes::backup_jobs::{BackupJob, BackupJobs, BackupJobsReply, JobDetail, JobReply};
-use api::shapes::{OtsDetail, Paths, Report, TableNames};
+use api::shapes::{OtsDetail, Paths, TableNames};
 use catalog::jobs::Renderer;
 use catalog::{Job, SourceFields, jobs, plan_rules};
 use model::{JobId, JobQuery, RawJobQuery, SourceType};
 
-use super::{Answer, Call, lists, plan_fields, temp_files};
-use crate::failure;
+use super::{Answer, Call, lists, plan_fields};
+use crate::{failure, report_files};
 
 /// The jobs that meet the conditions: one page and the exact count.
 pub(crate) fn describe_backup_jobs2(call: &Call<'_>) -> Answer {
@@ -68,7 +68,7 @@ pub(crate) fn splice(empty: Vec<u8>, place: &[u8], objects: &[Vec<u8>]) -> Vec<u
 
 /// How the catalog makes the JSON that it keeps of a job: to be raised when `shape` changes.
 pub const JOB_RENDERER: Renderer = Renderer {
-    version: 2,
+    version: 3,
     render: |job| {
         serde_json::to_vec(&shape(job.clone())).expect("a struct of texts and numbers is JSON")
     },
@@ -77,11 +77,7 @@ pub const JOB_RENDERER: Renderer = Renderer {
 /// A job as the API shows it: the fields of every job, and those of its source type. A job that has not started or
 /// ended does not have these times.
 pub(crate) fn shape(job: Job) -> BackupJob {
-    let report = temp_files::failed_files_key(&job).map(|key| Report {
-        failed_files: Some(key),
-        report_task_status: Some("COMPLETE".to_owned()),
-        ..Report::default()
-    });
+    let report = report_files::of_job(&job);
     let progress = job.progress;
     let mut shape = BackupJob {
         report,

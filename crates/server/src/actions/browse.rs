@@ -1,9 +1,11 @@
 //! BrowseFiles: the folders of a snapshot, read from the vault.
 
+use std::sync::Arc;
+
 use api::error::{ApiError, Code};
 use api::params::Params;
 use api::shapes::snapshots::{Node as NodeShape, Nodes, NodesReply};
-use catalog::{snapshots, vaults};
+use catalog::{Vault, snapshots, vaults};
 use model::VaultId;
 use vault::{Id, Node, NodeKind, Tree, VaultError};
 
@@ -11,6 +13,7 @@ use super::repositories::OpenVault;
 use super::{Answer, Call, lists};
 use crate::failure;
 use crate::seal::Record;
+use crate::service::Service;
 
 const MAX_RESULTS: i64 = 100;
 const DEFAULT_RESULTS: i64 = 10;
@@ -38,14 +41,7 @@ pub(crate) fn browse_files(call: &Call<'_>) -> Answer {
         vaults::get(&service.catalog, &call.account, &vault_id).map_err(failure::of_catalog)?;
     let snapshot = snapshots::get_by_hash(&service.catalog, &call.account, &vault_id, hash)
         .map_err(failure::of_catalog)?;
-    let password = service
-        .master_key
-        .unseal(Record::Vault(vault_id.as_str()), &vault.sealed_password)
-        .map_err(failure::of_unseal)?;
-    let open = service
-        .repositories
-        .open(&vault_id, &vault.storage_url, password.expose())
-        .map_err(|error| of_vault(&error))?;
+    let open = open(service, &vault)?;
     let tree = match params.text("Path") {
         Some(subtree) => by_hash(&open, subtree)?,
         None => by_path(
@@ -55,6 +51,19 @@ pub(crate) fn browse_files(call: &Call<'_>) -> Answer {
         )?,
     };
     call.reply(shape(&tree, window))
+}
+
+/// A vault, opened to be read.
+pub(crate) fn open(service: &Service, vault: &Vault) -> Result<Arc<OpenVault>, ApiError> {
+    let vault_id = &vault.vault_id;
+    let password = service
+        .master_key
+        .unseal(Record::Vault(vault_id.as_str()), &vault.sealed_password)
+        .map_err(failure::of_unseal)?;
+    service
+        .repositories
+        .open(vault_id, &vault.storage_url, password.expose())
+        .map_err(|error| of_vault(&error))
 }
 
 fn window(params: &Params) -> Result<Window, ApiError> {
@@ -107,7 +116,8 @@ fn by_path(open: &OpenVault, snapshot_hash: &str, path: &str) -> Result<Tree, Ap
     Ok(tree)
 }
 
-fn of_vault(error: &VaultError) -> ApiError {
+/// Why a vault cannot be read, for a caller.
+pub(crate) fn of_vault(error: &VaultError) -> ApiError {
     match error {
         VaultError::SnapshotNotFound { .. } => ApiError::of(Code::SnapshotNotExist),
         other => {

@@ -16,6 +16,7 @@ pub(crate) mod cross_accounts;
 pub(crate) mod data_sources;
 pub(crate) mod identities;
 pub(crate) mod job_history;
+pub(crate) mod job_records;
 pub(crate) mod lists;
 pub(crate) mod plan_fields;
 pub(crate) mod policies;

@@ -4,8 +4,8 @@
 use super::Handler;
 use super::{
     account_info, audit, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
-    container_clusters, cross_accounts, data_sources, identities, job_history, policies,
-    policy_bindings, protected, regions, restore_jobs, retention, snapshots, tags, tasks,
+    container_clusters, cross_accounts, data_sources, identities, job_history, job_records,
+    policies, policy_bindings, protected, regions, restore_jobs, retention, snapshots, tags, tasks,
     temp_files, upkeep, vault_keys, vaults,
 };
 
@@ -147,6 +147,8 @@ pub(crate) const EXTENSIONS: &[(&str, Handler)] = &[
     ("HoldSnapshot", retention::hold_snapshot),
     ("ImportBackupJobs", job_history::import_backup_jobs),
     ("ListAuditEntries", audit::list_audit_entries),
+    ("ListJobErrors", job_records::list_job_errors),
+    ("ListJobEvents", job_records::list_job_events),
     ("ListTrash", retention::list_trash),
     ("ListVaultTasks", upkeep::list_vault_tasks),
     ("PruneVault", upkeep::prune_vault),

@@ -13,7 +13,7 @@ use model::{
 };
 
 use super::{Answer, Call, lists, plan_fields};
-use crate::failure;
+use crate::{failure, report_files};
 
 /// Longest ClientToken.
 const MAX_TOKEN_CHARS: usize = 128;
@@ -222,8 +222,10 @@ pub(crate) fn describe_restore_jobs2(call: &Call<'_>) -> Answer {
 }
 
 fn shape(job: RestoreJob) -> RestoreShape {
+    let report = report_files::of_restore(&job);
     let progress = job.progress;
     RestoreShape {
+        report,
         restore_id: Some(job.restore_id.to_string()),
         restore_type: Some(job.restore_type.as_str().to_owned()),
         source_type: Some(job.source_type.as_str().to_owned()),

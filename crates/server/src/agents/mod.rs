@@ -5,12 +5,14 @@
 
 mod assignments;
 mod copy;
+mod pulses;
 mod register;
 mod report;
 mod runs;
 mod sync;
 mod upkeep;
 
+pub(crate) use pulses::Pulses;
 pub(crate) use runs::Runs;
 
 use api::agent_protocol::{AgentRequest, CopyCatalogRequest, PREFIX};

@@ -1,7 +1,7 @@
 //! Sync: heartbeat, progress, cancellations, losses, new work.
 //!
-//! The order inside one exchange: leases of earlier runs are freed, the leases of what runs are extended with their
-//! progress, then new work is leased. When nothing came of it the request waits for the bell. The wait starts to listen
+//! The order inside one exchange: leases of earlier runs are freed, the leases of what runs are looked at and kept for
+//! extension with their progress (`pulses`), then new work is leased. When nothing came of it the request waits for the bell. The wait starts to listen
 //! before it looks, so no ring between looking and waiting is missed.
 
 use std::time::Duration;
@@ -10,8 +10,10 @@ use api::agent_protocol::{
     AgentRequest, Lease, MAX_WAIT_MS, Progress as WireProgress, SyncReply, SyncRequest,
 };
 use api::error::{ApiError, Code};
-use catalog::work::{HeldWork, LeaseAnswer, LeaseLimit};
-use catalog::{Progress, clients, work};
+use catalog::pulses::{HeldWork, LeaseAnswer, Pulse};
+use catalog::work::LeaseLimit;
+use catalog::{Progress, clients, pulses, work};
+use model::ClientStatus;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Agent, assignments, check_agent, encode, parse, signed};
@@ -108,8 +110,12 @@ fn first_exchange(
     if !is_present {
         return Err(ApiError::of(Code::ClientConflict));
     }
-    clients::heartbeat(&service.catalog, &agent.account, &agent.client, now)
+    let client = clients::get(&service.catalog, &agent.account, &agent.client)
         .map_err(failure::of_catalog)?;
+    if client.status != ClientStatus::Activated {
+        clients::heartbeat(&service.catalog, &agent.account, &agent.client, now)
+            .map_err(failure::of_catalog)?;
+    }
     let freed = work::release_run(&service.catalog, &agent.client, &request.run_id, now)
         .map_err(failure::of_catalog)?;
     for item in &freed {
@@ -144,15 +150,17 @@ fn exchange(
             progress: (report == Report::Progress).then(|| progress(&running.progress)),
         })
         .collect();
-    let answers = work::extend_leases(
-        &service.catalog,
-        &agent.client,
-        &request.run_id,
-        &held,
-        now,
-        service.lease_ttl,
-    )
-    .map_err(failure::of_catalog)?;
+    let answers = pulses::lease_answers(&service.catalog, &agent.client, &request.run_id, &held)
+        .map_err(failure::of_catalog)?;
+    // An agent that waits with nothing to do was heard when it began to.
+    if report == Report::Progress || !held.is_empty() {
+        service.pulses.add(Pulse {
+            client_id: agent.client.clone(),
+            run_id: request.run_id.clone(),
+            held: held.clone(),
+            heard: now,
+        });
+    }
     let mut reply = SyncReply {
         server_time: now.0,
         ..SyncReply::default()
@@ -219,8 +227,130 @@ pub(super) fn progress(wire: &WireProgress) -> Progress {
 
 #[cfg(test)]
 mod tests {
-    use super::progress;
-    use api::agent_protocol::Progress;
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::time::{Duration, Instant};
+
+    use api::agent_protocol::{Progress, RunningWork, SyncRequest};
+    use catalog::clients::Registration;
+    use catalog::plans::PlanSwitch;
+    use catalog::vaults::NewVault;
+    use catalog::{ClientType, PlanSpec, Sealed, clients, jobs, plans, vaults};
+    use model::{AccountId, JobQuery, VaultId};
+
+    use super::{Agent, first_exchange, progress};
+    use crate::options::ServerOptions;
+    use crate::service::Service;
+
+    /// Agents of a test.
+    const AGENTS: u64 = 30;
+
+    fn vault(service: &Service, account: &AccountId) -> VaultId {
+        let now = service.now();
+        let vault_id = vaults::new_id(&service.catalog, now);
+        let record = crate::seal::Record::Vault(vault_id.as_str());
+        let sealed_password = service.master_key.seal(record, "password");
+        let vault = NewVault {
+            vault_id,
+            vault_name: "vault".to_owned(),
+            description: String::new(),
+            vault_region_id: "cn-hangzhou".to_owned(),
+            vault_type: "STANDARD".to_owned(),
+            vault_storage_class: "STANDARD".to_owned(),
+            encrypt_type: "HBR_PRIVATE".to_owned(),
+            kms_key_id: None,
+            worm_enabled: false,
+            storage_url: "/nowhere".to_owned(),
+            sealed_password,
+        };
+        let made = vaults::adopt(&service.catalog, account, &vault, now);
+        made.unwrap().vault_id
+    }
+
+    /// An agent with a job that waits for it.
+    fn agent(service: &Service, account: &AccountId, vault: &VaultId, number: u64) -> Agent {
+        let now = service.now();
+        let registration = Registration {
+            client_id: None,
+            machine_id: format!("machine {number}"),
+            client_type: ClientType::Ecs,
+            hostname: "host".to_owned(),
+            os_type: "linux".to_owned(),
+            arch_type: "x86_64".to_owned(),
+            client_version: "0".to_owned(),
+            private_ipv4: None,
+            agent_key_id: format!("key-{number}"),
+            sealed_agent_secret: Sealed(vec![1]),
+        };
+        let client = clients::register(&service.catalog, account, &registration, now).unwrap();
+        let mut spec = PlanSpec::files("cn-hangzhou", &format!("{number}"), vault.clone(), vec![]);
+        spec.client_id = Some(client.client_id.clone());
+        let plan =
+            plans::create(&service.catalog, account, &spec, PlanSwitch::Enabled, now).unwrap();
+        jobs::create(&service.catalog, account, &plan.plan_id, now).unwrap();
+        Agent {
+            account: account.clone(),
+            client: client.client_id,
+        }
+    }
+
+    /// Two hundred reports and more, and a commit a second: what an agent is told does not wait for it.
+    #[test]
+    fn progress_of_many_agents_is_one_commit_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = ServerOptions::new(folder.path().join("data"));
+        options.listen = "127.0.0.1:0".to_owned();
+        options.tick_interval = None;
+        let server = crate::start(options).unwrap();
+        let (service, account) = (server.service(), server.account_id());
+        let catalog = &service.catalog;
+        let vault = vault(service, account);
+        let agents: Vec<Agent> = (0..AGENTS)
+            .map(|number| agent(service, account, &vault, number))
+            .collect();
+        let request = |agent: &Agent, running: Vec<RunningWork>| SyncRequest {
+            client_id: agent.client.to_string(),
+            run_id: "run".to_owned(),
+            can_take: u32::from(running.is_empty()),
+            running,
+            wait_ms: 0,
+            can_take_backups: None,
+        };
+        let mut running: Vec<RunningWork> = Vec::new();
+        for agent in &agents {
+            // The work of a lease is a state: it is in the catalog before it is given out.
+            let before = catalog.commit_count();
+            let reply = first_exchange(service, agent, &request(agent, Vec::new())).unwrap();
+            assert!(catalog.commit_count() > before);
+            running.push(RunningWork {
+                work_id: reply.assignments[0].work_id.clone(),
+                epoch: reply.assignments[0].epoch,
+                progress: Progress::default(),
+            });
+        }
+        service.note_pulses().unwrap();
+        let (start, before) = (Instant::now(), catalog.commit_count());
+        for done in 1..=8 {
+            for (agent, running) in agents.iter().zip(&mut running) {
+                (running.progress.bytes_done, running.progress.bytes_total) = (done, 10);
+                let asked = request(agent, vec![running.clone()]);
+                let reply = first_exchange(service, agent, &asked).unwrap();
+                assert!(reply.lost.is_empty() && reply.cancel.is_empty());
+            }
+        }
+        service.note_pulses().unwrap();
+        let commits = catalog.commit_count() - before;
+        let seconds = start.elapsed().div_duration_f64(Duration::from_secs(1));
+        // One more for the end, one for the second that had begun.
+        assert!(commits as f64 <= seconds + 2.0, "{commits} in {seconds} s");
+        let asked = JobQuery {
+            page_size: 100,
+            ..JobQuery::default()
+        };
+        let found = jobs::query(catalog, account, &asked).unwrap();
+        assert_eq!(found.total, AGENTS);
+        assert!(found.rows.iter().all(|job| job.progress.progress == 8_000));
+        server.join();
+    }
 
     #[test]
     fn counters_become_progress_and_speed() {

@@ -4,7 +4,7 @@ pub(super) mod world;
 
 use std::collections::HashMap;
 
-use model::JobStatus;
+use model::{JobId, JobStatus};
 use proptest::prelude::proptest;
 use proptest::sample::select;
 use proptest::test_runner::Config;
@@ -14,7 +14,7 @@ use super::places::VARIABLE;
 use super::proxy::{Cut, Proxy};
 use super::support::{Fixture, TTL, at, complete, new_vault};
 use crate::work::{self, LeaseLimit};
-use crate::{CatalogOptions, WorkKind, WorkState, jobs, vaults};
+use crate::{CatalogOptions, Progress, WorkKind, WorkState, jobs, pulses, vaults};
 
 proptest! {
     #![proptest_config(Config { cases: 40, ..Config::default() })]
@@ -118,25 +118,81 @@ fn leases_outlive_a_stop_of_the_server() {
     let start = at(10_000);
     work::renew_leases(&fixture.catalog, start, TTL).unwrap();
     assert_eq!(work::expire_leases(&fixture.catalog, start).unwrap(), []);
-    let held = work::HeldWork {
+    let held = pulses::HeldWork {
         work_id: leased[0].work_id.clone(),
         epoch: leased[0].epoch,
         progress: None,
     };
-    let answers = work::extend_leases(
-        &fixture.catalog,
-        &client.client_id,
-        "run",
-        &[held],
-        start,
-        TTL,
-    );
-    assert_eq!(answers.unwrap(), [work::LeaseAnswer::Held]);
+    let answer = fixture.pulse(&client.client_id, "run", held, 10_000);
+    assert_eq!(answer, pulses::LeaseAnswer::Held);
     let late = start.plus(TTL).plus_seconds(1);
     assert_eq!(
         work::expire_leases(&fixture.catalog, late).unwrap().len(),
         1
     );
+}
+
+#[test]
+fn what_any_number_of_agents_say_is_one_transaction() {
+    let fixture = Fixture::new();
+    let vault = fixture.vault(0);
+    let pulses: Vec<pulses::Pulse> = (0..60)
+        .map(|number| {
+            let client = fixture.client(&format!("m-{number}"), 0);
+            let plan = fixture.plan_with(&vault, &format!("plan {number}"), |spec| {
+                spec.client_id = Some(client.client_id.clone());
+            });
+            fixture.job(&plan, 1);
+            let leased = fixture.lease(&client, "run", 2, 1);
+            pulses::Pulse {
+                client_id: client.client_id,
+                run_id: "run".to_owned(),
+                held: vec![pulses::HeldWork {
+                    work_id: leased[0].work_id.clone(),
+                    epoch: 1,
+                    progress: Some(Progress {
+                        progress: 100 + number,
+                        ..Progress::default()
+                    }),
+                }],
+                heard: at(20),
+            }
+        })
+        .collect();
+    // One has ended meanwhile, and one has another lease: what was said of them before is no longer true.
+    let id = |number: usize| pulses[number].held[0].work_id.as_str();
+    let job = |number: usize| {
+        let job_id = JobId::parse(id(number)).unwrap();
+        jobs::get(&fixture.catalog, &fixture.account, &job_id).unwrap()
+    };
+    let ended = work::get(&fixture.catalog, id(7)).unwrap().unwrap();
+    jobs::finish(&fixture.catalog, &complete(&ended, "hash"), at(19)).unwrap();
+    work::release(&fixture.catalog, id(8), 1, None, at(19)).unwrap();
+    let before = fixture.catalog.commit_count();
+    pulses::note_pulses(&fixture.catalog, &pulses, TTL).unwrap();
+    assert_eq!(fixture.catalog.commit_count() - before, 1);
+    for number in (0..60).filter(|number| ![7, 8].contains(number)) {
+        assert_eq!(job(number).progress.progress, 100 + number as i64);
+        let work = work::get(&fixture.catalog, id(number)).unwrap().unwrap();
+        assert_eq!(work.lease_until, Some(at(20).plus(TTL)));
+    }
+    assert_eq!(
+        (job(7).status, job(7).progress.progress),
+        (JobStatus::Complete, 10_000)
+    );
+    assert_eq!(
+        (job(8).status, job(8).progress.progress),
+        (JobStatus::Queued, 0)
+    );
+    assert_eq!(
+        work::get(&fixture.catalog, id(8))
+            .unwrap()
+            .unwrap()
+            .lease_until,
+        None
+    );
+    pulses::note_pulses(&fixture.catalog, &[], TTL).unwrap();
+    assert_eq!(fixture.catalog.commit_count() - before, 1);
 }
 
 #[test]

@@ -6,9 +6,13 @@ use model::{JobQuery, JobStatus, Timestamp};
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::sample::select;
 
-use crate::tests::support::{Fixture, TTL, again, at, complete, report};
-use crate::work::{self, FinishAnswer, HeldWork, LeaseAnswer};
-use crate::{CatalogError, Client, Job, Plan, Progress, WorkState, jobs, snapshots};
+use crate::pulses::{HeldWork, LeaseAnswer};
+use crate::tests::support::{Fixture, again, at, complete, report};
+use crate::work::{self, FinishAnswer};
+use crate::{
+    CatalogError, Client, Job, PageRequest, Plan, Progress, WorkKind, WorkState, job_events, jobs,
+    snapshots,
+};
 
 /// What may happen; numbers choose among what there is.
 #[derive(Debug, Clone)]
@@ -208,10 +212,8 @@ impl World {
             progress: Some(progress),
         };
         let client_id = &self.clients[client].client_id;
-        let (catalog, held) = (&self.fixture.catalog, [held]);
-        let answers =
-            again(|| work::extend_leases(catalog, client_id, RUNS[run], &held, self.at(), TTL));
-        assert_eq!(answers.unwrap(), [expected]);
+        let answer = self.fixture.pulse(client_id, RUNS[run], held, self.now);
+        assert_eq!(answer, expected);
     }
 
     pub(super) fn finish(&mut self, index: usize, epoch: i64, outcome: JobStatus) {
@@ -402,6 +404,7 @@ impl World {
                 job.status.is_final(),
                 "job {index}"
             );
+            self.check_events(&job);
             if work.state == WorkState::Leased {
                 assert_eq!(work.lease_until, Some(at(expected.until)));
                 let (client, run) = expected.holder.unwrap();
@@ -412,5 +415,32 @@ impl World {
                 assert_eq!(work.run_id.as_deref(), Some(RUNS[run]));
             }
         }
+    }
+
+    /// A job's events are its history: each may follow the one before, the last is what the job is.
+    fn check_events(&self, job: &Job) {
+        let found = job_events::list(
+            &self.fixture.catalog,
+            &self.fixture.account,
+            WorkKind::Backup,
+            job.job_id.as_str(),
+            PageRequest::first(1_000),
+        );
+        let events = found.unwrap().rows;
+        assert_eq!(events[0].status, JobStatus::Created);
+        for (number, pair) in events.windows(2).enumerate() {
+            let [before, after] = pair else {
+                unreachable!()
+            };
+            assert!(before.status.can_become(after.status), "{events:?}");
+            assert_eq!(after.number, number as i64 + 2);
+            assert_eq!(after.attempt, after.epoch, "each lease is an attempt");
+            assert_eq!(
+                after.attempt - before.attempt,
+                i64::from(after.status == JobStatus::Running)
+            );
+            assert!(after.time >= before.time);
+        }
+        assert_eq!(events.last().unwrap().status, job.status);
     }
 }

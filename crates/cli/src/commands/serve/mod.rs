@@ -52,6 +52,7 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     options.schedule_jitter_seconds =
         u32::try_from(args.schedule_jitter.as_secs()).unwrap_or(u32::MAX);
     options.trash = args.trash;
+    options.job_retention = args.job_retention.0;
     options.rate_limit = args.rate_limit.0.map(RateLimit::per_second);
     options.vault_delete_grace = args.vault_delete_grace;
     options.upkeep = UpkeepRule {
