@@ -23,8 +23,8 @@ use crate::sql::{Row, Value, params};
 use crate::words::TaskKind;
 use crate::{retention, tasks, vaults};
 
-pub use others::FoundSnapshot;
 pub(crate) use others::list_others;
+pub use others::{FoundSnapshot, adopt};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
@@ -235,42 +235,6 @@ fn of_job(
 pub fn new_id(catalog: &Catalog, now: Timestamp) -> SnapshotId {
     let (micros, entropy) = catalog.new_id(now);
     SnapshotId::new(micros, entropy)
-}
-
-/// Writes snapshots that were found in an adopted vault; those that the catalog knows by vault and hash are left alone.
-/// Says how many were new.
-pub fn adopt(
-    catalog: &Catalog,
-    account_id: &AccountId,
-    found: &[Snapshot],
-) -> Result<usize, CatalogError> {
-    catalog.write("adopt snapshots", |tx| {
-        let mut new = 0;
-        for snapshot in found {
-            if snapshot.account_id != *account_id {
-                return Err(CatalogError::not_found(
-                    Entity::Snapshot,
-                    &snapshot.snapshot_id,
-                ));
-            }
-            vaults::require(tx, account_id, &snapshot.vault_id)?;
-            // A copy of a snapshot in another vault has the tags of the first: the job stays with that one.
-            let has_job = match &snapshot.job_id {
-                Some(job_id) => of_job(tx, account_id, job_id)?.is_some(),
-                None => false,
-            };
-            let mut snapshot = snapshot.clone();
-            if has_job {
-                snapshot.job_id = None;
-            }
-            match insert(tx, &snapshot) {
-                Ok(()) => new += 1,
-                Err(CatalogError::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(new)
-    })
 }
 
 /// The snapshot. `NotFound` when it is another account's or being deleted, `SnapshotMissing` when somebody else removed

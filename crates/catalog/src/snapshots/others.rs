@@ -1,12 +1,14 @@
-//! Snapshots that other programs made in a vault, as a check or a prune found them.
+//! Snapshots that no job has told of: those of an adopted vault, and those that a check or a prune found beside ours.
 
-use super::{insert, read};
+use model::AccountId;
+
+use super::{insert, of_job, read};
 use crate::conditions::first;
-use crate::db::Tx;
+use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{Snapshot, Task};
 use crate::words::WorkState;
-use crate::work;
+use crate::{vaults, work};
 
 /// A snapshot that was found in a vault and that no job has told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,4 +70,40 @@ fn by_hash(tx: &Tx<'_>, task: &Task, hash: &str) -> Result<Option<Snapshot>, Cat
         [task.vault_id.as_str(), hash],
         read,
     )
+}
+
+/// Writes snapshots that were found in an adopted vault; those that the catalog knows by vault and hash are left alone.
+/// Says how many were new.
+pub fn adopt(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    found: &[Snapshot],
+) -> Result<usize, CatalogError> {
+    catalog.write("adopt snapshots", |tx| {
+        let mut new = 0;
+        for snapshot in found {
+            if snapshot.account_id != *account_id {
+                return Err(CatalogError::not_found(
+                    Entity::Snapshot,
+                    &snapshot.snapshot_id,
+                ));
+            }
+            vaults::require(tx, account_id, &snapshot.vault_id)?;
+            // A copy of a snapshot in another vault has the tags of the first: the job stays with that one.
+            let has_job = match &snapshot.job_id {
+                Some(job_id) => of_job(tx, account_id, job_id)?.is_some(),
+                None => false,
+            };
+            let mut snapshot = snapshot.clone();
+            if has_job {
+                snapshot.job_id = None;
+            }
+            match insert(tx, &snapshot) {
+                Ok(()) => new += 1,
+                Err(CatalogError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(new)
+    })
 }
