@@ -297,14 +297,14 @@ def test_old_jobs_go_exactly(fresh, folder):
     assert total(asker) == 2_502
     assert service.stop() == 0
     # Five minutes less than a day, so that no further job comes of age while the test looks.
-    service.start("--job-retention", f"{86_400 - 300}s")
+    asker = Asker(service.start("--job-retention", f"{86_400 - 300}s").credentials())
     wait_for("old jobs to go", lambda: total(asker) <= 100, 120)
     assert ids(asker) == {f"job-000old{number:06}" for number in range(2_401, 2_500)} | {job["JobId"]}
     assert len(service.cli("jobs", "export").stdout.splitlines()) == 100
     assert asker.rows(key)
     assert service.stop() == 0
     # It is old as well, a moment after its end; what it left is not.
-    service.start("--job-retention", "1s")
+    asker = Asker(service.start("--job-retention", "1s").credentials())
     wait_for("the history to be empty", lambda: total(asker) == 0, 120)
     assert gone(lambda: asker.extension("ListJobEvents", JobId=job["JobId"])) == "JobNotExist"
     assert gone(lambda: asker.link(key)) == "TempFileNotExist"
