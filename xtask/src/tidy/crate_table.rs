@@ -183,7 +183,7 @@ mod tests {
         );
         check(
             &[("agent", "tokio", None)],
-            &["agent: uses 'tokio', which belongs in server"],
+            &["agent: uses 'tokio', which belongs in server, catalog"],
         );
     }
 
