@@ -99,7 +99,6 @@ pub struct CheckProgress {
     pub total: u64,
 }
 
-
 /// What a check found.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
@@ -202,7 +201,7 @@ pub fn check(
     drop(listed);
     checker.check_packs(&by_pack, &mut sizes)?;
     checker.find_duplicates();
-    checker.check_trees();
+    checker.check_trees()?;
     checker.require_storage()?;
     checker.check_data(&by_pack, &sizes);
     checker.require_storage()?;
