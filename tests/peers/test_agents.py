@@ -6,6 +6,8 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 from harness import programs
 from harness.programs import STABLE, Trees
 from harness.signing import SignedCaller
@@ -204,23 +206,87 @@ def test_the_server_restarts_under_an_agent(fresh, folder):
         assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
 
 
-def test_a_further_account_works_by_an_agent_of_its_own(fresh, folder):
-    """What is to be done on its vaults waits for its agent, and is never given to that of the service."""
-    service = fresh.start()
+@pytest.fixture
+def second(fresh):
+    """A further account, as a caller and as the credentials of an agent."""
+    service = fresh.start("--trash", "1s", "--prune-grace", "0s", "--check-every", "off", "--prune-every", "off")
     made = json.loads(service.cli("account", "create", "second", "--json").stdout)
     names = ("AccessKeyId", "AccessKeySecret")
     credentials = {**service.credentials(), **{name: made[name] for name in names}}
-    second = SignedCaller(credentials)
-    vault_id = second.call("CreateVault", {"VaultName": "second", "VaultRegionId": "cn-hangzhou"})["VaultId"]
-    config = service.data_dir / "vaults" / vault_id / "config"
+    return SignedCaller(credentials), credentials
 
-    def status():
-        return second.call("DescribeVaults", {"VaultId": vault_id})["Vaults"]["Vault"][0]["Status"]
 
-    service.vault("of the first account, made after it")
-    assert status() == "INITIALIZING" and not config.exists()
-    with agent(service, folder, "second", credentials=credentials):
-        wait_for("the vault to be made", lambda: status() == "CREATED")
-        assert config.exists()
-        second.call("DeleteVault", {"VaultId": vault_id})
-        wait_for("its data to be gone", lambda: not config.exists())
+def vault_status(caller, vault_id):
+    return caller.call("DescribeVaults", {"VaultId": vault_id})["Vaults"]["Vault"][0]["Status"]
+
+
+def test_the_vaults_of_a_further_account_are_looked_after_by_the_agent_of_the_service(fresh, second, folder):
+    """It makes, checks, prunes and removes them, takes snapshots out of them, and never runs a backup of theirs."""
+    caller, credentials = second
+    vault_id = caller.call("CreateVault", {"VaultName": "second", "VaultRegionId": "cn-hangzhou"})["VaultId"]
+    place = fresh.data_dir / "vaults" / vault_id
+    wait_for("the vault to be made", lambda: vault_status(caller, vault_id) == "CREATED")
+    assert (place / "config").exists()
+
+    def ended(task_id):
+        found = caller.call("ListVaultTasks", {"VaultId": vault_id})["Tasks"]
+        [task] = [item for item in found if item["TaskId"] == task_id]
+        return task["Status"] if task["Status"] in ("COMPLETE", "FAILED") else None
+
+    for action, more in (("CheckVault", {"ReadData": "all"}), ("PruneVault", {})):
+        task_id = caller.call(action, {"VaultId": vault_id, **more})["TaskId"]
+        assert wait_for(action, lambda task_id=task_id: ended(task_id)) == "COMPLETE"
+    for number in range(3):
+        fresh.vault(f"of the first account {number}")
+    assert not caller.call("DescribeBackupClients", {"ClientType": "ECS_CLIENT"})["Clients"]
+    own = fresh.call("DescribeVaults", PageSize=50)["Vaults"]["Vault"]
+    assert vault_id not in [vault["VaultId"] for vault in own]
+    tasks = fresh.call("ListVaultTasks", PageSize=50)["Tasks"]
+    assert vault_id not in [task["VaultId"] for task in tasks]
+
+    with agent(fresh, folder, "second", credentials=credentials):
+        client = wait_for("the agent", lambda: caller.call("DescribeBackupClients", {"ClientType": "ECS_CLIENT"})["Clients"])
+        plan = {"SourceType": "ECS_FILE", "VaultId": vault_id, "InstanceId": client[0]["InstanceId"], "PlanName": "p",
+                "Path": [str(Trees.small(folder / "source"))], "Schedule": "I|1893456000|P1D",
+                "BackupType": "COMPLETE"}  # fmt: skip
+        plan_id = caller.call("CreateBackupPlan", plan)["PlanId"]
+        job_id = caller.call("ExecuteBackupPlan", {"PlanId": plan_id})["JobId"]
+        only = {"Filters": [{"Key": "JobId", "Operator": "EQUAL", "Values": [job_id]}]}
+
+        def job():
+            [found] = caller.call("DescribeBackupJobs2", only)["BackupJobs"]["BackupJob"]
+            assert found["Status"] != "FAILED", found
+            return found if found["Status"] == "COMPLETE" else None
+
+        assert wait_for("the backup", job)["ClientId"] == client[0]["ClientId"]
+    query = [{"field": "VaultId", "value": vault_id, "operation": "MATCH_TERM"}]
+    found = caller.call("SearchHistoricalSnapshots", {"SourceType": "ECS_FILE", "Query": json.dumps(query)})
+    [snapshot] = found["Snapshots"]["Snapshot"]
+    caller.call("DeleteSnapshot", {"SnapshotId": snapshot["SnapshotId"]})
+    wait_for("the snapshot to be gone", lambda: not list((place / "snapshots").iterdir()))
+    caller.call("DeleteVault", {"VaultId": vault_id})
+    wait_for("its data to be gone", lambda: not (place / "config").exists())
+
+
+def test_what_a_further_account_puts_elsewhere_waits_for_its_own_agent(fresh, second, folder):
+    """The agent of the service has rights on this host that a further account has not."""
+    caller, credentials = second
+    named = {"VaultName": "elsewhere", "VaultRegionId": "cn-hangzhou", "StorageUrl": str(folder / "elsewhere")}
+    vault_id = caller.call("CreateVault", named)["VaultId"]
+    fresh.vault("of the first account, made after it")
+    assert vault_status(caller, vault_id) == "INITIALIZING" and not (folder / "elsewhere").exists()
+    with agent(fresh, folder, "second", credentials=credentials):
+        wait_for("the vault to be made", lambda: vault_status(caller, vault_id) == "CREATED")
+        assert (folder / "elsewhere" / "config").exists()
+
+
+def test_a_vault_that_is_asked_for_while_the_service_starts(fresh, second):
+    """It waits for the agent of the service, which has not come yet, and for no other."""
+    _, credentials = second
+    fresh.kill()
+    fresh.start()
+    made = [caller.call("CreateVault", {"VaultName": f"v{number}", "VaultRegionId": "cn-hangzhou"})["VaultId"]
+            for number in range(5)]  # fmt: skip
+    for vault_id in made:
+        wait_for("the vault to be made", lambda vault_id=vault_id: vault_status(caller, vault_id) == "CREATED")
+    caller = SignedCaller({**credentials, "Endpoint": fresh.credentials()["Endpoint"]})

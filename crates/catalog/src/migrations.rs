@@ -14,6 +14,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_upkeep.sql"),
     include_str!("../migrations/0005_identities.sql"),
     include_str!("../migrations/0006_audit.sql"),
+    include_str!("../migrations/0011_lent_work.sql"),
 ];
 
 /// The migrations that a database of version `found` lacks, with their numbers. `SchemaTooNew` when it has more than

@@ -5,6 +5,7 @@
 mod accounts;
 mod crashes;
 mod leases;
+mod lent;
 pub(crate) mod places;
 mod policies;
 mod restores;

@@ -109,7 +109,7 @@ fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, ApiError> {
 }
 
 /// The agent that was started with the server and can reach folders of this host, if it is of the account: tasks on the
-/// storage of vaults go to it. `None` otherwise; then any agent of the account may take them.
+/// storage of vaults go to it. `None` otherwise; then they go to the client that keeps the vault, or to any of the account.
 pub(crate) fn client_for_tasks(service: &Service, account_id: &AccountId) -> Option<ClientId> {
     let local = service.local_client.lock().clone();
     local.filter(|id| catalog::clients::get(&service.catalog, account_id, id).is_ok())
