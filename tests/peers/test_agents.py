@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ import pytest
 
 from harness import programs
 from harness.programs import STABLE, Trees
-from harness.signing import SignedCaller
+from harness.signing import ApiError, SignedCaller
 from harness.waiting import wait_for
 
 
@@ -204,6 +205,38 @@ def test_the_server_restarts_under_an_agent(fresh, folder):
         fresh.kill()
         fresh.start()
         assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+
+
+def test_the_settings_of_a_client_limit_its_workers(fresh, folder, monkeypatch):
+    """MaxWorker and MaxCpuCore, whichever is smaller, from the next job on; 0 takes the limit away."""
+    monkeypatch.setenv("STRONGROOM_LOG", "info,agent=debug")
+    fresh.start()
+    vault_id, client_id = fresh.vault("limited"), fresh.client()["ClientId"]
+    plan_id = fresh.plan(vault_id, [Trees.small(folder / "source")])
+    snapshot = None
+    for settings, seen in [
+        ({}, "workers=None"),
+        ({"MaxWorker": 1}, "workers=Some(1)"),
+        ({"MaxWorker": 0, "MaxCpuCore": 1}, "workers=Some(1)"),
+        ({"MaxCpuCore": 0}, "workers=None"),
+    ]:
+        if settings:
+            fresh.call("UpdateClientSettings", ClientId=client_id, **settings)
+        before = fresh.log_path.read_text(errors="replace").count("a backup starts")
+        job = fresh.wait_job(fresh.execute(plan_id))
+        assert job["Status"] == "COMPLETE", job
+        snapshot = fresh.snapshot_of(vault_id, job["JobId"])
+        lines = [line for line in fresh.log_path.read_text(errors="replace").splitlines() if "a backup starts" in line]
+        assert len(lines) == before + 1 and seen in strip_colours(lines[-1]), (settings, lines)
+    fresh.call("UpdateClientSettings", ClientId=client_id, MaxWorker=1)
+    fresh.restore(vault_id, snapshot, folder / "restored")
+    with pytest.raises(ApiError) as failure:
+        fresh.call("UpdateClientSettings", ClientId=client_id, MaxMemory=1 << 30)
+    assert failure.value.code == "OperationDenied.NotSupported", failure.value
+
+
+def strip_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 @pytest.fixture

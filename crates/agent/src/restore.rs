@@ -72,7 +72,7 @@ fn restore(request: &RestoreRequest, work: &Arc<Work>) -> End {
     }
 }
 
-fn request(engine: &Engine, spec: &RestoreSpec) -> Result<RestoreRequest, String> {
+pub(crate) fn request(engine: &Engine, spec: &RestoreSpec) -> Result<RestoreRequest, String> {
     let repository = vaults::open(&spec.vault, &engine.hostname).map_err(|error| chain(&error))?;
     // A whole hash: the beginning of one, or a word like `latest`, could be another snapshot by now.
     let snapshot: Id = spec
@@ -93,3 +93,4 @@ fn request(engine: &Engine, spec: &RestoreSpec) -> Result<RestoreRequest, String
     request.conflict = conflict;
     Ok(request)
 }
+    request.worker_count = runner::workers_within(spec.max_workers);

@@ -216,6 +216,9 @@ pub struct RestoreSpec {
     pub includes: Vec<String>,
     /// Patterns of what is left out.
     pub excludes: Vec<String>,
+    /// Most workers that read, compress and encrypt at a time; 0: as many as the host has cores.
+    #[serde(default)]
+    pub max_workers: u32,
     /// `OVERWRITE_EXISTING`, `SKIP_EXISTING` or `OVERWRITE_OLDER`.
     pub conflict_policy: String,
 }
@@ -233,6 +236,9 @@ pub struct DeleteSnapshotSpec {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct UpkeepSpec {
     /// Where it is.
+    /// As of a backup.
+    #[serde(default)]
+    pub max_workers: u32,
     pub vault: VaultSpec,
     /// The part of the data that a check reads, from 1; 0: none. A prune has no use for it.
     #[serde(default)]

@@ -21,7 +21,9 @@ pub mod stop;
 mod throttle;
 
 pub use backup::parent::ParentChoice;
-pub use backup::{BackupReport, BackupRequest, JobTag, TotalsChoice, backup, folder_identity};
+pub use backup::{
+    BackupReport, BackupRequest, JobTag, TotalsChoice, backup, folder_identity, workers_within,
+};
 pub use check::{CheckRequest, check};
 pub use error::RunError;
 pub use observe::{ItemError, Observer, Outcome, Phase, Progress, Silent};

@@ -16,6 +16,7 @@ mod agents;
 mod audited;
 mod auth;
 mod bootstrap;
+mod client_settings;
 mod clock;
 mod connections;
 mod data_dir;
