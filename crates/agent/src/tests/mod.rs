@@ -144,6 +144,7 @@ impl Bench {
             credentials: Credentials {
                 access_key_id: "root".into(),
                 access_key_secret: "s".into(),
+                security_token: None,
             },
             region: "r".into(),
             state_dir: self.folder.path().to_owned(),
