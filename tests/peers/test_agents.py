@@ -207,6 +207,55 @@ def test_the_server_restarts_under_an_agent(fresh, folder):
         assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
 
 
+def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
+    """It puts down its work, removes what it kept and ends; started again, the host is the same client."""
+    fresh.start()
+    own = fresh.client()
+    vault_id = fresh.vault("of both", StorageUrl=str(folder / "vault"))
+
+    def task(task_id):
+        found = fresh.call("DescribeTask", TaskId=task_id)
+        [result] = json.loads(found["Result"])
+        return found["Description"], result["clientStatus"]
+
+    def client_of(client_id):
+        found = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", ClientIds=[client_id])["Clients"]
+        return found[0] if found else None
+
+    with agent(fresh, folder, "guest") as process:
+        instance_id = instance_of(fresh, "guest")
+        [guest] = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id])["Clients"]
+        plan_id = fresh.plan(vault_id, [Trees.random_files(folder / "source", 24, seed=3)], InstanceId=guest["InstanceId"],
+                             SpeedLimit="0:24:2048")  # fmt: skip
+        job_id = fresh.execute(plan_id)
+        fresh.wait_job(job_id, status="RUNNING")
+        for wrong, code in [
+            ({"InstanceIds": [own["InstanceId"]]}, "OperationDenied.NotSupported"),
+            ({"ClientIds": [guest["ClientId"], own["ClientId"]]}, "OperationDenied.NotSupported"),
+            ({"InstanceIds": [guest["InstanceId"], "i-0000000000000000none"]}, "InstanceNotExists"),
+            ({"ClientIds": ["c-0000000000000000none"]}, "ClientNotExist"),
+        ]:
+            with pytest.raises(ApiError) as failure:
+                fresh.call("UninstallBackupClients", **wrong)
+            assert failure.value.code == code, failure.value
+        assert client_of(guest["ClientId"])["Status"] == "ACTIVATED"
+        ids = {"ClientIds": [guest["ClientId"]], "InstanceIds": [guest["InstanceId"]]}
+        asked = fresh.call("UninstallBackupClients", **ids)
+        assert asked["InstanceStatuses"] == [{"InstanceId": guest["InstanceId"], "ValidInstance": True, "ErrorCode": ""}]
+        assert wait_for("the agent to end", lambda: process.poll() is not None) and process.returncode == 0
+        wait_for("the task", lambda: task(asked["TaskId"]) == ("completed", "NOT_INSTALLED"))
+    assert not (folder / "guest" / "state").exists()
+    assert client_of(guest["ClientId"])["Status"] == "NOT_INSTALLED"
+    assert fresh.job(job_id)["Status"] == "QUEUED", "it waits for the host"
+    with agent(fresh, folder, "guest"):
+        wait_for("the agent", lambda: client_of(guest["ClientId"])["Status"] == "ACTIVATED")
+        assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+        asked = fresh.call("UninstallBackupClients", ClientIds=[guest["ClientId"]])
+        wait_for("the task", lambda: task(asked["TaskId"]) == ("completed", "NOT_INSTALLED"))
+        fresh.call("DeleteBackupClient", ClientId=guest["ClientId"])
+    assert client_of(guest["ClientId"]) is None and task(asked["TaskId"]) == ("completed", "NOT_INSTALLED")
+
+
 def test_the_settings_of_a_client_limit_its_workers(fresh, folder, monkeypatch):
     """MaxWorker and MaxCpuCore, whichever is smaller, from the next job on; 0 takes the limit away."""
     monkeypatch.setenv("STRONGROOM_LOG", "info,agent=debug")
@@ -318,8 +367,8 @@ def test_a_vault_that_is_asked_for_while_the_service_starts(fresh, second):
     _, credentials = second
     fresh.kill()
     fresh.start()
+    caller = SignedCaller({**credentials, "Endpoint": fresh.credentials()["Endpoint"]})
     made = [caller.call("CreateVault", {"VaultName": f"v{number}", "VaultRegionId": "cn-hangzhou"})["VaultId"]
             for number in range(5)]  # fmt: skip
     for vault_id in made:
         wait_for("the vault to be made", lambda vault_id=vault_id: vault_status(caller, vault_id) == "CREATED")
-    caller = SignedCaller({**credentials, "Endpoint": fresh.credentials()["Endpoint"]})

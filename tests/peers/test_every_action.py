@@ -139,7 +139,7 @@ def requests(world, name):
 
 # Asked elsewhere: they would take away what the other tests of this file need, or can be asked once only.
 ELSEWHERE = {"OpenHbrService", "GetTempFileDownloadLink", "DeleteVault", "DeleteSnapshot", "CancelRestoreJob",
-             "DeleteBackupClient", "DeleteBackupClientResource"}
+             "UninstallBackupClients", "DeleteBackupClient", "DeleteBackupClientResource"}
 
 
 def fill(parameters, given):

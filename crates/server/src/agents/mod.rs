@@ -44,6 +44,13 @@ pub(crate) async fn serve(border: &Border, wire: Wire) -> Result<Vec<u8>, ApiErr
                 })
                 .await
         }
+        "Deregister" => {
+            border
+                .blocking(&request_id, move |service| {
+                    register::deregister(service, &wire)
+                })
+                .await
+        }
         "Finish" => {
             border
                 .blocking(&request_id, move |service| report::finish(service, &wire))

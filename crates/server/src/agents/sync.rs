@@ -73,7 +73,11 @@ fn longest_wait(service: &Service, request: &SyncRequest) -> Duration {
 }
 
 fn is_empty(reply: &SyncReply) -> bool {
-    reply.assignments.is_empty() && reply.cancel.is_empty() && reply.lost.is_empty()
+    let has_news = !reply.assignments.is_empty()
+        || !reply.cancel.is_empty()
+        || !reply.lost.is_empty()
+        || reply.uninstall;
+    !has_news
 }
 
 fn first_exchange(
@@ -163,6 +167,10 @@ fn exchange(
             LeaseAnswer::CancelRequested => reply.cancel.push(lease(item)),
             LeaseAnswer::Lost => reply.lost.push(lease(item)),
         }
+    }
+    if clients::is_leaving(&service.catalog, &agent.client).map_err(failure::of_catalog)? {
+        reply.uninstall = true;
+        return Ok(reply);
     }
     let leased = work::lease_next(
         &service.catalog,
