@@ -2,13 +2,16 @@
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import time
 
+import pytest
+
 from harness import programs
 from harness.programs import STABLE, Trees
-from harness.signing import SignedCaller
+from harness.signing import ApiError, SignedCaller
 from harness.waiting import wait_for
 
 
@@ -204,23 +207,168 @@ def test_the_server_restarts_under_an_agent(fresh, folder):
         assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
 
 
-def test_a_further_account_works_by_an_agent_of_its_own(fresh, folder):
-    """What is to be done on its vaults waits for its agent, and is never given to that of the service."""
-    service = fresh.start()
+def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
+    """It puts down its work, removes what it kept and ends; started again, the host is the same client."""
+    fresh.start()
+    own = fresh.client()
+    vault_id = fresh.vault("of both", StorageUrl=str(folder / "vault"))
+
+    def task(task_id):
+        found = fresh.call("DescribeTask", TaskId=task_id)
+        [result] = json.loads(found["Result"])
+        return found["Description"], result["clientStatus"]
+
+    def client_of(client_id):
+        found = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", ClientIds=[client_id])["Clients"]
+        return found[0] if found else None
+
+    with agent(fresh, folder, "guest") as process:
+        instance_id = instance_of(fresh, "guest")
+        [guest] = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id])["Clients"]
+        plan_id = fresh.plan(vault_id, [Trees.random_files(folder / "source", 24, seed=3)], InstanceId=guest["InstanceId"],
+                             SpeedLimit="0:24:2048")  # fmt: skip
+        job_id = fresh.execute(plan_id)
+        fresh.wait_job(job_id, status="RUNNING")
+        for wrong, code in [
+            ({"InstanceIds": [own["InstanceId"]]}, "OperationDenied.NotSupported"),
+            ({"ClientIds": [guest["ClientId"], own["ClientId"]]}, "OperationDenied.NotSupported"),
+            ({"InstanceIds": [guest["InstanceId"], "i-0000000000000000none"]}, "InstanceNotExists"),
+            ({"ClientIds": ["c-0000000000000000none"]}, "ClientNotExist"),
+        ]:
+            with pytest.raises(ApiError) as failure:
+                fresh.call("UninstallBackupClients", **wrong)
+            assert failure.value.code == code, failure.value
+        assert client_of(guest["ClientId"])["Status"] == "ACTIVATED"
+        ids = {"ClientIds": [guest["ClientId"]], "InstanceIds": [guest["InstanceId"]]}
+        asked = fresh.call("UninstallBackupClients", **ids)
+        assert asked["InstanceStatuses"] == [{"InstanceId": guest["InstanceId"], "ValidInstance": True, "ErrorCode": ""}]
+        assert wait_for("the agent to end", lambda: process.poll() is not None) and process.returncode == 0
+        wait_for("the task", lambda: task(asked["TaskId"]) == ("completed", "NOT_INSTALLED"))
+    assert not (folder / "guest" / "state").exists()
+    assert client_of(guest["ClientId"])["Status"] == "NOT_INSTALLED"
+    assert fresh.job(job_id)["Status"] == "QUEUED", "it waits for the host"
+    with agent(fresh, folder, "guest"):
+        wait_for("the agent", lambda: client_of(guest["ClientId"])["Status"] == "ACTIVATED")
+        assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+        asked = fresh.call("UninstallBackupClients", ClientIds=[guest["ClientId"]])
+        wait_for("the task", lambda: task(asked["TaskId"]) == ("completed", "NOT_INSTALLED"))
+        fresh.call("DeleteBackupClient", ClientId=guest["ClientId"])
+    assert client_of(guest["ClientId"]) is None and task(asked["TaskId"]) == ("completed", "NOT_INSTALLED")
+
+
+def test_the_settings_of_a_client_limit_its_workers(fresh, folder, monkeypatch):
+    """MaxWorker and MaxCpuCore, whichever is smaller, from the next job on; 0 takes the limit away."""
+    monkeypatch.setenv("STRONGROOM_LOG", "info,agent=debug")
+    fresh.start()
+    vault_id, client_id = fresh.vault("limited"), fresh.client()["ClientId"]
+    plan_id = fresh.plan(vault_id, [Trees.small(folder / "source")])
+    snapshot = None
+    for settings, seen in [
+        ({}, "workers=None"),
+        ({"MaxWorker": 1}, "workers=Some(1)"),
+        ({"MaxWorker": 0, "MaxCpuCore": 1}, "workers=Some(1)"),
+        ({"MaxCpuCore": 0}, "workers=None"),
+    ]:
+        if settings:
+            fresh.call("UpdateClientSettings", ClientId=client_id, **settings)
+        before = fresh.log_path.read_text(errors="replace").count("a backup starts")
+        job = fresh.wait_job(fresh.execute(plan_id))
+        assert job["Status"] == "COMPLETE", job
+        snapshot = fresh.snapshot_of(vault_id, job["JobId"])
+        lines = [line for line in fresh.log_path.read_text(errors="replace").splitlines() if "a backup starts" in line]
+        assert len(lines) == before + 1 and seen in strip_colours(lines[-1]), (settings, lines)
+    fresh.call("UpdateClientSettings", ClientId=client_id, MaxWorker=1)
+    fresh.restore(vault_id, snapshot, folder / "restored")
+    with pytest.raises(ApiError) as failure:
+        fresh.call("UpdateClientSettings", ClientId=client_id, MaxMemory=1 << 30)
+    assert failure.value.code == "OperationDenied.NotSupported", failure.value
+
+
+def strip_colours(text):
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.fixture
+def second(fresh):
+    """A further account, as a caller and as the credentials of an agent."""
+    service = fresh.start("--trash", "1s", "--prune-grace", "0s", "--check-every", "off", "--prune-every", "off")
     made = json.loads(service.cli("account", "create", "second", "--json").stdout)
     names = ("AccessKeyId", "AccessKeySecret")
     credentials = {**service.credentials(), **{name: made[name] for name in names}}
-    second = SignedCaller(credentials)
-    vault_id = second.call("CreateVault", {"VaultName": "second", "VaultRegionId": "cn-hangzhou"})["VaultId"]
-    config = service.data_dir / "vaults" / vault_id / "config"
+    return SignedCaller(credentials), credentials
 
-    def status():
-        return second.call("DescribeVaults", {"VaultId": vault_id})["Vaults"]["Vault"][0]["Status"]
 
-    service.vault("of the first account, made after it")
-    assert status() == "INITIALIZING" and not config.exists()
-    with agent(service, folder, "second", credentials=credentials):
-        wait_for("the vault to be made", lambda: status() == "CREATED")
-        assert config.exists()
-        second.call("DeleteVault", {"VaultId": vault_id})
-        wait_for("its data to be gone", lambda: not config.exists())
+def vault_status(caller, vault_id):
+    return caller.call("DescribeVaults", {"VaultId": vault_id})["Vaults"]["Vault"][0]["Status"]
+
+
+def test_the_vaults_of_a_further_account_are_looked_after_by_the_agent_of_the_service(fresh, second, folder):
+    """It makes, checks, prunes and removes them, takes snapshots out of them, and never runs a backup of theirs."""
+    caller, credentials = second
+    vault_id = caller.call("CreateVault", {"VaultName": "second", "VaultRegionId": "cn-hangzhou"})["VaultId"]
+    place = fresh.data_dir / "vaults" / vault_id
+    wait_for("the vault to be made", lambda: vault_status(caller, vault_id) == "CREATED")
+    assert (place / "config").exists()
+
+    def ended(task_id):
+        found = caller.call("ListVaultTasks", {"VaultId": vault_id})["Tasks"]
+        [task] = [item for item in found if item["TaskId"] == task_id]
+        return task["Status"] if task["Status"] in ("COMPLETE", "FAILED") else None
+
+    for action, more in (("CheckVault", {"ReadData": "all"}), ("PruneVault", {})):
+        task_id = caller.call(action, {"VaultId": vault_id, **more})["TaskId"]
+        assert wait_for(action, lambda task_id=task_id: ended(task_id)) == "COMPLETE"
+    for number in range(3):
+        fresh.vault(f"of the first account {number}")
+    assert not caller.call("DescribeBackupClients", {"ClientType": "ECS_CLIENT"})["Clients"]
+    own = fresh.call("DescribeVaults", PageSize=50)["Vaults"]["Vault"]
+    assert vault_id not in [vault["VaultId"] for vault in own]
+    tasks = fresh.call("ListVaultTasks", PageSize=50)["Tasks"]
+    assert vault_id not in [task["VaultId"] for task in tasks]
+
+    with agent(fresh, folder, "second", credentials=credentials):
+        client = wait_for("the agent", lambda: caller.call("DescribeBackupClients", {"ClientType": "ECS_CLIENT"})["Clients"])
+        plan = {"SourceType": "ECS_FILE", "VaultId": vault_id, "InstanceId": client[0]["InstanceId"], "PlanName": "p",
+                "Path": [str(Trees.small(folder / "source"))], "Schedule": "I|1893456000|P1D",
+                "BackupType": "COMPLETE"}  # fmt: skip
+        plan_id = caller.call("CreateBackupPlan", plan)["PlanId"]
+        job_id = caller.call("ExecuteBackupPlan", {"PlanId": plan_id})["JobId"]
+        only = {"Filters": [{"Key": "JobId", "Operator": "EQUAL", "Values": [job_id]}]}
+
+        def job():
+            [found] = caller.call("DescribeBackupJobs2", only)["BackupJobs"]["BackupJob"]
+            assert found["Status"] != "FAILED", found
+            return found if found["Status"] == "COMPLETE" else None
+
+        assert wait_for("the backup", job)["ClientId"] == client[0]["ClientId"]
+    query = [{"field": "VaultId", "value": vault_id, "operation": "MATCH_TERM"}]
+    found = caller.call("SearchHistoricalSnapshots", {"SourceType": "ECS_FILE", "Query": json.dumps(query)})
+    [snapshot] = found["Snapshots"]["Snapshot"]
+    caller.call("DeleteSnapshot", {"SnapshotId": snapshot["SnapshotId"]})
+    wait_for("the snapshot to be gone", lambda: not list((place / "snapshots").iterdir()))
+    caller.call("DeleteVault", {"VaultId": vault_id})
+    wait_for("its data to be gone", lambda: not (place / "config").exists())
+
+
+def test_what_a_further_account_puts_elsewhere_waits_for_its_own_agent(fresh, second, folder):
+    """The agent of the service has rights on this host that a further account has not."""
+    caller, credentials = second
+    named = {"VaultName": "elsewhere", "VaultRegionId": "cn-hangzhou", "StorageUrl": str(folder / "elsewhere")}
+    vault_id = caller.call("CreateVault", named)["VaultId"]
+    fresh.vault("of the first account, made after it")
+    assert vault_status(caller, vault_id) == "INITIALIZING" and not (folder / "elsewhere").exists()
+    with agent(fresh, folder, "second", credentials=credentials):
+        wait_for("the vault to be made", lambda: vault_status(caller, vault_id) == "CREATED")
+        assert (folder / "elsewhere" / "config").exists()
+
+
+def test_a_vault_that_is_asked_for_while_the_service_starts(fresh, second):
+    """It waits for the agent of the service, which has not come yet, and for no other."""
+    _, credentials = second
+    fresh.kill()
+    fresh.start()
+    caller = SignedCaller({**credentials, "Endpoint": fresh.credentials()["Endpoint"]})
+    made = [caller.call("CreateVault", {"VaultName": f"v{number}", "VaultRegionId": "cn-hangzhou"})["VaultId"]
+            for number in range(5)]  # fmt: skip
+    for vault_id in made:
+        wait_for("the vault to be made", lambda vault_id=vault_id: vault_status(caller, vault_id) == "CREATED")

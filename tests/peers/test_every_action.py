@@ -1,12 +1,13 @@
 """Every action of the API by every client: what it answers when it is asked well, and when it is not."""
 
 import copy
+import json
 
 import pytest
 from harness.callers import CALLERS
-from harness.contract import CONTRACT, EXTRA, SERVED, check_response
+from harness.contract import CONTRACT, EXTRA, SERVED, check_response, members_of, response_members
 from harness.programs import Trees
-from harness.signing import ApiError, SignedCaller
+from harness.signing import ApiError, SignedCaller, flatten
 
 ALL = {**CONTRACT, **EXTRA}
 # Ids that look right and name nothing. Those of another account answer in the same way: see the tests of accounts.
@@ -137,8 +138,8 @@ def requests(world, name):
 
 
 # Asked elsewhere: they would take away what the other tests of this file need, or can be asked once only.
-ELSEWHERE = {"OpenHbrService", "GetTempFileDownloadLink", "DeleteVault", "DeleteSnapshot", "CancelRestoreJob", "DeleteBackupClient",
-             "DeleteBackupClientResource"}
+ELSEWHERE = {"OpenHbrService", "GetTempFileDownloadLink", "DeleteVault", "DeleteSnapshot", "CancelRestoreJob",
+             "UninstallBackupClients", "DeleteBackupClient", "DeleteBackupClientResource"}
 
 
 def fill(parameters, given):
@@ -156,7 +157,7 @@ def fill(parameters, given):
 def test_good_requests(service, world, name):
     caller = CALLERS[name](service.credentials())
     own = SignedCaller(service.credentials())
-    given, asked = {}, set()
+    given, asked, seen = {}, set(), set()
     try:
         for action, parameters in requests(world, name):
             # The SDKs have no method for the two actions that only Terraform sends.
@@ -172,10 +173,14 @@ def test_good_requests(service, world, name):
                 continue
             if action in CONTRACT:
                 check_response(action, body)
+                seen |= {(action, path) for path in members_of(body) & response_members(action)}
             given.update({key: value for key, value in body.items() if key.endswith("Id") and value})
             if action == "DescribePoliciesV2":
                 given["RuleId"] = body["Policies"][0]["Rules"][0]["RuleId"]
         assert asked | ELSEWHERE >= set(SERVED), sorted(set(SERVED) - asked - ELSEWHERE)
+        nested = [path for _, path in seen if "." in path]
+        print(f"response members compared by {name}: {len(seen)}, of these nested: {len(nested)}")
+        assert len(nested) > 150, len(nested)
     finally:
         caller.close()
 
@@ -185,7 +190,9 @@ def complete(action, world):
     found = {}
     for field in ALL[action]["request"]:
         if field["name"] in FOREIGN:
-            found[field["name"]] = FOREIGN[field["name"]]
+            value = FOREIGN[field["name"]]
+            is_list = field["type"].startswith("array<")
+            found[field["name"]] = [value] if is_list and not isinstance(value, list) else value
         elif field.get("required") or field.get("required_meta"):
             found[field["name"]] = "1" if field["type"].startswith("int") else "x"
     words = {
@@ -194,6 +201,7 @@ def complete(action, world):
         "NetworkType": "VPC", "PlanName": "x", "UdmRegionId": "cn-hangzhou", "DataSourceType": "COMMON_NAS",
         "TargetInstanceId": world["client"]["InstanceId"], "NewResourceGroupId": "rg-1",
         "SnapshotHash": "0" * 64, "TagKey": ["x"], "Tag": [{"Key": "x", "Value": "x"}],
+        "Query": [{"field": "VaultId", "value": FOREIGN["VaultId"], "operation": "MATCH_TERM"}],
     }
     for field in ALL[action]["request"]:
         if field["name"] in words:
@@ -217,6 +225,61 @@ def test_what_is_missing_is_named(service, world):
             tried += 1
     print(f"negative cases, a mandatory parameter left out: {tried}, let in: 0")
     assert tried > 50
+
+
+# What no member of its type can be.
+WRONG = {"boolean": "maybe", "int32": "2147483648", "int64": "7.5", "integer": "seven"}
+
+
+def wrong_members(field, value, path):
+    """Every wrong form of a structure: a member that there is not, and one of the wrong type, at every depth. Yields what is
+    sent and the place that must be named."""
+    kind, fields = field["type"], field.get("fields", [])
+    if kind.startswith("array<"):
+        inner = {**field, "type": kind[6:-1]}
+        yield value({"not": "a list"}), path
+        for wrong, place in wrong_members(inner, lambda item: value([item]), f"{path}.1"):
+            yield wrong, place
+    elif kind == "object":
+        yield value([]), path
+        for name in ("NoSuchMember", fields[0]["name"].swapcase()):
+            yield value({name: "1"}), f"{path}.{name}"
+        for member in fields:
+            name = member["name"]
+            yield from wrong_members(member, lambda item, name=name: value({name: item}), f"{path}.{name}")
+    elif kind in WRONG:
+        yield value(WRONG[kind]), path
+        yield value([1]), path
+    elif kind == "string":
+        yield value({"an": "object"}), path
+
+
+def test_wrong_members_are_named(service, world):
+    """Structures inside parameters, flat and as JSON: whatever is not a member, or not of its type, is refused by its name."""
+    tried, let_in = 0, []
+    for action in SERVED:
+        for field in ALL[action]["request"]:
+            if field["type"] != "object" and not field["type"].startswith("array<"):
+                continue
+            for wrong, place in wrong_members(field, lambda item: item, field["name"]):
+                for sent in (wrong, json.dumps(wrong)):
+                    # A flat structure cannot say of an empty one of what kind it is.
+                    if sent is wrong and not flatten({"x": wrong}):
+                        continue
+                    tried += 1
+                    try:
+                        service.call(action, **{**complete(action, world), field["name"]: sent})
+                    except ApiError as failure:
+                        named = failure.http_status == 400 and failure.code == f"InvalidParameter.{field['name']}"
+                        # What the flat form says of a list is said of its member.
+                        assert named and place.rsplit(".", 1)[0] in failure.message, (action, sent, place, failure)
+                        if isinstance(sent, str):
+                            assert f" {place} " in failure.message, (action, sent, place, failure)
+                    else:
+                        let_in.append((action, sent))
+    print(f"negative cases, wrong members of structures: {tried}, let in: {len(let_in)}")
+    assert not let_in, let_in
+    assert tried > 300
 
 
 def test_ids_of_nobody(service, world):

@@ -50,6 +50,8 @@ class Fuzzer:
     def __init__(self, seed, known):
         self.random = random.Random(seed)
         self.known = known
+        # Every other request has wrong types in many places; the rest have few, and so get behind the contract.
+        self.is_wild = True
 
     def text(self):
         choice = self.random.random()
@@ -64,27 +66,33 @@ class Fuzzer:
     def value(self, field, depth=0):
         """A value of the field's type, or of any other."""
         kind = field["type"]
-        if self.random.random() < 0.25 or depth > 3:
+        if self.random.random() < (0.25 if self.is_wild else 0.02) or depth > 3:
             return self.text()
         if kind.startswith("array<"):
             item = {**field, "type": kind[6:-1]}
             return [self.value(item, depth + 1) for _ in range(self.random.choice([0, 1, 1, 2, 5]))]
         if kind == "object":
-            return {
+            made = {
                 inner["name"]: self.value(inner, depth + 1)
                 for inner in field.get("fields", [])
                 if self.random.random() < 0.6
             }
+            # Members that there are not, also in other letters.
+            if self.is_wild and self.random.random() < 0.05:
+                made[self.random.choice([self.text()[:20] or "x", *(name.lower() for name in made), "0", "1.1"])] = self.text()
+            return made
         if kind.startswith("map<"):
             return {self.text()[:20] or "x": self.text() for _ in range(2)}
         if kind in ("int32", "int64", "integer"):
-            return self.random.choice(["0", "1", "-1", "7", "10", "99", "2147483648", str(2**63), "x", ""])
+            numbers = ["0", "1", "-1", "7", "10", "99", ""]
+            return self.random.choice(numbers + ["2147483648", str(2**63), "x"] * self.is_wild)
         if kind == "boolean":
-            return self.random.choice(["true", "false", "yes", "1", ""])
+            return self.random.choice(["true", "false", ""] + ["yes", "1"] * self.is_wild)
         return self.text()
 
     def parameters(self, action):
         chosen = {}
+        self.is_wild = not self.is_wild
         for field in ALL[action]["request"]:
             wanted = 0.95 if field.get("required") or field.get("required_meta") else 0.45
             if self.random.random() < wanted:

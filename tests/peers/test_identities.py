@@ -109,7 +109,7 @@ def test_ids_of_another_account_answer_like_ids_of_nobody(service, world, strang
         "ClientIds": [world["client"]["ClientId"]],
         "InstanceId": world["client"]["InstanceId"],
         "InstanceIds": [world["client"]["InstanceId"]],
-        "ResourceId": world["vault"],
+        "ResourceId": [world["vault"]],
     }
     other, tried = SignedCaller(stranger), 0
     before = service.call("DescribeVaults"), service.call("DescribeBackupPlans"), service.snapshots(world["vault"])
@@ -132,6 +132,8 @@ def test_ids_of_another_account_answer_like_ids_of_nobody(service, world, strang
             continue
         foreign = {name: real.get(name, value) if name in FOREIGN or name == "SnapshotHash" else value
                    for name, value in nobody.items()}
+        if action == "ChangeResourceGroup":  # the one that takes one resource
+            [foreign["ResourceId"]] = foreign["ResourceId"]
         assert answer(action, foreign) == answer(action, nobody), action
         tried += 1
     after = service.call("DescribeVaults"), service.call("DescribeBackupPlans"), service.snapshots(world["vault"])
@@ -207,6 +209,15 @@ def test_roles_are_taken_on_for_a_while(service, world):
         assert refusal(lambda: sdk.call("DeleteVault", {"VaultId": world["vault"]})) == "NoPermission"
         identity = sts(taken, algorithm, **token).get_caller_identity().body.to_map()
         assert identity["IdentityType"] == "AssumedRoleUser" and identity["Arn"].endswith("assumed-role/see/test-session")
+    # Our own commands take the token where the SDKs do.
+    environment = {
+        "STRONGROOM_ENDPOINT": taken["Endpoint"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": taken["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": taken["AccessKeySecret"],
+    }
+    with_token = {**environment, "ALIBABA_CLOUD_SECURITY_TOKEN": given["SecurityToken"]}
+    assert world["vault"] in service.cli("vault", "list", "--json", env=with_token).stdout
+    assert "MissingSecurityToken" in service.cli("vault", "list", status=1, env=environment).stderr
     # A session policy cuts down, and never adds.
     cut = assume(ops, arn, policy=policy(("Allow", ["hbr:DescribeRegions", "hbr:DeleteVault"], "*")))["Credentials"]
     sdk = SdkCaller(keys(service, cut), security_token=cut["SecurityToken"])

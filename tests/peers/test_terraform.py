@@ -1,4 +1,7 @@
-"""The call sequences of the Terraform provider, in its own transport: a vault, a backup plan, a restore job."""
+"""The call sequences of the Terraform provider's resources and data sources, in its own transport.
+
+`SEQUENCES` has every resource and data source of HBR that the provider has, each with the test that makes its calls: create,
+read, update, read, delete, with the fields that it requires."""
 
 import json
 
@@ -11,6 +14,50 @@ from harness.signing import ApiError
 from harness.waiting import wait_for
 
 REGION = "cn-hangzhou"
+# The provider's own page size.
+LARGE = 50
+
+SEQUENCES = {
+    "resource alicloud_hbr_vault": "test_a_vault_resource",
+    "resource alicloud_hbr_ecs_backup_plan": "test_an_ecs_backup_plan_resource",
+    "resource alicloud_hbr_ecs_backup_client": "test_an_ecs_backup_client_resource",
+    "resource alicloud_hbr_restore_job": "test_a_restore_job_resource",
+    "resource alicloud_hbr_policy": "test_policy_and_policy_binding_resources",
+    "resource alicloud_hbr_policy_binding": "test_policy_and_policy_binding_resources",
+    "resource alicloud_hbr_cross_account": "test_a_cross_account_resource",
+    "resource alicloud_hbr_nas_backup_plan": "test_resources_that_are_refused",
+    "resource alicloud_hbr_oss_backup_plan": "test_resources_that_are_refused",
+    "resource alicloud_hbr_ots_backup_plan": "test_resources_that_are_refused",
+    "resource alicloud_hbr_server_backup_plan": "test_resources_that_are_refused",
+    "resource alicloud_hbr_replication_vault": "test_resources_that_are_refused",
+    "resource alicloud_hbr_hana_instance": "test_resources_that_are_refused",
+    "resource alicloud_hbr_hana_backup_plan": "test_resources_that_are_refused",
+    "resource alicloud_hbr_hana_backup_client": "test_resources_that_are_refused",
+    "data alicloud_hbr_service": "test_the_service_data_source",
+    "data alicloud_hbr_vaults": "test_the_vaults_data_source",
+    "data alicloud_hbr_ecs_backup_plans": "test_the_ecs_backup_plans_data_source",
+    "data alicloud_hbr_ecs_backup_clients": "test_the_ecs_backup_clients_data_source",
+    "data alicloud_hbr_backup_jobs": "test_the_jobs_data_source",
+    "data alicloud_hbr_restore_jobs": "test_the_restore_jobs_data_source",
+    "data alicloud_hbr_snapshots": "test_snapshots_data_source",
+    "data alicloud_hbr_policy_bindings": "test_the_policy_bindings_data_source",
+    "data alicloud_hbr_replication_vault_regions": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_ots_snapshots": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_udm_snapshots": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_nas_backup_plans": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_oss_backup_plans": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_ots_backup_plans": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_server_backup_plans": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_hana_instances": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_hana_backup_plans": "test_data_sources_of_what_is_not_there",
+    "data alicloud_hbr_hana_backup_clients": "test_data_sources_of_what_is_not_there",
+}
+
+
+def test_every_resource_and_data_source_has_its_sequence():
+    missing = {name: test for name, test in SEQUENCES.items() if not callable(globals().get(test))}
+    assert not missing, missing
+    print(f"Terraform: {len(SEQUENCES)} resources and data sources, without a sequence: {len(missing)}")
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +365,11 @@ def test_an_ecs_backup_client_resource(provider, service):
     with pytest.raises(ApiError) as failure:
         provider.call("InstallBackupClients", {"InstanceIds": '["i-0000000000000000none"]'})
     assert "OperationDenied.NotSupported" in failure.value.code, failure.value
+    # Destroying it uninstalls first. This one is a part of the service; `test_agents.py` uninstalls one that is not.
+    ids = {"ClientIds": f'["{result["clientId"]}"]', "InstanceIds": f'["{instance_id}"]'}
+    with pytest.raises(ApiError) as failure:
+        provider.call("UninstallBackupClients", ids)
+    assert "OperationDenied.NotSupported" in failure.value.code, failure.value
 
 
 def test_snapshots_data_source(provider, service, module_folder):
@@ -334,3 +386,154 @@ def test_snapshots_data_source(provider, service, module_folder):
         "SearchHistoricalSnapshots", {"SourceType": "ECS_FILE", "Limit": 100, "Query": json.dumps(query)}
     )
     assert [found["JobId"] for found in page["Snapshots"]["Snapshot"]] == [job["JobId"]] and page["NextToken"] == ""
+
+
+def test_the_service_data_source(provider):
+    """Opening what is open is no error for the provider if it is told so."""
+    for _ in range(2):
+        try:
+            assert provider.call("OpenHbrService", {})["OrderId"]
+        except ApiError as failure:
+            assert "ORDER.OPEND" in failure.code, failure
+
+
+def pages(provider, action, request, wrapper):
+    """Pages of 50 until one is short, as every data source reads."""
+    found, number = [], 1
+    while True:
+        page = provider.call(action, {**request, "PageSize": LARGE, "PageNumber": number})
+        assert page["Success"] is True
+        rows = page
+        for name in wrapper.split("."):
+            rows = rows[name]
+        found += rows
+        if len(rows) < LARGE:
+            return found
+        number += 1
+
+
+def test_the_vaults_data_source(provider):
+    made = [create_vault(provider, f"tf-listed-{number}", "listed") for number in range(2)]
+    request = {"RegionId": REGION, "Status": "CREATED", "VaultType": "STANDARD"}
+    vaults = {vault["VaultId"]: vault for vault in pages(provider, "DescribeVaults", request, "Vaults.Vault")}
+    assert set(made) <= set(vaults)
+    vault = vaults[made[0]]
+    assert isinstance(vault["SourceTypes"]["SourceType"], list) and vault["Dedup"] is True
+    assert (vault["Replication"], vault["SearchEnabled"], vault["IndexLevel"]) == (False, False, "OFF")
+    for vault_id in made:
+        provider.call("DeleteVault", {"VaultId": vault_id, "RegionId": REGION})
+
+
+def test_the_ecs_backup_plans_data_source(provider, service):
+    vault_id = create_vault(provider, "tf-plans-vault", "")
+    instance_id = service.client()["InstanceId"]
+    made = [service.plan(vault_id, ["/tmp/none"], name=f"tf-listed-{number}") for number in range(3)]
+    filters = [{"Key": "instanceId", "Values": [instance_id]}, {"Key": "vaultId", "Values": [vault_id]}]
+    request = {"SourceType": "ECS_FILE", "Filters": filters}
+    plans = pages(provider, "DescribeBackupPlans", request, "BackupPlans.BackupPlan")
+    assert sorted(plan["PlanId"] for plan in plans) == sorted(made)
+    for plan in plans:
+        assert (plan["VaultId"], plan["InstanceId"], plan["Paths"]["Path"]) == (vault_id, instance_id, ["/tmp/none"])
+    provider.call("DeleteVault", {"VaultId": vault_id})
+
+
+def test_the_ecs_backup_clients_data_source(provider, service):
+    mine = service.client()
+    request = {"ClientType": "ECS_CLIENT", "InstanceIds": json.dumps([mine["InstanceId"]])}
+    [client] = pages(provider, "DescribeBackupClients", request, "Clients")
+    assert (client["ClientId"], client["Status"]) == (mine["ClientId"], "ACTIVATED")
+    for name in ("ArchType", "BackupStatus", "ClientType", "ClientVersion", "Hostname", "LastHeartBeatTime", "OsType"):
+        assert client[name], name
+    assert isinstance(client["Settings"], dict), "the provider reads members of it without asking"
+
+
+def test_the_restore_jobs_data_source(provider, service, module_folder):
+    vault_id = create_vault(provider, "tf-restores-vault", "")
+    job = service.backup(vault_id, [Trees.small(module_folder / "restores-source")], name="tf-restores")
+    snapshot = service.snapshot_of(vault_id, job["JobId"])
+    made = service.restore(vault_id, snapshot, module_folder / "tf-restores")
+    filters = [
+        {"Key": "vaultId", "Values": [vault_id]},
+        {"Key": "restoreId", "Values": [made["RestoreId"], "r-0000000000000000none"]},
+        {"Key": "sourceType", "Values": ["ECS_FILE"]},
+        {"Key": "targetInstanceId", "Values": [job["InstanceId"]]},
+    ]
+    request = {"RestoreType": "ECS_FILE", "Filters": filters}
+    [found] = pages(provider, "DescribeRestoreJobs2", request, "RestoreJobs.RestoreJob")
+    assert (found["RestoreId"], found["Status"]) == (made["RestoreId"], "COMPLETE")
+    for key in ("targetBucket", "targetFileSystemId"):
+        request = {"RestoreType": "ECS_FILE", "Filters": [*filters, {"Key": key, "Values": ["none"]}]}
+        assert pages(provider, "DescribeRestoreJobs2", request, "RestoreJobs.RestoreJob") == []
+
+
+def test_the_policy_bindings_data_source(provider, service):
+    """By token, 50 at a time; advanced options are sent as a text inside of the list."""
+    vault_id = create_vault(provider, "tf-bindings-vault", "")
+    rules = [rule_as_sent("BACKUP", BackupType="COMPLETE", Schedule="I|1893456000|P1D", Retention=7, VaultId=vault_id)]
+    policy_id = provider.call("CreatePolicyV2", {"PolicyName": "tf-b", "Rules": json.dumps(rules)})["PolicyId"]
+    instance_id = service.client()["InstanceId"]
+    one = {"DataSourceId": instance_id, "SourceType": "ECS_FILE", "PolicyBindingDescription": "listed",
+           "AdvancedOptions": json.dumps({"UdmDetail": {"DiskIdList": [], "DestinationKmsKeyId": ""}})}  # fmt: skip
+    provider.call("CreatePolicyBindings", {"PolicyId": policy_id, "PolicyBindingList": json.dumps([one])})
+    found, token = [], None
+    while token != "":
+        request = {"RegionId": REGION, "PolicyId": policy_id, "SourceType": "ECS_FILE", "MaxResults": LARGE}
+        page = provider.call("DescribePolicyBindings", {**request, **({"NextToken": token} if token else {})})
+        found += page["PolicyBindings"]
+        token = page.get("NextToken") or ""
+    [binding] = found
+    assert (binding["DataSourceId"], binding["PolicyBindingDescription"]) == (instance_id, "listed")
+    provider.call("DeletePolicyV2", {"PolicyId": policy_id})
+    provider.call("DeleteVault", {"VaultId": vault_id})
+
+
+def test_data_sources_of_what_is_not_there(provider):
+    """Lists of what this server cannot protect are empty, not errors; SAP HANA's are refused."""
+    for source in ("NAS", "OSS", "OTS", "UDM_ECS"):
+        request = {"SourceType": source, "Filters": [{"Key": "planId", "Values": ["plan-0000000000000000none"]}]}
+        assert pages(provider, "DescribeBackupPlans", request, "BackupPlans.BackupPlan") == []
+        request = {"SourceType": source, "Filters": [], "PageSize": 100, "PageNumber": 1}
+        assert provider.call("DescribeBackupPlans", request)["BackupPlans"] == {"BackupPlan": []}
+    regions = provider.call("DescribeVaultReplicationRegions", {"RegionId": REGION})
+    assert regions["Regions"] == {"RegionId": []}, regions
+    times = {"StartTime": 1640995200, "EndTime": 1893456000}
+    assert provider.call("DescribeOtsTableSnapshots", {**times, "Limit": LARGE})["Snapshots"] == []
+    udm = {**times, "SourceType": "UDM_ECS", "UdmRegionId": REGION, "InstanceId": "i-0000000000000000none"}
+    assert provider.call("DescribeUdmSnapshots", udm)["Snapshots"] == []
+    for action in ("DescribeHanaInstances", "DescribeHanaBackupPlans"):
+        with pytest.raises(ApiError) as failure:
+            provider.call(action, {"PageSize": LARGE, "PageNumber": 1, "ClusterId": "cl-1"})
+        assert "OperationDenied.NotSupported" in failure.value.code, failure.value
+    clients = provider.call("DescribeClients", {"ClientType": "ECS_AGENT", "SourceType": "HANA", "PageSize": LARGE})
+    assert clients["Clients"] == {"Client": []}
+
+
+def test_resources_that_are_refused(provider):
+    """At creation, with a code that the provider does not try again, and with the reason."""
+    vault_id = create_vault(provider, "tf-refused-vault", "")
+    plan = {"PlanName": "tf-refused", "VaultId": vault_id, "Schedule": "I|1602673264|PT2H", "BackupType": "COMPLETE",
+            "Retention": "2"}  # fmt: skip
+    udm = {"appConsistent": False, "snapshotGroup": True, "EnableFsFreeze": True, "timeoutInSeconds": 60, "doCopy": False,
+           "destinationRetention": -1, "diskIdList": ["d-1"]}  # fmt: skip
+    rule = {"RuleName": "r", "Schedule": "I|1602673264|PT2H", "Retention": "1", "BackupType": "COMPLETE", "Disabled": "false"}
+    hana = {"VaultId": vault_id, "ClusterId": "cl-1"}
+    for action, parameters in [
+        ("CreateBackupPlan", {**plan, "SourceType": "NAS", "FileSystemId": "fs", "CreateTime": "1607271100", "Path": ["/"]}),
+        ("CreateBackupPlan", {**plan, "SourceType": "OSS", "Bucket": "b", "Prefix": "/p"}),
+        ("CreateBackupPlan", {**plan, "SourceType": "OTS", "InstanceName": "i", "Rule": [rule],
+                              "OtsDetail": json.dumps({"TableNames": ["t"]})}),
+        ("CreateBackupPlan", {**plan, "SourceType": "UDM_ECS", "InstanceId": "i-1", "UdmRegionId": REGION,
+                              "Detail": json.dumps(udm)}),
+        ("CreateReplicationVault", {"ReplicationSourceRegionId": REGION, "ReplicationSourceVaultId": vault_id,
+                                    "VaultName": "mirror", "VaultRegionId": "cn-shanghai"}),
+        ("CreateHanaInstance", {**hana, "HanaName": "h", "Host": "10.0.0.1", "InstanceNumber": "1", "UserName": "u",
+                                "Password": "p", "Sid": "HXE"}),
+        ("CreateHanaBackupPlan", {**hana, "PlanName": "h", "DatabaseName": "SYSTEMDB", "BackupType": "COMPLETE",
+                                  "Schedule": "I|1602673264|P1D"}),
+        ("CreateClients", {"VaultId": vault_id, "ClientInfo": json.dumps([{"instanceId": "i-1", "sourceTypes": ["HANA"]}])}),
+    ]:  # fmt: skip
+        with pytest.raises(ApiError) as failure:
+            provider.call(action, parameters)
+        assert "OperationDenied.NotSupported" in failure.value.code, (action, parameters, failure.value)
+        assert failure.value.http_status in (None, 400) and "support" in failure.value.message
+    provider.call("DeleteVault", {"VaultId": vault_id})

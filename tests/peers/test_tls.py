@@ -16,9 +16,11 @@ from alibabacloud_tea_openapi.utils_models import Config
 from darabonba.runtime import RuntimeOptions
 
 from harness import programs
+from harness.callers import CALLERS
+from harness.contract import check_response
 from harness.programs import Trees
 from harness.certificates import made_with_openssl
-from harness.signing import SignedCaller
+from harness.signing import ApiError, SignedCaller
 from harness.waiting import wait_for
 
 
@@ -111,6 +113,44 @@ def test_the_official_sdk_speaks_https(tls, algorithm):
         models.DescribeVaultsRequest(), RuntimeOptions(ca=str(tls.data_dir / "tls/ca.pem"))
     )
     assert answer.status_code == 200 and answer.body.success is True
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(CALLERS) if "pop-core" in name or "openapi" in name])
+def test_clients_of_node_speak_https(tls, monkeypatch, name):
+    """With the CA where Node looks for further ones; without it they refuse the service."""
+    if name == "pop-core-post":
+        monkeypatch.delenv("NODE_EXTRA_CA_CERTS", raising=False)
+        stranger = CALLERS[name](tls.credentials())
+        with pytest.raises(ApiError) as failure:
+            stranger.call("DescribeRegions", {})
+        assert failure.value.http_status is None, failure.value
+        stranger.close()
+    monkeypatch.setenv("NODE_EXTRA_CA_CERTS", str(tls.data_dir / "tls/ca.pem"))
+    caller = CALLERS[name](tls.credentials())
+    try:
+        check_response("DescribeRegions", caller.call("DescribeRegions", {}))
+    finally:
+        caller.close()
+
+
+def test_what_the_host_trusts_is_trusted(tls, folder):
+    """SSL_CERT_FILE takes the place of the host's store, as it does for other programs."""
+    credentials = tls.credentials()
+    elsewhere = {
+        "STRONGROOM_ENDPOINT": credentials["Endpoint"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials["AccessKeySecret"],
+    }
+    (folder / "none").mkdir()
+    elsewhere["SSL_CERT_DIR"] = str(folder / "none")
+    ca = tls.data_dir / "tls/ca.pem"
+    tls.cli("vault", "list", env={**elsewhere, "SSL_CERT_FILE": str(ca)})
+    other = made_with_openssl(folder / "other", "other.test") / "ca.pem"
+    assert "certificate" in tls.cli("vault", "list", status=1, env={**elsewhere, "SSL_CERT_FILE": str(other)}).stderr
+    told = tls.cli("vault", "list", status=1, env={**elsewhere, "SSL_CERT_FILE": str(folder / "none.pem")}).stderr
+    assert "SSL_CERT_FILE" in told, told
+    # What is named for this service counts before it.
+    tls.cli("--cacert", ca, "vault", "list", env={**elsewhere, "SSL_CERT_FILE": str(other)})
 
 
 def test_clients_that_do_not_know_the_ca_are_told_what_to_do(tls, folder):

@@ -18,6 +18,7 @@ pub(crate) fn run(engine: &Engine, spec: &BackupSpec, work: &Arc<Work>) -> End {
         Ok(request) => request,
         Err(message) => return End::failed(message),
     };
+    tracing::debug!(work_id = work.work_id, workers = ?request.worker_count, "a backup starts");
     let listener = Listener {
         work: Arc::clone(work),
         wire,
@@ -29,7 +30,11 @@ pub(crate) fn run(engine: &Engine, spec: &BackupSpec, work: &Arc<Work>) -> End {
     }
 }
 
-fn request(engine: &Engine, spec: &BackupSpec, work: &Work) -> Result<BackupRequest, String> {
+pub(crate) fn request(
+    engine: &Engine,
+    spec: &BackupSpec,
+    work: &Work,
+) -> Result<BackupRequest, String> {
     let repository = vaults::open(&spec.vault, &engine.hostname).map_err(|error| chain(&error))?;
     let paths = match spec.paths.as_slice() {
         [] => vec![PathBuf::from("/")],
@@ -50,6 +55,7 @@ fn request(engine: &Engine, spec: &BackupSpec, work: &Work) -> Result<BackupRequ
         .chain(vault_folders.filter(|folder| vaults::is_repository(folder)))
         .filter_map(runner::folder_identity)
         .collect();
+    request.worker_count = runner::workers_within(spec.max_workers);
     request.hostname = Some(engine.hostname.clone());
     request.job = Some(JobTag {
         job_id: spec.job_id.clone(),

@@ -68,6 +68,17 @@ pub struct AgentOptions {
     pub capacity: Capacity,
     /// Name of this host; the kernel's if none is given.
     pub hostname: Option<String>,
+    /// What it does when the server asks it to uninstall itself.
+    pub uninstall: Uninstall,
+}
+
+/// What an agent does when the server asks it to uninstall itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uninstall {
+    /// It puts down its work and goes; [`AgentHandle::is_gone`] tells when.
+    Go,
+    /// It is a part of a service, of another server than the one that asks, and registers anew: it stays.
+    Stay,
 }
 
 /// How many works run at the same time.
@@ -138,9 +149,14 @@ pub(crate) struct Shared {
     state: Arc<StateFolder>,
     works: Works,
     capacity: Capacity,
+    uninstall: Uninstall,
     run_id: String,
     executor: Box<dyn Execute>,
     stopping: AtomicBool,
+    /// The server asked this agent to uninstall itself.
+    leaving: AtomicBool,
+    /// It has said goodbye.
+    gone: AtomicBool,
     /// Nobody waits for this agent any more: its threads end, whatever is left.
     closed: AtomicBool,
     // Wakes pauses of the sync loop; guards nothing else.
@@ -156,6 +172,31 @@ impl Shared {
     /// True once the threads have nothing more to do.
     fn is_over(&self) -> bool {
         self.closed.load(Ordering::Acquire) || self.is_stopping() && self.works.all().is_empty()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    /// Puts down all work, and lets the agent end when it is reported.
+    fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    fn set_gone(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.works.notify();
+    }
+
+    /// Running work is suspended and given back.
+    fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        for work in self.works.all() {
+            work.stop(StopReason::Suspended);
+        }
+        self.works.notify();
+        self.wake();
     }
 
     /// Room for backups, and for works of any kind.
@@ -222,9 +263,12 @@ fn start_with(
         state,
         works: Works::default(),
         capacity: options.capacity,
+        uninstall: options.uninstall,
         run_id,
         executor,
         stopping: AtomicBool::new(false),
+        leaving: AtomicBool::new(false),
+        gone: AtomicBool::new(false),
         closed: AtomicBool::new(false),
         pause_lock: Mutex::new(()),
         woken: Condvar::new(),
@@ -263,12 +307,24 @@ impl AgentHandle {
 
     /// Asks for a stop: running work is suspended and given back. Returns at once.
     pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        for work in self.shared.works.all() {
-            work.stop(StopReason::Suspended);
-        }
-        self.shared.works.notify();
-        self.shared.wake();
+        self.shared.stop();
+    }
+
+    /// Whether the server asked this agent to uninstall itself and it has put down its work: time for [`Self::uninstall`].
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.shared.gone.load(Ordering::Acquire)
+    }
+
+    /// Ends an agent that was asked to uninstall itself: removes what it kept in its state folder, and the folder if nothing
+    /// else is in it.
+    ///
+    /// # Errors
+    /// [`AgentError::State`] if a file cannot be removed.
+    pub fn uninstall(self) -> Result<(), AgentError> {
+        let state = Arc::clone(&self.shared.state);
+        self.join();
+        state.clear()
     }
 
     /// Waits until the work is put down and reported; gives up on what does not end in time. Call [`Self::stop`] first.

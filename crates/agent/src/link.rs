@@ -204,6 +204,7 @@ fn agent_client(
     let credentials = Credentials {
         access_key_id: identity.agent_key_id.clone(),
         access_key_secret: identity.agent_key_secret.clone(),
+        security_token: None,
     };
     Client::trusting(endpoint, trust, credentials, region).map_err(|source| AgentError::Server {
         operation: "connect",

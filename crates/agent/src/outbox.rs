@@ -41,6 +41,11 @@ fn file_name(lease: &LeaseId) -> String {
     format!("{PREFIX}{id}-{}{SUFFIX}", lease.1)
 }
 
+/// Whether a file of that name is an end that waits.
+pub(crate) fn is_report(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
 /// Keeps an end on disk until it is reported.
 pub(crate) fn keep(state: &StateFolder, end: &FinishRequest) {
     if end.outcome == Outcome::Released {
@@ -68,7 +73,7 @@ pub(crate) fn kept(folder: &Path) -> Result<Vec<FinishRequest>, AgentError> {
     for entry in std::fs::read_dir(folder).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
+        if is_report(&name) {
             match read_json(&entry.path()) {
                 Ok(end) => ends.extend(end),
                 Err(error) => tracing::warn!("{error}; this report is left out"),

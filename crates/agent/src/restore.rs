@@ -14,6 +14,9 @@ use crate::report::{End, Listener, chain, wire_of_restore};
 use crate::vaults;
 use crate::work::{StopReason, Work};
 
+const PREFIX: &str = "restored-";
+const SUFFIX: &str = ".folders";
+
 /// Runs it to the end.
 pub(crate) fn run(engine: &Engine, spec: &RestoreSpec, work: &Arc<Work>) -> End {
     let mut request = match request(engine, spec) {
@@ -43,7 +46,12 @@ fn journal_name(work_id: &str) -> String {
         .chars()
         .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-')
         .collect();
-    format!("restored-{id}.folders")
+    format!("{PREFIX}{id}{SUFFIX}")
+}
+
+/// Whether a file of that name is such a journal.
+pub(crate) fn is_journal(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 
 fn restore(request: &RestoreRequest, work: &Arc<Work>) -> End {
@@ -72,7 +80,7 @@ fn restore(request: &RestoreRequest, work: &Arc<Work>) -> End {
     }
 }
 
-fn request(engine: &Engine, spec: &RestoreSpec) -> Result<RestoreRequest, String> {
+pub(crate) fn request(engine: &Engine, spec: &RestoreSpec) -> Result<RestoreRequest, String> {
     let repository = vaults::open(&spec.vault, &engine.hostname).map_err(|error| chain(&error))?;
     // A whole hash: the beginning of one, or a word like `latest`, could be another snapshot by now.
     let snapshot: Id = spec
@@ -91,5 +99,6 @@ fn request(engine: &Engine, spec: &RestoreSpec) -> Result<RestoreRequest, String
     request.includes.clone_from(&spec.includes);
     request.excludes.clone_from(&spec.excludes);
     request.conflict = conflict;
+    request.worker_count = runner::workers_within(spec.max_workers);
     Ok(request)
 }

@@ -12,7 +12,7 @@ use api::secret::SecretText;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::AgentError;
+use crate::{AgentError, outbox, restore};
 
 const IDENTITY_FILE: &str = "agent.json";
 const LOCK_FILE: &str = "agent.lock";
@@ -65,6 +65,30 @@ impl StateFolder {
                 path: path.to_owned(),
             }),
             Err(errno) => Err(fail(errno.into())),
+        }
+    }
+
+    /// Removes what the agent keeps here, and the folder if that leaves it empty. Other files are somebody else's.
+    pub(crate) fn clear(&self) -> Result<(), AgentError> {
+        let fail = |operation, path: PathBuf| {
+            move |source| AgentError::State {
+                operation,
+                path,
+                source,
+            }
+        };
+        let entries = std::fs::read_dir(&self.path).map_err(fail("list", self.path.clone()))?;
+        for entry in entries {
+            let name = entry.map_err(fail("list", self.path.clone()))?.file_name();
+            if name.to_str().is_some_and(is_own) {
+                self.remove(&name.to_string_lossy())?;
+            }
+        }
+        match std::fs::remove_dir(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty => {
+                Err(fail("remove", self.path.clone())(error))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -127,6 +151,15 @@ impl StateFolder {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the agent makes files of that name: its identity and lock, reports that wait, journals of restores, and what a
+/// crash left of writing them.
+fn is_own(name: &str) -> bool {
+    let whole = name.strip_suffix(".new").unwrap_or(name);
+    [IDENTITY_FILE, LOCK_FILE].contains(&whole)
+        || outbox::is_report(whole)
+        || restore::is_journal(whole)
 }
 
 /// The content of a JSON file, or none if there is no such file.

@@ -8,18 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::agent_protocol::{
-    Assignment, FinishRequest, Outcome, Progress, SyncReply, SyncRequest, WorkKind,
+    Assignment, DeregisterRequest, FinishRequest, Outcome, Progress, SyncReply, SyncRequest,
+    WorkKind,
 };
 
-use crate::Shared;
 use crate::backoff::{Backoff, jitter};
 use crate::execute::{spawn, watch};
 use crate::link::{is_key_refused, is_twin_refused};
 use crate::outbox;
 use crate::work::StopReason;
+use crate::{Shared, Uninstall};
 
 /// Between two syncs while work runs: progress is this fresh.
 const BUSY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often an agent that goes tries to say so.
+const GOODBYES: u32 = 10;
 /// How long the server may hold a sync of an idle agent.
 const LONG_POLL: Duration = Duration::from_secs(20);
 
@@ -27,6 +30,34 @@ const LONG_POLL: Duration = Duration::from_secs(20);
 pub(crate) fn run(shared: &Arc<Shared>) {
     let mut backoff = Backoff::default();
     report_former_run(shared, &mut backoff);
+    sync_until_over(shared, &mut backoff);
+    if shared.is_leaving() {
+        deregister(shared);
+    }
+}
+
+/// Says that this agent goes. Not repeated for ever: the state is removed whatever the server hears of it.
+fn deregister(shared: &Shared) {
+    let goodbye = DeregisterRequest {
+        client_id: shared.link.identity().client_id,
+    };
+    for _ in 0..GOODBYES {
+        match shared.link.call(&goodbye, Duration::ZERO) {
+            Ok(_) => break,
+            Err(error) if error.is_transient() => {
+                tracing::warn!("{error}");
+                std::thread::sleep(BUSY_INTERVAL);
+            }
+            Err(error) => {
+                tracing::warn!("{error}");
+                break;
+            }
+        }
+    }
+    shared.set_gone();
+}
+
+fn sync_until_over(shared: &Arc<Shared>, backoff: &mut Backoff) {
     while !shared.is_over() {
         watch(shared);
         let request = request(shared);
@@ -40,6 +71,11 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             Err(error) => {
                 if is_twin_refused(&error) {
                     tracing::error!("{error}; this agent does nothing until that one has stopped");
+                    for work in shared.works.all() {
+                        work.stop(StopReason::Lost);
+                    }
+                } else if is_key_refused(&error) && shared.is_leaving() {
+                    // The client was deleted meanwhile: nobody waits for a report.
                     for work in shared.works.all() {
                         work.stop(StopReason::Lost);
                     }
@@ -98,6 +134,9 @@ fn request(shared: &Shared) -> SyncRequest {
 }
 
 fn take(shared: &Arc<Shared>, reply: SyncReply) {
+    if reply.uninstall && !shared.is_leaving() {
+        asked_to_go(shared);
+    }
     for lease in &reply.lost {
         // Of a work that has ended the reporting thread hears by itself whether its report still counts.
         if let Some(work) = shared.works.get(lease).filter(|work| work.end().is_none()) {
@@ -116,6 +155,19 @@ fn take(shared: &Arc<Shared>, reply: SyncReply) {
         } else {
             spawn(shared, assignment);
         }
+    }
+}
+
+fn asked_to_go(shared: &Shared) {
+    if shared.uninstall == Uninstall::Go {
+        tracing::warn!("the server asks this agent to uninstall itself; it puts down its work");
+        shared.leave();
+        return;
+    }
+    tracing::warn!("a server asks this agent to uninstall itself; as a part of a service it stays");
+    if let Err(error) = shared.link.register_again() {
+        tracing::warn!("{error}");
+        shared.pause(LONG_POLL);
     }
 }
 

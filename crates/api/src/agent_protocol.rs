@@ -116,11 +116,26 @@ pub struct SyncReply {
     pub lost: Vec<Lease>,
     /// Clock of the server, UNIX seconds.
     pub server_time: i64,
+    /// The agent shall put down its work, say [`DeregisterRequest`], remove its state and end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uninstall: bool,
 }
 
 impl AgentRequest for SyncRequest {
     const METHOD: &'static str = "Sync";
     type Reply = SyncReply;
+}
+
+/// The last message of an agent that was asked to uninstall itself: its key is good for nothing from then on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DeregisterRequest {
+    /// Own id.
+    pub client_id: String,
+}
+
+impl AgentRequest for DeregisterRequest {
+    const METHOD: &'static str = "Deregister";
+    type Reply = Accepted;
 }
 
 /// One piece of work under a lease.
@@ -203,6 +218,9 @@ pub struct BackupSpec {
     /// Absolute folders of the account's other vaults. Where one is a repository on this host, it is left out.
     #[serde(default)]
     pub vault_folders: Vec<String>,
+    /// Most workers that read, compress and encrypt at a time; 0: as many as the host has cores.
+    #[serde(default)]
+    pub max_workers: u32,
 }
 
 /// A restore.
@@ -220,6 +238,9 @@ pub struct RestoreSpec {
     pub excludes: Vec<String>,
     /// `OVERWRITE_EXISTING`, `SKIP_EXISTING` or `OVERWRITE_OLDER`.
     pub conflict_policy: String,
+    /// As of a backup.
+    #[serde(default)]
+    pub max_workers: u32,
 }
 
 /// Deletion of a snapshot.

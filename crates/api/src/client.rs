@@ -11,7 +11,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::agent_protocol::{AgentRequest, PREFIX};
 use crate::secret::SecretText;
-use crate::signature::v3::{authorize, sha256_hex};
+use crate::signature::v3::{TOKEN_HEADER, authorize, sha256_hex};
 use crate::signature::{WireRequest, format_time};
 use crate::{VERSION, pairs};
 
@@ -29,6 +29,8 @@ pub struct Credentials {
     pub access_key_id: String,
     /// Secret part.
     pub access_key_secret: SecretText,
+    /// The token of a temporary key, as AssumeRole gives it.
+    pub security_token: Option<SecretText>,
 }
 
 /// Why a call gave no result.
@@ -106,7 +108,8 @@ impl ClientError {
     }
 }
 
-/// Whose certificates an `https` endpoint may show.
+/// Whose certificates an `https` endpoint may show. By default those that the host trusts: the store of the system, or what
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead; the public CAs that this program was built with if the host has none.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     certificates: Option<Vec<Certificate<'static>>>,
@@ -135,12 +138,36 @@ impl Trust {
         })
     }
 
-    fn roots(&self) -> RootCerts {
+    fn roots(&self) -> Result<RootCerts, ClientError> {
         match &self.certificates {
-            Some(certificates) => RootCerts::new_with_certs(certificates),
-            None => RootCerts::WebPki,
+            Some(certificates) => Ok(RootCerts::new_with_certs(certificates)),
+            None => of_host(),
         }
     }
+}
+
+/// The CAs of the host. One that cannot be read is passed over, unless there is no other: then what was named is wrong.
+fn of_host() -> Result<RootCerts, ClientError> {
+    let found = rustls_native_certs::load_native_certs();
+    if !found.certs.is_empty() {
+        let owned: Vec<Certificate<'static>> = found
+            .certs
+            .iter()
+            .map(|certificate| Certificate::from_der(certificate).to_owned())
+            .collect();
+        return Ok(RootCerts::new_with_certs(&owned));
+    }
+    let is_named = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
+    if !is_named {
+        return Ok(RootCerts::WebPki);
+    }
+    let why = found.errors.first().map_or_else(
+        || "SSL_CERT_FILE or SSL_CERT_DIR name no certificate (PEM)".to_owned(),
+        |error| format!("SSL_CERT_FILE or SSL_CERT_DIR: {error}"),
+    );
+    Err(ClientError::Certificates { why })
 }
 
 /// Connection to one server with one access key. Cheap to clone; may be used by many threads.
@@ -156,10 +183,10 @@ pub struct Client {
 
 impl Client {
     /// `endpoint` is `http://host:port` or `https://host:port` (with or without `/`), or just `host:port` for plain HTTP.
-    /// A server with TLS must have a certificate of a public CA.
+    /// A server with TLS must have a certificate of a CA that this host trusts.
     ///
     /// # Errors
-    /// The endpoint is none.
+    /// The endpoint is none, or the host's certificates cannot be used.
     pub fn new(
         endpoint: &str,
         credentials: Credentials,
@@ -171,7 +198,7 @@ impl Client {
     /// The same, with a choice of the certificates to trust.
     ///
     /// # Errors
-    /// The endpoint is none.
+    /// The endpoint is none, or the host's certificates cannot be used.
     pub fn trusting(
         endpoint: &str,
         trust: &Trust,
@@ -179,13 +206,18 @@ impl Client {
         region: &str,
     ) -> Result<Self, ClientError> {
         let (scheme, authority) = address(endpoint)?;
+        // A store of a hundred and more certificates is not read for nothing.
+        let roots = match scheme {
+            "https" => trust.roots()?,
+            _ => RootCerts::WebPki,
+        };
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(CALL_TIMEOUT))
             .max_redirects(0)
             .proxy(None)
-            .tls_config(TlsConfig::builder().root_certs(trust.roots()).build())
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
             .user_agent(concat!("strongroom/", env!("CARGO_PKG_VERSION")))
             .build();
         Ok(Self {
@@ -377,9 +409,13 @@ impl Client {
             ("x-acs-signature-nonce", &nonce),
             ("x-acs-version", VERSION),
         ];
-        Ok(lines
+        let mut headers = lines
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec())
+            .to_vec();
+        if let Some(token) = &self.credentials.security_token {
+            headers.push((TOKEN_HEADER.to_owned(), token.expose().to_owned()));
+        }
+        Ok(headers)
     }
 
     fn read(&self, mut response: ureq::http::Response<ureq::Body>) -> Result<Value, ClientError> {
@@ -488,11 +524,13 @@ mod tests {
         let credentials = Credentials {
             access_key_id: "AK".to_owned(),
             access_key_secret: "hunter2".into(),
+            security_token: Some("correct horse".into()),
         };
         let client = Client::new("http://127.0.0.1:9", credentials, "cn-hangzhou").unwrap();
         let error = client.call("DescribeRegions", &[]).unwrap_err();
         assert!(matches!(error, ClientError::Transport { .. }));
         assert!(error.is_transient());
-        assert!(!format!("{error:?} {client:?}").contains("hunter2"));
+        let shown = format!("{error:?} {client:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("horse"));
     }
 }

@@ -3,6 +3,8 @@
 //! Used at the border (is this an action? are mandatory parameters there, do numbers and booleans parse?) and by tests
 //! that compare what is served with it. The file is a copy of facts read off the official clients; it is never edited.
 
+mod structures;
+
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
@@ -39,7 +41,7 @@ struct Meta {
 }
 
 /// A parameter or a field of a reply.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub struct Field {
     /// Name on the wire.
     pub name: String,
@@ -81,6 +83,7 @@ impl Contract {
                 actions.insert(name, serde_json::from_value(value)?);
             }
         }
+        structures::complete(&mut actions);
         Ok(Self { actions })
     }
 
@@ -96,6 +99,19 @@ impl Contract {
     }
 }
 
+impl Field {
+    /// A text of that name.
+    fn text(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: "string".to_owned(),
+            required: false,
+            required_meta: false,
+            fields: Vec::new(),
+        }
+    }
+}
+
 impl Action {
     /// True if the action is only served for POST.
     #[must_use]
@@ -103,7 +119,8 @@ impl Action {
         self.meta.method.as_deref() == Some("POST")
     }
 
-    /// Checks what the contract says about the parameters: mandatory ones are there, scalars have their type.
+    /// Checks what the contract says about the parameters: mandatory ones are there, scalars have their type, structures
+    /// the members that they may have, of their types.
     ///
     /// # Errors
     /// `Missing<Name>` or `InvalidParameter.<Name>`.
@@ -125,7 +142,7 @@ impl Action {
                 _ => {}
             }
         }
-        Ok(())
+        structures::check(&self.request, params)
     }
 
     /// Where a reply differs from the contract: fields it does not have, values of another type. Empty if it conforms.

@@ -34,6 +34,13 @@ impl Params {
         }
     }
 
+    /// All parameters, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+    }
+
     /// Full name of a parameter, for messages.
     #[must_use]
     pub fn full_name(&self, name: &str) -> String {
@@ -229,19 +236,13 @@ impl Params {
     }
 
     fn parse_index(&self, name: &str, text: &str) -> Result<u32, ApiError> {
-        let plain =
-            !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-        plain
-            .then(|| text.parse().ok())
-            .flatten()
-            .filter(|index| *index <= MAX_INDEX)
-            .ok_or_else(|| {
-                let shown: String = text.chars().take(32).collect();
-                ApiError::invalid(
-                    &self.full_name(name),
-                    format!("{shown:?} is not an index of a list"),
-                )
-            })
+        index_of(text).ok_or_else(|| {
+            let shown: String = text.chars().take(32).collect();
+            ApiError::invalid(
+                &self.full_name(name),
+                format!("{shown:?} is not an index of a list"),
+            )
+        })
     }
 
     fn member<'m>(
@@ -278,6 +279,21 @@ impl Params {
         }
         Ok(())
     }
+}
+
+/// The index of a member of a flat list that a part of a name is.
+fn index_of(text: &str) -> Option<u32> {
+    let plain =
+        !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain
+        .then(|| text.parse().ok())
+        .flatten()
+        .filter(|index| *index <= MAX_INDEX)
+}
+
+/// Whether a part of a name is the index of a member of a flat list.
+pub(crate) fn is_index(text: &str) -> bool {
+    index_of(text).is_some()
 }
 
 /// Turns JSON into flat parameters: `{"Key":"a","Values":["b"]}` to `Key=a`, `Values.1=b`. `None` if it is too deep.

@@ -127,7 +127,7 @@ pub fn delete(
 }
 
 /// Registers an agent: the client it was before (by its id, else by its machine), or a new one with a new instance id.
-/// Its new key replaces the former one, so it is refused while an agent with that one is alive
+/// Its new key replaces the former one, so it is refused while an agent with that one is alive and has not uninstalled itself
 /// ([`CatalogError::ClientLive`]): two agents with one identity would take work from each other for ever.
 pub fn register(
     catalog: &Catalog,
@@ -143,6 +143,7 @@ pub fn register(
             None => None,
         };
         if let Some(client) = known.as_ref().or(same_machine.as_ref())
+            && client.status != ClientStatus::NotInstalled
             && now < client.last_heart_beat_time.plus(LIVE_TIME)
         {
             return Err(CatalogError::ClientLive {
@@ -302,7 +303,81 @@ pub fn adopt(
     })
 }
 
-/// Notes that a client was heard of, which makes it ACTIVATED. Not synced.
+/// Asks the client's agent to uninstall itself: UNINSTALLING, until it says that it has. One that was not heard of since
+/// `heard_before` is NOT_INSTALLED at once; should it come back, it is asked then.
+pub fn request_uninstall(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+    heard_before: Timestamp,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let operation = "uninstall a client";
+    catalog.write(operation, |tx| {
+        let client = by(tx, account_id, "client_id", client_id.as_str())?
+            .ok_or_else(|| CatalogError::not_found(Entity::Client, client_id))?;
+        let status = match client.status {
+            ClientStatus::NotInstalled => return Ok(()),
+            _ if client.last_heart_beat_time < heard_before => ClientStatus::NotInstalled,
+            _ => ClientStatus::Uninstalling,
+        };
+        set_status(tx, client_id, status, now)
+    })
+}
+
+fn set_status(
+    tx: &Tx<'_>,
+    client_id: &ClientId,
+    status: ClientStatus,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let sql = "UPDATE clients SET status = ?, updated_time = ? WHERE client_id = ?";
+    let values = params![status.as_str(), now.0, client_id.as_str()];
+    change(tx, "change a client", sql, values)?;
+    Ok(())
+}
+
+/// Whether the client's agent is to uninstall itself.
+pub fn is_leaving(catalog: &Catalog, client_id: &ClientId) -> Result<bool, CatalogError> {
+    let operation = "read a client";
+    let sql = "SELECT status FROM clients WHERE client_id = ?";
+    let found: Option<ClientStatus> = catalog.read(operation, |tx| {
+        first(tx, operation, sql, [client_id.as_str()], |row| {
+            row.parsed("status")
+        })
+    })?;
+    Ok(found.is_some_and(is_asked_to_leave))
+}
+
+const fn is_asked_to_leave(status: ClientStatus) -> bool {
+    matches!(
+        status,
+        ClientStatus::Uninstalling | ClientStatus::NotInstalled
+    )
+}
+
+/// The agent has uninstalled itself: NOT_INSTALLED, and its key opens nothing any more. Says whether it was asked to;
+/// otherwise nothing changes.
+pub fn uninstalled(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+    now: Timestamp,
+) -> Result<bool, CatalogError> {
+    let operation = "note that a client is gone";
+    catalog.write(operation, |tx| {
+        let client = by(tx, account_id, "client_id", client_id.as_str())?;
+        if !client.is_some_and(|client| is_asked_to_leave(client.status)) {
+            return Ok(false);
+        }
+        set_status(tx, client_id, ClientStatus::NotInstalled, now)?;
+        let key = "DELETE FROM access_keys WHERE client_id = ? AND kind = 'AGENT'";
+        change(tx, operation, key, [client_id.as_str()])?;
+        Ok(true)
+    })
+}
+
+/// Notes that a client was heard of, which makes it ACTIVATED unless its agent is to go. Not synced.
 pub fn heartbeat(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -310,7 +385,9 @@ pub fn heartbeat(
     now: Timestamp,
 ) -> Result<(), CatalogError> {
     let operation = "note a heartbeat";
-    let sql = "UPDATE clients SET last_heart_beat_time = ?, status = 'ACTIVATED' WHERE account_id = ? AND client_id = ?";
+    let sql = "UPDATE clients SET last_heart_beat_time = ?, \
+               status = CASE WHEN status IN ('UNINSTALLING', 'NOT_INSTALLED') THEN status ELSE 'ACTIVATED' END \
+               WHERE account_id = ? AND client_id = ?";
     let values = params![now.0, account_id.as_str(), client_id.as_str()];
     catalog.write_relaxed(operation, |tx| match change(tx, operation, sql, values)? {
         0 => Err(CatalogError::not_found(Entity::Client, client_id)),

@@ -51,6 +51,7 @@ mod row;
 pub mod snapshots;
 mod sql;
 pub mod tags;
+mod takeable;
 pub mod tasks;
 #[cfg(test)]
 mod tests;

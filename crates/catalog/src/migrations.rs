@@ -16,6 +16,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_audit.sql"),
     include_str!("../migrations/0007_job_events.sql"),
     include_str!("../migrations/0008_catalog_backups.sql"),
+    include_str!("../migrations/0009_lent_work.sql"),
 ];
 
 /// The migrations that a database of version `found` lacks, with their numbers. `SchemaTooNew` when it has more than

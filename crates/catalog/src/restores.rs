@@ -143,6 +143,7 @@ pub fn create(
             kind: WorkKind::Restore,
             account_id,
             client_id: restore.target_client_id.as_ref(),
+            lent_to: None,
             vault_id: &restore_job.vault_id,
             serial_key: None,
             not_before: now,

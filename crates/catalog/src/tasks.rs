@@ -94,7 +94,7 @@ pub(crate) fn require(
     .ok_or_else(|| CatalogError::not_found(Entity::Task, task_id))
 }
 
-/// Writes a task and its work.
+/// Writes a task and its work, for `client_id`, or for whoever keeps the vault, or for any client of the account.
 pub(crate) fn insert(
     catalog: &Catalog,
     tx: &Tx<'_>,
@@ -120,11 +120,16 @@ pub(crate) fn insert(
         now.0
     ];
     change(tx, "create a task", sql, values)?;
+    let lent_to = match client_id {
+        Some(_) => None,
+        None => vaults::kept_by(tx, target.vault_id)?,
+    };
     let new = NewWork {
         work_id: task_id.as_str(),
         kind: kind.into(),
         account_id,
         client_id,
+        lent_to: lent_to.as_ref(),
         vault_id: target.vault_id,
         serial_key: target.serial_key,
         not_before: target.not_before,

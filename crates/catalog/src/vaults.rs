@@ -44,6 +44,9 @@ pub struct NewVault {
     pub storage_url: String,
     /// The repository's password, sealed.
     pub sealed_password: Sealed,
+    /// A client of another account that does the tasks on it: the service's own agent, for a vault of a further account in
+    /// the service's own storage. Whoever names it answers for that.
+    pub kept_by: Option<ClientId>,
 }
 
 /// What DescribeVaults may ask for; an absent member does not matter.
@@ -122,6 +125,45 @@ pub(crate) fn require(
     .ok_or_else(|| CatalogError::not_found(Entity::Vault, vault_id))
 }
 
+/// The client of another account that does the tasks on it.
+pub(crate) fn kept_by(tx: &Tx<'_>, vault_id: &VaultId) -> Result<Option<ClientId>, CatalogError> {
+    let sql = "SELECT kept_by FROM vaults WHERE vault_id = ?";
+    let found = first(tx, "read a vault", sql, [vault_id.as_str()], |row| {
+        row.parsed_opt("kept_by")
+    })?;
+    Ok(found.flatten())
+}
+
+/// Lets `client_id` keep the vaults of other accounts than its own that wait to be made and that nobody keeps, where
+/// `is_kept` says so of their place.
+pub fn keep_waiting(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    client_id: &ClientId,
+    is_kept: impl Fn(&VaultId, &str) -> bool,
+) -> Result<(), CatalogError> {
+    let operation = "keep vaults";
+    let sql = "SELECT vault_id, storage_url FROM vaults WHERE account_id <> ? AND status = 'INITIALIZING' \
+               AND kept_by IS NULL AND deleted_time IS NULL ORDER BY vault_id";
+    let waiting: Vec<(VaultId, String)> = catalog.read(operation, |tx| {
+        all(tx, operation, sql, [account_id.as_str()], |row| {
+            Ok((row.parsed("vault_id")?, row.get("storage_url")?))
+        })
+    })?;
+    for (vault_id, _) in waiting.iter().filter(|(id, url)| is_kept(id, url)) {
+        let values = [client_id.as_str(), vault_id.as_str()];
+        catalog.write(operation, |tx| {
+            let keep = "UPDATE vaults SET kept_by = ? WHERE vault_id = ? AND kept_by IS NULL";
+            change(tx, operation, keep, values)?;
+            let lend = "UPDATE work SET lent_to = ? WHERE vault_id = ? AND kind = 'CREATE_VAULT' \
+                        AND state = 'QUEUED' AND client_id IS NULL";
+            change(tx, operation, lend, values)?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 fn counts(tx: &Tx<'_>, vault_id: &VaultId) -> Result<VaultCounts, CatalogError> {
     let operation = "count a vault";
     let snapshots = all(
@@ -181,8 +223,8 @@ fn insert(
     }
     let sql = "INSERT INTO vaults (vault_id, account_id, vault_name, description, vault_region_id, vault_type, \
                vault_storage_class, encrypt_type, kms_key_id, worm_enabled, status, storage_url, sealed_password, \
-               bytes_done, storage_size, created_time, updated_time) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)";
+               kept_by, bytes_done, storage_size, created_time, updated_time) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?)";
     let values = params![
         vault.vault_id.as_str(),
         account_id.as_str(),
@@ -197,6 +239,7 @@ fn insert(
         status.as_str(),
         vault.storage_url,
         vault.sealed_password.0,
+        vault.kept_by.as_ref().map(ClientId::as_str),
         now.0,
         now.0
     ];
@@ -204,8 +247,8 @@ fn insert(
     Ok(())
 }
 
-/// Creates a vault (INITIALIZING) and the task that makes its repository, run by `client_id` or by any client of the
-/// account.
+/// Creates a vault (INITIALIZING) and the task that makes its repository, run by `client_id`, by the client that keeps the
+/// vault, or by any client of the account.
 pub fn create(
     catalog: &Catalog,
     account_id: &AccountId,

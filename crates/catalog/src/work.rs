@@ -18,26 +18,10 @@ pub(crate) use crate::progress::{read_progress, write_progress};
 use crate::records::{Progress, Work};
 use crate::row::{RowReader, seconds};
 use crate::sql::{Row, ToParam, params};
+pub use crate::takeable::LeaseLimit;
+use crate::takeable::{Takeable, takeable};
 use crate::words::{WorkKind, WorkState};
 use crate::{item_errors, job_events};
-
-/// How much an agent can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseLimit {
-    /// Works of any kind.
-    pub works: u32,
-    /// Backups among them.
-    pub backups: u32,
-}
-
-impl From<u32> for LeaseLimit {
-    fn from(works: u32) -> Self {
-        Self {
-            works,
-            backups: works,
-        }
-    }
-}
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +48,8 @@ pub(crate) struct NewWork<'a> {
     pub(crate) kind: WorkKind,
     pub(crate) account_id: &'a AccountId,
     pub(crate) client_id: Option<&'a ClientId>,
+    /// A client of another account that does it in the account's stead.
+    pub(crate) lent_to: Option<&'a ClientId>,
     pub(crate) vault_id: &'a VaultId,
     pub(crate) serial_key: Option<&'a str>,
     /// It is not given out earlier.
@@ -76,6 +62,7 @@ fn read(row: &Row<'_>) -> crate::sql::Result<Work> {
         kind: row.parsed("kind")?,
         account_id: row.parsed("account_id")?,
         client_id: row.parsed_opt("client_id")?,
+        lent_to: row.parsed_opt("lent_to")?,
         vault_id: row.parsed("vault_id")?,
         state: row.parsed("state")?,
         epoch: row.get("epoch")?,
@@ -93,13 +80,14 @@ pub(crate) fn insert(
     now: Timestamp,
 ) -> Result<(), CatalogError> {
     let (queue_order, _) = catalog.new_id(now);
-    let sql = "INSERT INTO work (work_id, kind, account_id, client_id, vault_id, serial_key, state, epoch, \
-               cancel_requested, not_before, queue_order) VALUES (?, ?, ?, ?, ?, ?, 'QUEUED', 0, 0, ?, ?)";
+    let sql = "INSERT INTO work (work_id, kind, account_id, client_id, lent_to, vault_id, serial_key, state, epoch, \
+               cancel_requested, not_before, queue_order) VALUES (?, ?, ?, ?, ?, ?, ?, 'QUEUED', 0, 0, ?, ?)";
     let values = params![
         work.work_id,
         work.kind.as_str(),
         work.account_id.as_str(),
         work.client_id.map(ClientId::as_str),
+        work.lent_to.map(ClientId::as_str),
         work.vault_id.as_str(),
         work.serial_key,
         work.not_before.0,
@@ -123,14 +111,15 @@ pub(crate) fn find(tx: &Tx<'_>, work_id: &str) -> Result<Option<Work>, CatalogEr
     )
 }
 
-/// The work behind a job, restore job or task, whatever its account: reports of agents name nothing else. Check its
-/// `account_id` and `holder_client_id` against the agent's key.
+/// The work behind a job, restore job or task, whatever its account: reports of agents name nothing else. Ask
+/// [`Work::may_be_of`] before more is done.
 pub fn get(catalog: &Catalog, work_id: &str) -> Result<Option<Work>, CatalogError> {
     catalog.read("read a work", |tx| find(tx, work_id))
 }
 
 /// Gives the client the works that it can take now, the longest waiting first, at most `limit`: each becomes LEASED
-/// under a new epoch until `now + ttl`, its job RUNNING. Left out are works of other clients, works of a vault that is
+/// under a new epoch until `now + ttl`, its job RUNNING. Those are works of its account, and of any account what was lent
+/// to it. Left out are works of other clients, works of a vault that is
 /// not CREATED (making the vault excepted), and works whose plan has a job under way.
 pub fn lease_next(
     catalog: &Catalog,
@@ -164,7 +153,7 @@ pub fn lease_next(
         let mut serial_keys = HashSet::new();
         let mut backups_left = limit.backups;
         let mut has_upkeep = false;
-        for (work_id, kind, serial_key) in takeable(tx, account_id, client_id, now, limit)? {
+        for Takeable { work_id, kind, serial_key, .. } in takeable(tx, account_id, client_id, now, limit)? {
             if kind == WorkKind::Backup && backups_left == 0 {
                 continue;
             }
@@ -189,43 +178,6 @@ pub fn lease_next(
             leased.push(work);
         }
         Ok(leased)
-    })
-}
-
-/// Ids, kinds and serial keys of the works that a client can take. One check or prune at a time: several would leave no
-/// room for restores, for hours.
-fn takeable(
-    tx: &Tx<'_>,
-    account_id: &AccountId,
-    client_id: &ClientId,
-    now: Timestamp,
-    limit: LeaseLimit,
-) -> Result<Vec<(String, WorkKind, Option<String>)>, CatalogError> {
-    let sql = "SELECT w.work_id, w.kind, w.serial_key FROM work w JOIN vaults v ON v.vault_id = w.vault_id \
-               WHERE w.state = 'QUEUED' AND w.account_id = ? AND (w.client_id IS NULL OR w.client_id = ?) \
-               AND w.not_before <= ? AND (w.kind <> 'BACKUP' OR ?) \
-               AND (w.kind = 'DELETE_VAULT' OR v.deleted_time IS NULL \
-                    AND (w.kind = 'CREATE_VAULT' OR v.status = 'CREATED')) \
-               AND (w.serial_key IS NULL OR NOT EXISTS \
-                    (SELECT 1 FROM work o WHERE o.state = 'LEASED' AND o.serial_key = w.serial_key)) \
-               AND (w.kind NOT IN ('CHECK_VAULT', 'PRUNE_VAULT') OR NOT EXISTS \
-                    (SELECT 1 FROM work o WHERE o.state = 'LEASED' AND o.holder_client_id = ? \
-                     AND o.kind IN ('CHECK_VAULT', 'PRUNE_VAULT'))) \
-               ORDER BY w.queue_order, w.work_id LIMIT ?";
-    let values = params![
-        account_id.as_str(),
-        client_id.as_str(),
-        now.0,
-        limit.backups > 0,
-        client_id.as_str(),
-        limit.works
-    ];
-    all(tx, "lease works", sql, values, |row| {
-        Ok((
-            row.get("work_id")?,
-            row.parsed("kind")?,
-            row.get("serial_key")?,
-        ))
     })
 }
 

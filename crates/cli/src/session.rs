@@ -1,9 +1,9 @@
 //! The way to a service: where it is, the access key, and calls that end in a value or a failure for a person.
 //!
 //! `STRONGROOM_ENDPOINT` with `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET` (or its `_FILE` or
-//! `_COMMAND` form) names a service elsewhere; without an endpoint in the environment, `credentials.json` of the data
+//! `_COMMAND` form), and `ALIBABA_CLOUD_SECURITY_TOKEN` for a temporary key, names a service elsewhere; without an endpoint in the environment, `credentials.json` of the data
 //! directory does. `STRONGROOM_CACERT` says which CA an https service is trusted by; `credentials.json` names it for the
-//! service of the data directory.
+//! service of the data directory; without either those that the host trusts.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ const DEFAULT_REGION: &str = "cn-hangzhou";
 const ENDPOINT: &str = "STRONGROOM_ENDPOINT";
 const KEY_ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
 const KEY_SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
+const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
 
 /// `credentials.json`, as the first start of the service writes it.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,6 +78,8 @@ impl Access {
         let credentials = Credentials {
             access_key_id,
             access_key_secret: SecretText::new(secret.to_string()),
+            security_token: secrets::from_environment(TOKEN)?
+                .map(|token| SecretText::new(token.to_string())),
         };
         Ok(Self {
             endpoint,
@@ -116,6 +119,7 @@ impl Access {
             credentials: Credentials {
                 access_key_id: file.access_key_id,
                 access_key_secret: file.access_key_secret,
+                security_token: None,
             },
         })
     }

@@ -1,6 +1,7 @@
 //! The `Options` JSON texts: of a backup `{"UseVSS":false}`, of a restore
 //! `{"includes":[],"excludes":[],"conflictPolicy":"OVERWRITE_EXISTING"}`. Unknown members are ignored, as the cloud
-//! service does; the text itself is kept by whoever stores it.
+//! service does, but one that is a known one in other letters is refused: ignored, `ConflictPolicy` would overwrite what was
+//! to be skipped. The text itself is kept by whoever stores it.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +36,14 @@ pub enum OptionsError {
         /// What the parser says.
         detail: String,
     },
+    /// A member that differs from one that is known in upper and lower case only.
+    #[error("Options.{found} is not known; {meant} is meant")]
+    Member {
+        /// As it came.
+        found: String,
+        /// The member that there is.
+        meant: &'static str,
+    },
     /// More than 64 KiB.
     #[error("Options may have at most {MAX_BYTES} bytes")]
     Length,
@@ -67,7 +76,7 @@ impl BackupOptions {
             #[serde(rename = "UseVSS", default)]
             use_vss: Option<bool>,
         }
-        let Some(wire) = read::<Wire>(text, "{\"UseVSS\":false}")? else {
+        let Some(wire) = read::<Wire>(text, &["UseVSS"], "{\"UseVSS\":false}")? else {
             return Ok(Self::default());
         };
         Ok(Self {
@@ -111,7 +120,8 @@ impl RestoreOptions {
         }
         const EXAMPLE: &str =
             "{\"includes\":[],\"excludes\":[],\"conflictPolicy\":\"OVERWRITE_EXISTING\"}";
-        let Some(wire) = read::<Wire>(text, EXAMPLE)? else {
+        let known = ["includes", "excludes", "conflictPolicy"];
+        let Some(wire) = read::<Wire>(text, &known, EXAMPLE)? else {
             return Ok(Self::default());
         };
         let includes = wire.includes.unwrap_or_default();
@@ -132,22 +142,37 @@ impl RestoreOptions {
 }
 
 /// The members of a JSON object; a list is refused, though serde would take one for a struct.
-fn read<T: DeserializeOwned>(text: &str, example: &'static str) -> Result<Option<T>, OptionsError> {
+fn read<T: DeserializeOwned>(
+    text: &str,
+    known: &[&'static str],
+    example: &'static str,
+) -> Result<Option<T>, OptionsError> {
     if text.len() > MAX_BYTES {
         return Err(OptionsError::Length);
     }
     if text.trim().is_empty() {
         return Ok(None);
     }
-    serde_json::from_str(text)
-        .and_then(|members: serde_json::Map<String, serde_json::Value>| {
-            serde_json::from_value(members.into())
-        })
+    let wrong = |error: serde_json::Error| OptionsError::Form {
+        example,
+        detail: error.to_string(),
+    };
+    let members: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(wrong)?;
+    for found in members
+        .keys()
+        .filter(|name| !known.contains(&name.as_str()))
+    {
+        if let Some(meant) = known.iter().find(|name| name.eq_ignore_ascii_case(found)) {
+            return Err(OptionsError::Member {
+                found: found.clone(),
+                meant,
+            });
+        }
+    }
+    serde_json::from_value(members.into())
         .map(Some)
-        .map_err(|error| OptionsError::Form {
-            example,
-            detail: error.to_string(),
-        })
+        .map_err(wrong)
 }
 
 #[cfg(test)]
@@ -176,6 +201,7 @@ mod tests {
             "{\"UseVSS\":\"yes\"}",
             "{",
             "[\"UseVSS\":true]",
+            "{\"useVSS\":true}",
         ] {
             let error = BackupOptions::parse(bad).unwrap_err().to_string();
             assert!(error.contains("UseVSS"), "{bad}: {error}");
@@ -214,6 +240,12 @@ mod tests {
             RestoreOptions::parse("{\"includes\":\"/a\"}"),
             Err(OptionsError::Form { .. })
         ));
+        let other = RestoreOptions::parse("{\"ConflictPolicy\":\"SKIP_EXISTING\",\"UI_x\":1}");
+        assert_eq!(
+            other.unwrap_err().to_string(),
+            "Options.ConflictPolicy is not known; conflictPolicy is meant"
+        );
+        assert!(RestoreOptions::parse("{\"UI_TargetTime\":1650032529018}").is_ok());
         assert!(matches!(
             RestoreOptions::parse(&" ".repeat(70_000)),
             Err(OptionsError::Length)

@@ -541,6 +541,13 @@ fn tags(request: &BackupRequest, errors: u64) -> Vec<String> {
     tags
 }
 
+/// As many workers as there are by default, and at most `limit`; `None` for 0, which limits nothing.
+#[must_use]
+pub fn workers_within(limit: u32) -> Option<NonZeroUsize> {
+    let limit = NonZeroUsize::new(usize::try_from(limit).unwrap_or(usize::MAX))?;
+    NonZeroUsize::new(default_worker_count().min(limit.get()))
+}
+
 /// One worker for each core: what they do is bound by the processor. Two at least, so that reading goes on while one
 /// waits for the disk.
 pub(crate) fn default_worker_count() -> usize {

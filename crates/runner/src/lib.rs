@@ -24,7 +24,7 @@ mod throttle;
 pub use backup::parent::ParentChoice;
 pub use backup::{
     BackupReport, BackupRequest, JobTag, SETTLED_AFTER_SECONDS, TotalsChoice, backup,
-    folder_identity,
+    folder_identity, workers_within,
 };
 pub use check::{CheckRequest, check};
 pub use error::RunError;

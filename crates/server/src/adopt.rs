@@ -172,6 +172,7 @@ fn insert_vault(
         sealed_password: identity
             .master_key
             .seal(Record::Vault(vault_id.as_str()), password.expose()),
+        kept_by: None,
     };
     vaults::adopt(catalog, &identity.account_id, &new, now)?;
     Ok(())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{Catalog, CatalogOptions, Wakes, jobs};
+use catalog::{Catalog, CatalogOptions, Wakes, jobs, vaults};
 use model::{AccountId, ClientId};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -24,6 +24,7 @@ use crate::error::ServerError;
 use crate::http::{MAX_IN_FLIGHT, Peer, router};
 use crate::nonces::{NonceLimits, Nonces};
 use crate::options::{ServerOptions, Transport, check_region};
+use crate::places::Place;
 use crate::rates::Rates;
 use crate::report_files::MAX_DOWNLOADS;
 use crate::service::Service;
@@ -362,15 +363,24 @@ impl ServerHandle {
     }
 
     /// Names the agent that runs on this host: only it can be trusted to see the server's own folders, so it gets the
-    /// tasks on vaults.
+    /// tasks on vaults. Those that further accounts asked for before it came are its too.
     ///
     /// # Errors
-    /// [`ServerError::ClientId`] if the id is none.
+    /// [`ServerError::ClientId`] if the id is none, or an error of the catalog.
     pub fn set_local_client(&self, client_id: &str) -> Result<(), ServerError> {
         let client = ClientId::parse(client_id).map_err(|_| ServerError::ClientId {
             client_id: client_id.to_owned(),
         })?;
-        *self.service.local_client.lock() = Some(client);
+        let service = &self.service;
+        // Whoever makes a vault at this moment has written it before, or sees the agent afterwards.
+        let _places = service.vault_places.lock();
+        vaults::keep_waiting(
+            &service.catalog,
+            &service.operator,
+            &client,
+            |vault_id, url| Place::inside(&service.vaults_dir, vault_id).url() == url,
+        )?;
+        *service.local_client.lock() = Some(client);
         self.service.ring();
         Ok(())
     }
@@ -481,6 +491,7 @@ mod tests {
             worm_enabled: false,
             storage_url: "/nowhere".to_owned(),
             sealed_password: Sealed(vec![1]),
+            kept_by: None,
         };
         let vault_id = vaults::adopt(catalog, account, &vault, now)
             .unwrap()

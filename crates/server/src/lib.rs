@@ -20,6 +20,7 @@ mod auth;
 mod bootstrap;
 mod catalog_backup;
 mod catalog_restore;
+mod client_settings;
 mod clock;
 mod connections;
 mod data_dir;

@@ -99,6 +99,37 @@ def _check_value(value, field, place, problems):
         problems.append(f"{place} is {value!r}, not {kind}")
 
 
+def response_members(action):
+    """Paths of all members of an answer, nested ones too: `BackupJobs.BackupJob[].Paths.Path[]`."""
+
+    def walk(fields, place):
+        for field in fields:
+            kind, path = field["type"], f"{place}.{field['name']}"
+            while kind.startswith("array<"):
+                kind, path = kind[6:-1], path + "[]"
+            yield path.removeprefix(".")
+            yield from walk(field.get("fields", []), path)
+
+    return set(walk(CONTRACT[action]["response"], ""))
+
+
+def members_of(body):
+    """The same paths, of an answer."""
+
+    def walk(value, place):
+        if isinstance(value, dict):
+            for name, item in value.items():
+                path = f"{place}.{name}"
+                inner = item
+                while isinstance(inner, list):
+                    path, inner = path + "[]", inner[0] if inner else None
+                yield path.removeprefix(".")
+                for one in item if isinstance(item, list) else [item]:
+                    yield from walk(one, path)
+
+    return set(walk(body, ""))
+
+
 def parameters_in(action, place, parameters):
     """The part of the parameters that SDKs of the new kind put into `query` or `body`."""
     places = {field["name"]: field["in"] for field in CONTRACT[action]["request"]}

@@ -6,20 +6,22 @@ const OpenApiUtil = require('@alicloud/openapi-util').default;
 const { RuntimeOptions } = require('@alicloud/tea-util');
 
 let client = null;
+let protocol = null;
 
 async function answer(line) {
   const message = JSON.parse(line);
   if (client === null) {
+    protocol = message.Endpoint.split(':')[0];
     client = new OpenApi.default(new OpenApi.Config({
       accessKeyId: message.AccessKeyId,
       accessKeySecret: message.AccessKeySecret,
-      endpoint: message.Endpoint.replace(/^http:\/\//, '').replace(/\/$/, ''),
-      protocol: 'http',
+      endpoint: message.Endpoint.replace(/^https?:\/\//, '').replace(/\/$/, ''),
+      protocol,
     }));
     return { body: {} };
   }
   const parameters = new OpenApi.Params({
-    action: message.action, version: '2017-09-08', protocol: 'HTTP', method: 'POST', authType: 'AK', style: 'RPC',
+    action: message.action, version: '2017-09-08', protocol: protocol.toUpperCase(), method: 'POST', authType: 'AK', style: 'RPC',
     pathname: '/', reqBodyType: 'formData', bodyType: 'json',
   });
   // As the generated clients do it: the query is flattened by the SDK's own function, the body by callApi.

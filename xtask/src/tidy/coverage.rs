@@ -13,6 +13,9 @@ const REGISTER: &str = "crates/server/src/actions/registry.rs";
 /// Tests that call every action of the contract, whatever its name.
 const CALLS_ALL: &[&str] = &["test_every_action", "test_fuzz", "test_clients"];
 
+/// Actions that Terraform sends and the API does not list.
+const TERRAFORM: &[&str] = &["TagResources", "UntagResources"];
+
 /// The page as it should be; `None` when the register is not among the files.
 pub(crate) fn page(files: &[SourceFile]) -> Option<String> {
     let register = &files.iter().find(|file| file.name == REGISTER)?.text;
@@ -32,16 +35,21 @@ pub(crate) fn page(files: &[SourceFile]) -> Option<String> {
         }))
         .collect();
     rows.sort();
+    let of_terraform = served
+        .iter()
+        .filter(|(name, _)| TERRAFORM.contains(name))
+        .count();
     let mut out = format!(
         "# Coverage of the API\n\n\
          Made by `cargo xtask coverage`; `cargo xtask tidy` checks that it is fresh.\n\n\
          The API (HBR 2017-09-08) has 97 actions, and Terraform sends two more, TagResources and UntagResources. \
-         Of these {} are served, and {} are refused with `OperationDenied.NotSupported` and the reason below. \
+         Served: {} of the 97, and {} of the two. {} are refused with `OperationDenied.NotSupported` and the reason below. \
          Source types that this server does not protect yet are refused in the same way, when something is created. \
          Every action is called by all official SDKs with both signatures, without its mandatory parameters, with ids \
          that do not exist, and with random parameters ({}).\n\n\
          | action | state | further tests that name it |\n|---|---|---|\n",
-        served.len(),
+        served.len() - of_terraform,
+        of_terraform,
         refused.len(),
         CALLS_ALL
             .iter()
@@ -166,7 +174,7 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[(\"Break\", WHY)];
             "| Make | served | it |",
             "| MakeWithAVeryLongName | served |  |",
             "| More |  |",
-            "Of these 2 are served, and 1 are refused",
+            "Served: 2 of the 97, and 0 of the two. 1 are refused",
         ] {
             assert!(made.contains(line), "{line} is not in\n{made}");
         }

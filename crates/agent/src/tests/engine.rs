@@ -1,6 +1,7 @@
 //! The engine behind assignments: real folders, real vaults, no server.
 
 use std::io::Read;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +95,7 @@ impl Desk {
             resumed: false,
             carried_bytes: 0,
             vault_folders: Vec::new(),
+            max_workers: 0,
         }
     }
 
@@ -105,6 +107,7 @@ impl Desk {
             includes: Vec::new(),
             excludes: Vec::new(),
             conflict_policy: "OVERWRITE_EXISTING".into(),
+            max_workers: 0,
         }
     }
 
@@ -190,6 +193,30 @@ fn other_vaults_are_left_out_and_folders_of_the_same_path_are_not() {
     assert_eq!(end.outcome, Some(Outcome::Complete), "{}", end.message);
     // The two files of the source and the plain folder's; nothing of the other vault.
     assert_eq!(end.snapshot.unwrap().files_total, 3);
+}
+
+/// The settings of the client come with the job.
+#[test]
+fn workers_are_as_many_as_the_settings_allow() {
+    let desk = Desk::new();
+    let (end, _) = desk.run("job-1", 1, WorkKind::Backup(desk.backup(&["source"])));
+    for (max_workers, expected) in [(0, None), (1, NonZeroUsize::new(1))] {
+        let spec = BackupSpec {
+            max_workers,
+            ..desk.backup(&["source"])
+        };
+        let work = Work::new("job-2".into(), 1, &WorkKind::Backup(spec.clone()), None);
+        let backup = crate::backup::request(&desk.engine, &spec, &work).unwrap();
+        let spec = RestoreSpec {
+            max_workers,
+            ..desk.restore(&end, "target")
+        };
+        let restore = crate::restore::request(&desk.engine, &spec).unwrap();
+        assert_eq!(
+            (backup.worker_count, restore.worker_count),
+            (expected, expected)
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::agent_protocol::{
-    Accepted, Assignment, FinishRequest, Lease, RegisterReply, RegisterRequest,
+    Accepted, Assignment, DeregisterRequest, FinishRequest, Lease, RegisterReply, RegisterRequest,
     ReportErrorsRequest, SyncReply, SyncRequest,
 };
 use parking_lot::{Condvar, Mutex};
@@ -21,6 +21,7 @@ pub(super) struct State {
     pub(super) syncs: Vec<SyncRequest>,
     pub(super) rows: Vec<ReportErrorsRequest>,
     pub(super) ends: Vec<FinishRequest>,
+    pub(super) goodbyes: Vec<DeregisterRequest>,
     /// What the next syncs get.
     pub(super) replies: VecDeque<SyncReply>,
     /// Repeated in every sync.
@@ -171,6 +172,10 @@ fn answer(method: &str, body: &[u8], shared: &(Mutex<State>, Condvar)) -> (u16, 
             let accepted = !state.stale.contains(&request.work_id);
             state.rows.push(request);
             json!(Accepted { accepted })
+        }
+        "Deregister" => {
+            state.goodbyes.push(parse(body));
+            json!(Accepted { accepted: true })
         }
         "Finish" => {
             let request: FinishRequest = parse(body);

@@ -4,6 +4,7 @@
 
 mod engine;
 mod fake_server;
+mod leaving;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use self::fake_server::FakeServer;
 use crate::execute::Execute;
 use crate::report::End;
 use crate::work::Work;
-use crate::{AgentError, AgentHandle, AgentOptions, Capacity, start_with};
+use crate::{AgentError, AgentHandle, AgentOptions, Capacity, Uninstall, start_with};
 
 /// Does what the snapshot hash of the assignment says.
 #[derive(Debug)]
@@ -123,6 +124,7 @@ fn assignment(work_id: &str, script: &str) -> Assignment {
 struct Bench {
     server: FakeServer,
     folder: tempfile::TempDir,
+    uninstall: Uninstall,
 }
 
 impl Bench {
@@ -130,6 +132,7 @@ impl Bench {
         Self {
             server: FakeServer::start(),
             folder: tempfile::tempdir().unwrap(),
+            uninstall: Uninstall::Go,
         }
     }
 
@@ -144,12 +147,14 @@ impl Bench {
             credentials: Credentials {
                 access_key_id: "root".into(),
                 access_key_secret: "s".into(),
+                security_token: None,
             },
             region: "r".into(),
             state_dir: self.folder.path().to_owned(),
             skip: Vec::new(),
             capacity: Capacity::default(),
             hostname: Some("testhost".into()),
+            uninstall: self.uninstall,
         };
         start_with(options, |_| Box::new(Scripted))
     }

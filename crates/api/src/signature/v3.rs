@@ -12,7 +12,8 @@ use crate::pairs::{Pair, canonical};
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 /// Carries the token of a temporary key.
-const TOKEN_HEADER: &str = "x-acs-security-token";
+/// Carries the token of a temporary key; signed.
+pub(crate) const TOKEN_HEADER: &str = "x-acs-security-token";
 
 /// Headers that must be signed; `content-type` too if there is a body, and the security token if there is one.
 pub const REQUIRED_HEADERS: [&str; 6] = [

@@ -196,6 +196,7 @@ fn insert_for_plan(
         kind: WorkKind::Backup,
         account_id,
         client_id: spec.client_id.as_ref(),
+        lent_to: None,
         vault_id,
         serial_key: Some(booked_on.as_str()),
         not_before,

@@ -161,6 +161,8 @@ pub struct Work {
     pub account_id: AccountId,
     /// The client that must run it; absent means any client of the account.
     pub client_id: Option<ClientId>,
+    /// The client of another account that does it in the account's stead: the service's own.
+    pub lent_to: Option<ClientId>,
     /// The vault that it works on.
     pub vault_id: VaultId,
     /// Where it is in its life.
@@ -175,4 +177,14 @@ pub struct Work {
     pub lease_until: Option<Timestamp>,
     /// Whether its holder is to stop.
     pub cancel_requested: bool,
+}
+
+impl Work {
+    /// Whether an agent may report on it: it is of the agent's account or lent to the agent, and no other client holds it.
+    #[must_use]
+    pub fn may_be_of(&self, account_id: &AccountId, client_id: &ClientId) -> bool {
+        let is_theirs = self.account_id == *account_id || self.lent_to.as_ref() == Some(client_id);
+        let holder = self.holder_client_id.as_ref();
+        is_theirs && holder.is_none_or(|holder| holder == client_id)
+    }
 }

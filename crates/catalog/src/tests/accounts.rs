@@ -247,6 +247,49 @@ fn clients_are_listed_and_fall_silent() {
     assert_eq!(found.unwrap().client_id, one.client_id);
 }
 
+/// It goes when it says so; until then nothing that it sends makes it ACTIVATED.
+#[test]
+fn a_client_that_is_uninstalled() {
+    let fixture = Fixture::new();
+    let (catalog, account) = (&fixture.catalog, &fixture.account);
+    let client = fixture.client("m-1", 0);
+    let id = &client.client_id;
+    let status = || clients::get(catalog, account, id).unwrap().status;
+    let has_key = || {
+        access_keys::identify(catalog, "key-m-1-0")
+            .unwrap()
+            .is_some()
+    };
+    assert!(
+        !clients::uninstalled(catalog, account, id, at(1)).unwrap(),
+        "nobody asked"
+    );
+    assert!(!clients::is_leaving(catalog, id).unwrap());
+    clients::request_uninstall(catalog, account, id, at(0), at(2)).unwrap();
+    clients::heartbeat(catalog, account, id, at(3)).unwrap();
+    assert_eq!(status(), ClientStatus::Uninstalling);
+    assert!(clients::is_leaving(catalog, id).unwrap() && has_key());
+    let stranger = new_account(catalog, 2);
+    assert!(!clients::uninstalled(catalog, &stranger, id, at(4)).unwrap());
+    assert!(clients::request_uninstall(catalog, &stranger, id, at(0), at(4)).is_err());
+    assert!(clients::uninstalled(catalog, account, id, at(5)).unwrap());
+    assert_eq!((status(), has_key()), (ClientStatus::NotInstalled, false));
+
+    // Registered again it is the same client; silent for long it is not waited for.
+    let again = clients::register(catalog, account, &registration("m-1", "key-2"), at(6)).unwrap();
+    assert_eq!(
+        (&again.client_id, again.status),
+        (id, ClientStatus::Activated)
+    );
+    clients::request_uninstall(catalog, account, id, at(7), at(8)).unwrap();
+    assert_eq!(status(), ClientStatus::NotInstalled);
+    clients::heartbeat(catalog, account, id, at(9)).unwrap();
+    assert!(
+        clients::is_leaving(catalog, id).unwrap(),
+        "it is asked when it comes back"
+    );
+}
+
 fn is_not_found<T: std::fmt::Debug>(result: Result<T, CatalogError>) {
     assert!(
         matches!(result, Err(CatalogError::NotFound { .. })),

@@ -6,6 +6,7 @@ mod accounts;
 mod crashes;
 mod events;
 mod leases;
+mod lent;
 pub(crate) mod places;
 mod policies;
 pub(crate) mod proxy;

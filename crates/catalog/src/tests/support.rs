@@ -282,6 +282,7 @@ pub(crate) fn new_vault(catalog: &Catalog, name: &str, now: i64) -> NewVault {
         worm_enabled: false,
         storage_url: "/vaults/one".to_owned(),
         sealed_password: Sealed(vec![9; 40]),
+        kept_by: None,
     }
 }
 

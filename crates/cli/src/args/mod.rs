@@ -57,11 +57,13 @@ Exit status:
 
 Environment:
   STRONGROOM_ENDPOINT, ALIBABA_CLOUD_ACCESS_KEY_ID,
-  ALIBABA_CLOUD_ACCESS_KEY_SECRET[_FILE|_COMMAND]
+  ALIBABA_CLOUD_ACCESS_KEY_SECRET[_FILE|_COMMAND],
+  ALIBABA_CLOUD_SECURITY_TOKEN[_FILE|_COMMAND] (of a temporary key)
                        a service on another host, instead of credentials.json
                        in the data directory
   STRONGROOM_DATA_DIR  the data directory
-  STRONGROOM_CACERT    the CA of a service that speaks https
+  STRONGROOM_CACERT    the CA of a service that speaks https; without it, the
+                       CAs that this host trusts (SSL_CERT_FILE, SSL_CERT_DIR)
   STRONGROOM_LOG       what is logged to standard error, as `info` or
                        `agent=debug` (default `warn`)
   NO_COLOR             no colours";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::agent::{AgentError, AgentHandle, AgentOptions, Capacity};
+use ::agent::{AgentError, AgentHandle, AgentOptions, Capacity, Uninstall};
 
 use super::Context;
 use crate::args::AgentArgs;
@@ -16,8 +16,8 @@ use crate::signals::Interrupts;
 pub(crate) const STATE_FOLDER: &str = "agent";
 /// Between two tries to register with a service that does not answer.
 const RETRY: Duration = Duration::from_secs(5);
-/// Between two looks at the signals.
-const IDLE: Duration = Duration::from_secs(3600);
+/// Between two looks at whether the agent is to go; a signal ends the wait.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the agent.
 pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Exit, Failure> {
@@ -38,14 +38,31 @@ pub(crate) fn run(context: &Context, args: AgentArgs) -> Result<Exit, Failure> {
         agent.instance_id(),
         access.endpoint
     ));
-    while !interrupts.wait(IDLE) {
+    while !interrupts.wait(LOOK) {
         interrupts.take_report_wish();
+        if agent.is_gone() {
+            return uninstall(context, agent);
+        }
     }
     context
         .screen
         .note("stopping: running work is put down, it goes on with the next start");
     agent.stop();
     agent.join();
+    Ok(Exit::Done)
+}
+
+/// The service asked this agent to uninstall itself (UninstallBackupClients).
+fn uninstall(context: &Context, agent: AgentHandle) -> Result<Exit, Failure> {
+    agent.uninstall().map_err(|error| {
+        Failure::new(
+            format!("the state of the agent stays: {}", chain(&error)),
+            "remove it by hand",
+        )
+    })?;
+    context.screen.note(
+        "the service asked this agent to uninstall itself: it is gone; starting it again registers this host anew",
+    );
     Ok(Exit::Done)
 }
 
@@ -60,6 +77,7 @@ pub(crate) fn options(access: &Access, state_dir: PathBuf, skip: Vec<PathBuf>) -
         skip,
         capacity: Capacity::default(),
         hostname: None,
+        uninstall: Uninstall::Go,
     }
 }
 

@@ -271,6 +271,7 @@ pub(crate) fn measure_server(dir: &Path, calls: u64) -> Outcome<()> {
     let credentials = Credentials {
         access_key_id: text("AccessKeyId"),
         access_key_secret: SecretText::new(text("AccessKeySecret")),
+        security_token: None,
     };
     let client = Client::new(&server.endpoint(), credentials, "cn-hangzhou")?;
     let page_1 = |_: u64| (CLASSES[0].make)(0);

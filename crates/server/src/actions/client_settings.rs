@@ -1,4 +1,4 @@
-//! UpdateClientSettings: what callers note about a client. Kept and shown; the agent takes its limits from plans.
+//! UpdateClientSettings: what callers set about a client.
 
 use std::ops::RangeInclusive;
 
@@ -6,53 +6,24 @@ use api::error::{ApiError, Code};
 use catalog::kept_records::{self, Kind};
 use catalog::{CatalogError, clients};
 use model::ClientId;
-use serde::{Deserialize, Serialize};
 
 use super::{Answer, Call, lists};
+use crate::client_settings::Settings;
 use crate::failure;
 
-/// What is kept of a client.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Settings {
-    pub(crate) data_network_type: Option<String>,
-    pub(crate) max_cpu_core: Option<i64>,
-    pub(crate) max_worker: Option<i64>,
-    pub(crate) max_memory: Option<i64>,
-    pub(crate) use_https: Option<bool>,
-    pub(crate) alert_on_partial_complete: Option<bool>,
-    pub(crate) resource_group_id: Option<String>,
-}
-
-impl Settings {
-    /// The settings of a client; defaults when nobody set any.
-    pub(crate) fn of(call: &Call<'_>, client_id: &str) -> Result<Self, ApiError> {
-        match kept_records::get(
-            &call.service.catalog,
-            &call.account,
-            Kind::ClientSettings,
-            client_id,
-        ) {
-            Ok(record) => Ok(record.body),
-            Err(CatalogError::NotFound { .. }) => Ok(Self::default()),
-            Err(error) => Err(failure::of_catalog(error)),
-        }
-    }
-
-    /// Makes the record if there is none.
-    pub(crate) fn ensure(call: &Call<'_>, client_id: &str) -> Result<(), ApiError> {
-        let made = kept_records::insert(
-            &call.service.catalog,
-            &call.account,
-            Kind::ClientSettings,
-            (client_id, client_id),
-            &Self::default(),
-            call.now,
-        );
-        match made {
-            Ok(()) | Err(CatalogError::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(failure::of_catalog(error)),
-        }
+/// Makes the record if there is none.
+pub(crate) fn ensure(call: &Call<'_>, client_id: &str) -> Result<(), ApiError> {
+    let made = kept_records::insert(
+        &call.service.catalog,
+        &call.account,
+        Kind::ClientSettings,
+        (client_id, client_id),
+        &Settings::default(),
+        call.now,
+    );
+    match made {
+        Ok(()) | Err(CatalogError::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(failure::of_catalog(error)),
     }
 }
 
@@ -86,6 +57,16 @@ pub(crate) fn update_client_settings(call: &Call<'_>) -> Answer {
             return Err(ApiError::invalid("DataProxySetting", why));
         }
     }
+    if params
+        .int_in("MaxMemory", 0..=i64::MAX)?
+        .is_some_and(|bytes| bytes > 0)
+    {
+        return Err(ApiError::new(
+            Code::OperationNotSupported,
+            "MaxMemory is not supported by this server: a job takes memory by its workers, which MaxWorker limits; send 0 or \
+             leave it out.",
+        ));
+    }
     let changed = Settings {
         data_network_type: network,
         max_cpu_core: params.int_in("MaxCpuCore", CORES)?,
@@ -95,7 +76,7 @@ pub(crate) fn update_client_settings(call: &Call<'_>) -> Answer {
         alert_on_partial_complete: params.boolean("AlertOnPartialComplete")?,
         resource_group_id: params.text("ResourceGroupId").map(str::to_owned),
     };
-    Settings::ensure(call, client_id.as_str())?;
+    ensure(call, client_id.as_str())?;
     kept_records::update(
         catalog,
         &call.account,

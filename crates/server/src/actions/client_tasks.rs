@@ -1,7 +1,9 @@
-//! InstallBackupClients, UpgradeBackupClients, DeleteBackupClient, DeleteBackupClientResource, DescribeClients.
+//! InstallBackupClients, UpgradeBackupClients, UninstallBackupClients, DeleteBackupClient, DeleteBackupClientResource,
+//! DescribeClients.
 //!
 //! The service cannot reach into a host: agents come to it. So an installation of an agent that is there already is a task
-//! that is over at once, as is an upgrade of one that is up to date, and all else is refused with what to do instead.
+//! that is over at once, as is an upgrade of one that is up to date, and all else is refused with what to do instead. An
+//! agent that is to go is asked to when it comes, and does it itself.
 
 use api::error::{ApiError, Code};
 use api::shapes::client_tasks::{Clients, InstanceStatus, InstanceTaskReply, OldClientsReply};
@@ -11,7 +13,7 @@ use catalog::{CatalogError, Client, PageRequest, clients, plans, policy_bindings
 use model::{ClientId, ClientStatus, PlanId, SourceType};
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Call, lists};
+use super::{Answer, Call, lists, plan_fields};
 use crate::{agents, failure};
 
 /// Hosts of one call.
@@ -22,12 +24,22 @@ const ACTIVE_SECONDS: i64 = 3_600;
 /// How long a task that is over can be asked for.
 const DONE_TASK_SECONDS: i64 = 7 * 86_400;
 
-/// A task that had nothing left to do: what DescribeTask shows of it.
+/// A task that has no work of its own: what DescribeTask shows of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DoneTask {
     pub(crate) name: String,
     /// JSON text.
     pub(crate) result: String,
+    /// Clients that are to go; then the result is what has become of them.
+    #[serde(default)]
+    pub(crate) leaving: Vec<Leaving>,
+}
+
+/// A client that is to go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Leaving {
+    pub(crate) client_id: String,
+    pub(crate) instance_id: String,
 }
 
 /// Answers for hosts whose agent is there.
@@ -133,26 +145,36 @@ fn answer(
             }
         }
     }
+    let task = DoneTask {
+        name: name.to_owned(),
+        result: serde_json::Value::Array(results).to_string(),
+        leaving: Vec::new(),
+    };
+    reply_with(call, &task, instance_ids.iter().map(String::as_str))
+}
+
+/// Keeps the task and answers with its id.
+fn reply_with<'a>(
+    call: &Call<'_>,
+    task: &DoneTask,
+    instance_ids: impl Iterator<Item = &'a str>,
+) -> Answer {
     // Nobody asks for a task of a week ago.
     let old = call.now.plus_seconds(-DONE_TASK_SECONDS);
     kept_records::delete_before(&call.service.catalog, &call.account, Kind::DoneTask, old)
         .map_err(failure::of_catalog)?;
     let task_id = kept_records::new_id(&call.service.catalog, Kind::DoneTask, call.now);
-    let task = DoneTask {
-        name: name.to_owned(),
-        result: serde_json::Value::Array(results).to_string(),
-    };
     kept_records::insert(
         &call.service.catalog,
         &call.account,
         Kind::DoneTask,
         (&task_id, &task_id),
-        &task,
+        task,
         call.now,
     )
     .map_err(failure::of_catalog)?;
-    let statuses = instance_ids.iter().map(|instance_id| InstanceStatus {
-        instance_id: Some(instance_id.clone()),
+    let statuses = instance_ids.map(|instance_id| InstanceStatus {
+        instance_id: Some(instance_id.to_owned()),
         valid_instance: Some(true),
         error_code: Some(String::new()),
     });
@@ -162,12 +184,90 @@ fn answer(
     })
 }
 
-/// Deletes a client that is silent, with its plans, jobs and snapshots.
+/// Asks agents to put down their work, remove what they keep and end; their plans, jobs and snapshots stay. All or none: the
+/// agent that runs in a service ends with it, and is never asked.
+pub(crate) fn uninstall_backup_clients(call: &Call<'_>) -> Answer {
+    let params = &call.params;
+    plan_fields::check_cross_account(params)?;
+    let (instances, client_ids) = (params.list("InstanceIds")?, params.list("ClientIds")?);
+    if instances.is_empty() && client_ids.is_empty() {
+        return Err(ApiError::missing("InstanceIds"));
+    }
+    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    let found = hosts(call, some(&instances), some(&client_ids))?;
+    let has = |id: &String| {
+        found
+            .iter()
+            .any(|client| client.instance_id.as_str() == id || client.client_id.as_str() == id)
+    };
+    if !client_ids.iter().all(has) {
+        return Err(ApiError::of(Code::ClientNotExist));
+    }
+    if !instances.iter().all(has) {
+        return Err(ApiError::of(Code::InstanceNotExist));
+    }
+    let local = call.service.local_client.lock().clone();
+    if let Some(own) = found
+        .iter()
+        .find(|client| Some(&client.client_id) == local.as_ref())
+    {
+        return Err(ApiError::new(
+            Code::OperationNotSupported,
+            format!(
+                "The agent of {} is a part of this service and cannot be uninstalled.",
+                own.hostname
+            ),
+        ));
+    }
+    let heard_before = call.now.plus_seconds(-ACTIVE_SECONDS);
+    for client in &found {
+        let id = &client.client_id;
+        clients::request_uninstall(
+            &call.service.catalog,
+            &call.account,
+            id,
+            heard_before,
+            call.now,
+        )
+        .map_err(failure::of_catalog)?;
+    }
+    call.service.ring();
+    let task = DoneTask {
+        name: "uninstall clients".to_owned(),
+        result: String::new(),
+        leaving: found
+            .iter()
+            .map(|client| Leaving {
+                client_id: client.client_id.to_string(),
+                instance_id: client.instance_id.to_string(),
+            })
+            .collect(),
+    };
+    let instance_ids = found.iter().map(|client| client.instance_id.as_str());
+    reply_with(call, &task, instance_ids)
+}
+
+/// What has become of clients that are to go: each with its state, as DescribeTask tells it. One that was deleted since is
+/// not installed.
+pub(crate) fn left(call: &Call<'_>, leaving: &[Leaving]) -> Result<Vec<ClientStatus>, ApiError> {
+    let ids = leaving.iter().map(|one| one.client_id.clone()).collect();
+    let found = hosts(call, None, Some(ids))?;
+    let status = |one: &Leaving| {
+        let client = found
+            .iter()
+            .find(|client| client.client_id.as_str() == one.client_id);
+        client.map_or(ClientStatus::NotInstalled, |client| client.status)
+    };
+    Ok(leaving.iter().map(status).collect())
+}
+
+/// Deletes a client that is silent or uninstalled, with its plans, jobs and snapshots.
 pub(crate) fn delete_backup_client(call: &Call<'_>) -> Answer {
     let client_id: ClientId = lists::id(&call.params, "ClientId", Code::ClientNotExist)?;
     let catalog = &call.service.catalog;
     let client = clients::get(catalog, &call.account, &client_id).map_err(failure::of_catalog)?;
-    if client.last_heart_beat_time.plus_seconds(ACTIVE_SECONDS) > call.now {
+    let is_gone = client.status == ClientStatus::NotInstalled;
+    if !is_gone && client.last_heart_beat_time.plus_seconds(ACTIVE_SECONDS) > call.now {
         return Err(failure::of_catalog(CatalogError::ClientActive {
             client_id: client_id.to_string(),
         }));

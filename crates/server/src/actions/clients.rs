@@ -5,8 +5,8 @@ use api::shapes::clients::{BackupClient, ClientSettings, ClientsReply};
 use catalog::clients::ClientFilter;
 use catalog::{Client, ClientType, clients};
 
-use super::client_settings::Settings;
 use super::{Answer, Call, lists, tags};
+use crate::client_settings::Settings;
 use crate::failure;
 
 const FILTER_KEYS: &str = "clientId, instanceId, instanceName, hostname, status";
@@ -70,7 +70,12 @@ pub(crate) fn describe_backup_clients(call: &Call<'_>) -> Answer {
 }
 
 fn shape(call: &Call<'_>, client: Client) -> Result<BackupClient, ApiError> {
-    let kept = Settings::of(call, client.client_id.as_str())?;
+    let kept = Settings::of(
+        &call.service.catalog,
+        &call.account,
+        client.client_id.as_str(),
+    )
+    .map_err(failure::of_catalog)?;
     let tags = lists::tags_of(call, "client", client.client_id.as_str())?;
     let backup_status = if client.is_protected {
         "PROTECTED"

@@ -49,7 +49,7 @@ pub(crate) fn raw_filters(params: &Params) -> Result<Vec<RawFilter>, ApiError> {
         .collect()
 }
 
-/// Filters that have a key and values and no operator, each checked by `take`, which says whether it knows the key
+/// Filters that have a key and values and no operator but equality, each checked by `take`, which says whether it knows the key
 /// (given in lower case).
 pub(crate) fn simple_filters(
     params: &Params,
@@ -66,6 +66,12 @@ pub(crate) fn simple_filters(
     let mut value_count = 0;
     for filter in filters {
         let name = |part: &str| format!("Filters.{}.{part}", filter.number);
+        if let Some(operator) = filter.operator
+            && !matches!(operator.as_str(), "EQUAL" | "IN")
+        {
+            let why = "here a filter can only ask for equality: EQUAL, IN";
+            return Err(ApiError::invalid(&name("Operator"), why));
+        }
         let Some(key) = filter.key else {
             return Err(ApiError::invalid(
                 &name("Key"),

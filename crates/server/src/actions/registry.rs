@@ -116,6 +116,10 @@ pub(crate) const SERVED: &[(&str, Handler)] = &[
         snapshots::search_historical_snapshots,
     ),
     ("TagResources", tags::tag_resources),
+    (
+        "UninstallBackupClients",
+        client_tasks::uninstall_backup_clients,
+    ),
     ("UntagResources", tags::untag_resources),
     ("UpdateBackupPlan", backup_plans::update_backup_plan),
     (
@@ -162,8 +166,7 @@ const HANA_CLIENT: &str = "It manages clients of SAP HANA, which is not supporte
 const REPLICATION: &str = "Replication of vaults is not supported by this server yet.";
 const INSTANCES: &str = "Backup of whole instances and disks is not supported by this server yet.";
 const NAS: &str = "Backup of NAS file systems is not supported by this server yet.";
-const HOSTS: &str = "This server does not reach into hosts: stop and remove the agent there, then call DeleteBackupClient.";
-const FILES: &str = "Files beside backups are not kept by this server yet.";
+const FILES: &str = "Uploaded files are lists for synchronization between data sources (SourceType SYNC, ChangeListPath), which this server does not support yet.";
 
 /// Actions of the contract that are refused, with what the caller is told.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
@@ -193,7 +196,6 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("EnableHanaBackupPlan", HANA),
     ("StartHanaDatabaseAsync", HANA),
     ("StopHanaDatabaseAsync", HANA),
-    ("UninstallBackupClients", HOSTS),
     ("UninstallClient", HANA_CLIENT),
     ("UpdateHanaBackupPlan", HANA),
     ("UpdateHanaBackupSetting", HANA),

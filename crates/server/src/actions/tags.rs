@@ -7,8 +7,8 @@ use catalog::tags::{self, Tag};
 use catalog::vaults::VaultChange;
 use catalog::{CatalogError, clients, plans, policies, vaults};
 
-use super::client_settings::Settings;
-use super::{Answer, Call, policies as policy_actions};
+use super::{Answer, Call, client_settings, policies as policy_actions};
+use crate::client_settings::Settings;
 use crate::failure;
 
 /// Tags and resources of one call, and tags of one resource.
@@ -197,7 +197,7 @@ pub(crate) fn change_resource_group(call: &Call<'_>) -> Answer {
         }
         "client" => {
             check_there(call, "client", id)?;
-            Settings::ensure(call, id)?;
+            client_settings::ensure(call, id)?;
             kept_records::update(
                 catalog,
                 account,

@@ -4,11 +4,14 @@ use api::error::{ApiError, Code};
 use api::shapes::TaskReply;
 use catalog::kept_records::{self, Kind, Record};
 use catalog::{CatalogError, Task, tasks};
-use model::{JobStatus, TaskId};
+use model::{ClientStatus, JobStatus, TaskId};
 
-use super::client_tasks::DoneTask;
+use super::client_tasks::{self, DoneTask};
 use super::{Answer, Call, lists};
 use crate::failure;
+
+/// How long an agent may take to uninstall itself before its task is given up.
+const UNINSTALL_SECONDS: i64 = 900;
 
 /// How far a task of the service is.
 pub(crate) fn describe_task(call: &Call<'_>) -> Answer {
@@ -17,8 +20,10 @@ pub(crate) fn describe_task(call: &Call<'_>) -> Answer {
     match tasks::get(catalog, &call.account, &task_id) {
         Ok(task) => call.reply(shape(&task)),
         Err(CatalogError::NotFound { .. }) => {
-            match kept_records::get(catalog, &call.account, Kind::DoneTask, task_id.as_str()) {
-                Ok(record) => call.reply(done_shape(&record)),
+            let (kind, id) = (Kind::DoneTask, task_id.as_str());
+            match kept_records::get::<DoneTask>(catalog, &call.account, kind, id) {
+                Ok(record) if record.body.leaving.is_empty() => call.reply(done_shape(&record)),
+                Ok(record) => call.reply(leaving_shape(call, &record)?),
                 Err(CatalogError::NotFound { .. }) => Err(ApiError::of(Code::TaskNotExist)),
                 Err(error) => Err(failure::of_catalog(error)),
             }
@@ -38,6 +43,47 @@ fn done_shape(record: &Record<DoneTask>) -> TaskReply {
         updated_time: Some(record.updated_time.0),
         completed_time: Some(record.created_time.0),
     }
+}
+
+/// Clients that are to go: over when all have gone, given up after the time that the API names.
+fn leaving_shape(call: &Call<'_>, record: &Record<DoneTask>) -> Result<TaskReply, ApiError> {
+    let leaving = &record.body.leaving;
+    let statuses = client_tasks::left(call, leaving)?;
+    let gone = statuses
+        .iter()
+        .filter(|status| **status == ClientStatus::NotInstalled)
+        .count();
+    let is_late = record.created_time.plus_seconds(UNINSTALL_SECONDS) <= call.now;
+    let description = match (gone == leaving.len(), is_late) {
+        (true, _) => "completed",
+        (false, true) => "expired",
+        (false, false) => "created",
+    };
+    let one = |(client, status): (&client_tasks::Leaving, &ClientStatus)| {
+        let (shown, error_code) = match status {
+            ClientStatus::NotInstalled => (*status, ""),
+            // It was started again, or never came.
+            _ if is_late => (ClientStatus::UninstallFailed, "UNINSTALL_TIMEOUT"),
+            _ => (ClientStatus::Uninstalling, ""),
+        };
+        serde_json::json!({
+            "instanceId": client.instance_id,
+            "clientId": client.client_id,
+            "clientStatus": shown.as_str(),
+            "errorCode": error_code,
+        })
+    };
+    let results = leaving.iter().zip(&statuses).map(one).collect();
+    let percent = 100 * gone / leaving.len().max(1);
+    Ok(TaskReply {
+        name: Some(record.body.name.clone()),
+        description: Some(description.to_owned()),
+        progress: i32::try_from(percent).ok(),
+        result: Some(serde_json::Value::Array(results).to_string()),
+        created_time: Some(record.created_time.0),
+        updated_time: Some(call.now.0),
+        completed_time: None,
+    })
 }
 
 fn shape(task: &Task) -> TaskReply {

@@ -38,6 +38,13 @@ pub(crate) fn create_vault(call: &Call<'_>) -> Answer {
         None => Place::inside(&service.vaults_dir, &vault_id),
         Some(url) => free_place(call, url)?,
     };
+    let client = agents::client_for_tasks(service, &call.account);
+    // The agent of this server has rights here that a further account has not: it keeps what lies in the server's own
+    // storage, and nothing that such an account puts elsewhere.
+    let kept_by = match (&client, params.has("StorageUrl")) {
+        (None, false) => service.local_client.lock().clone(),
+        _ => None,
+    };
     let password = new_password();
     let new = NewVault {
         vault_id: vault_id.clone(),
@@ -53,8 +60,8 @@ pub(crate) fn create_vault(call: &Call<'_>) -> Answer {
         sealed_password: service
             .master_key
             .seal(Record::Vault(vault_id.as_str()), password.expose()),
+        kept_by,
     };
-    let client = agents::client_for_tasks(service, &call.account);
     let (vault, task_id) = vaults::create(
         &service.catalog,
         &call.account,

@@ -20,6 +20,7 @@ use catalog::{
 use model::{JobId, JobStatus, RestoreId, RestoreOptions, TaskId, patterns};
 
 use crate::catalog_backup::{KEEP_DAILY, KEEP_WEEKLY};
+use crate::client_settings::Settings;
 use crate::failure;
 use crate::places::{Place, folder_of};
 use crate::seal::{Record, UnsealError};
@@ -171,7 +172,17 @@ fn backup(service: &Service, item: &Work, vault: &Vault) -> Result<BackupSpec, T
         resumed: item.epoch > 1,
         carried_bytes: job.progress.actual_bytes.unsigned_abs(),
         vault_folders: other_vault_folders(service, vault)?,
+        max_workers: max_workers(service, item)?,
     })
+}
+
+/// What the settings of the client that runs the work say.
+fn max_workers(service: &Service, item: &Work) -> Result<u32, Trouble> {
+    let Some(client_id) = &item.holder_client_id else {
+        return Ok(0);
+    };
+    let settings = Settings::of(&service.catalog, &item.account_id, client_id.as_str())?;
+    Ok(settings.max_workers())
 }
 
 /// Folders of the account's vaults but this one: they are no part of what a host protects.
@@ -207,6 +218,7 @@ fn restore(service: &Service, item: &Work, vault: &Vault) -> Result<RestoreSpec,
         includes,
         excludes,
         conflict_policy: options.conflict_policy.as_str().to_owned(),
+        max_workers: max_workers(service, item)?,
     })
 }
 

@@ -48,6 +48,13 @@ pub(crate) async fn serve(border: &Border, wire: Wire) -> Result<Vec<u8>, ApiErr
                 })
                 .await
         }
+        "Deregister" => {
+            border
+                .blocking(&request_id, move |service| {
+                    register::deregister(service, &wire)
+                })
+                .await
+        }
         "Finish" => {
             border
                 .blocking(&request_id, move |service| report::finish(service, &wire))
@@ -123,7 +130,7 @@ fn encode<T: Serialize>(reply: &T) -> Result<Vec<u8>, ApiError> {
 }
 
 /// The agent that was started with the server and can reach folders of this host, if it is of the account: tasks on the
-/// storage of vaults go to it. `None` otherwise; then any agent of the account may take them.
+/// storage of vaults go to it. `None` otherwise; then they go to the client that keeps the vault, or to any of the account.
 pub(crate) fn client_for_tasks(service: &Service, account_id: &AccountId) -> Option<ClientId> {
     let local = service.local_client.lock().clone();
     local.filter(|id| catalog::clients::get(&service.catalog, account_id, id).is_ok())

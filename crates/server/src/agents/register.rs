@@ -1,15 +1,17 @@
-//! Register: a host becomes a client with an agent key of its own.
+//! Register: a host becomes a client with an agent key of its own. Deregister: its agent has uninstalled itself.
 
 use std::net::IpAddr;
 
-use api::agent_protocol::{AgentRequest, RegisterReply, RegisterRequest};
+use api::agent_protocol::{
+    Accepted, AgentRequest, DeregisterRequest, RegisterReply, RegisterRequest,
+};
 use api::error::{ApiError, Code};
 use catalog::clients::Registration;
 use catalog::{ClientType, clients};
 use model::{AccountId, ClientId};
 use serde_json::Map;
 
-use super::{check, encode, parse};
+use super::{check, check_agent, encode, parse};
 use crate::audited::Subject;
 use crate::auth::Caller;
 use crate::bootstrap::new_key_text;
@@ -102,6 +104,21 @@ fn write(
         agent_key_id,
         agent_key_secret: secret,
     })
+}
+
+/// Only an agent that was asked to uninstall itself may go: nobody else's client is let go by a message.
+pub(super) fn deregister(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiError> {
+    let agent = check_agent(service, wire, DeregisterRequest::METHOD)?;
+    let request: DeregisterRequest = parse(wire)?;
+    let is_own = request.client_id == agent.client.as_str();
+    let (catalog, now) = (&service.catalog, service.now());
+    let accepted = is_own
+        && clients::uninstalled(catalog, &agent.account, &agent.client, now)
+            .map_err(failure::of_catalog)?;
+    if accepted {
+        tracing::info!(client_id = %agent.client, "an agent has uninstalled itself");
+    }
+    encode(&Accepted { accepted })
 }
 
 fn address_of(peer: IpAddr) -> Option<String> {

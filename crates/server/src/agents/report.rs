@@ -68,16 +68,10 @@ pub(super) fn finish(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiError
     })
 }
 
-/// The work if it is of the agent's account and not held by another client.
+/// The work if the agent may report on it.
 fn own_work(service: &Service, agent: &Agent, work_id: &str) -> Result<Option<Work>, ApiError> {
     let found = work::get(&service.catalog, work_id).map_err(failure::of_catalog)?;
-    Ok(found.filter(|item| {
-        item.account_id == agent.account
-            && item
-                .holder_client_id
-                .as_ref()
-                .is_none_or(|holder| *holder == agent.client)
-    }))
+    Ok(found.filter(|item| item.may_be_of(&agent.account, &agent.client)))
 }
 
 fn end(service: &Service, item: &Work, request: FinishRequest) -> Result<FinishAnswer, ApiError> {

@@ -75,7 +75,11 @@ fn longest_wait(service: &Service, request: &SyncRequest) -> Duration {
 }
 
 fn is_empty(reply: &SyncReply) -> bool {
-    reply.assignments.is_empty() && reply.cancel.is_empty() && reply.lost.is_empty()
+    let has_news = !reply.assignments.is_empty()
+        || !reply.cancel.is_empty()
+        || !reply.lost.is_empty()
+        || reply.uninstall;
+    !has_news
 }
 
 fn first_exchange(
@@ -172,6 +176,10 @@ fn exchange(
             LeaseAnswer::Lost => reply.lost.push(lease(item)),
         }
     }
+    if clients::is_leaving(&service.catalog, &agent.client).map_err(failure::of_catalog)? {
+        reply.uninstall = true;
+        return Ok(reply);
+    }
     let leased = work::lease_next(
         &service.catalog,
         &agent.account,
@@ -261,6 +269,7 @@ mod tests {
             worm_enabled: false,
             storage_url: "/nowhere".to_owned(),
             sealed_password,
+            kept_by: None,
         };
         let made = vaults::adopt(&service.catalog, account, &vault, now);
         made.unwrap().vault_id

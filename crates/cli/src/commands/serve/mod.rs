@@ -11,7 +11,7 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent::AgentHandle;
+use agent::{AgentHandle, AgentOptions, Uninstall};
 use model::upkeep::UpkeepRule;
 use server::{CatalogBackupRule, PostgresPlace, RateLimit, ServerHandle, ServerOptions, Transport};
 
@@ -110,11 +110,14 @@ pub(crate) fn catalog_place(
 
 fn start_agent(data_dir: &Path) -> Result<(Access, AgentHandle), Failure> {
     let access = Access::from_file(data_dir)?;
-    let options = super::agent::options(
-        &access,
-        data_dir.join(STATE_FOLDER),
-        vec![data_dir.to_owned()],
-    );
+    let options = AgentOptions {
+        uninstall: Uninstall::Stay,
+        ..super::agent::options(
+            &access,
+            data_dir.join(STATE_FOLDER),
+            vec![data_dir.to_owned()],
+        )
+    };
     let agent = agent::start(options).map_err(|error| super::agent::failure(&error))?;
     Ok((access, agent))
 }
