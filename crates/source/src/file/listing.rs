@@ -120,7 +120,7 @@ impl FileSource {
 
     /// How to see a folder that only leads to a path of the job.
     pub fn scope_of_path(&self, path: &[u8], dir: &Dir) -> Option<Scope> {
-        match self.filter.choose_path(path, true) {
+        match self.filter.choose_way(path) {
             Choice::Leave => None,
             choice => Some(Scope {
                 is_taken: choice == Choice::Take,
