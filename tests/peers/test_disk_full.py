@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+from harness import programs
 from harness.programs import STABLE, Trees
 from harness.service import FINAL
 from harness.signing import ApiError
@@ -89,6 +91,32 @@ def test_a_full_data_directory(fresh, folder, small_disk):
     again = fresh.wait_job(fresh.execute(plan_id))
     assert again["Status"] == "COMPLETE", again
     assert fresh.job(good["JobId"]) == good, "history is kept"
+
+
+@pytest.mark.parametrize("state", ["full", "read-only"])
+def test_a_repository_that_nobody_can_write_to_is_read_without_a_lock(folder, small_disk, state):
+    disk = small_disk("disk", 24)
+    env = {"RESTIC_REPOSITORY": str(disk / "repository"), "RESTIC_PASSWORD": "correct horse"}
+
+    def engine(*arguments, status=0):
+        return programs.run([programs.binary(), "repo", *arguments], status=status, env=env)
+
+    source = Trees.small(folder / "source")
+    engine("init")
+    engine("backup", source)
+    if state == "full":
+        with open(disk / "ballast", "wb", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(b"\0" * 4096)
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    target = folder / "restored"
+    for command in (["check", "--read-data"], ["ls", "latest"], ["stats"]):
+        assert "--no-lock" in engine(*command, status=1).stderr
+        engine(*command, "--no-lock")
+    engine("snapshots", "--no-lock")
+    engine("restore", "latest", "--target", target, "--no-lock")
+    Trees.assert_same(source, target / source.relative_to("/"))
 
 
 def _writes(fresh):

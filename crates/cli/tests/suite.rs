@@ -10,5 +10,6 @@ mod suite {
     mod recovery;
     mod repo;
     mod retention;
+    mod selection;
     mod serve;
 }

@@ -91,6 +91,8 @@ pub struct BackupRequest {
     pub one_file_system: bool,
     /// Leaves out what lies beside a CACHEDIR.TAG.
     pub exclude_caches: bool,
+    /// Leaves out files with more bytes than this.
+    pub exclude_larger_than_bytes: Option<u64>,
     /// Folders that are never protected, beside the vault itself.
     pub skip: Vec<DevIno>,
     /// The host in the snapshot; this host's name when `None`.
@@ -128,6 +130,7 @@ impl BackupRequest {
             speed_limit: None,
             one_file_system: false,
             exclude_caches: false,
+            exclude_larger_than_bytes: None,
             skip: Vec::new(),
             hostname: None,
             username: None,
@@ -231,6 +234,7 @@ impl Setup {
             skip,
             one_file_system: request.one_file_system,
             exclude_caches: request.exclude_caches,
+            exclude_larger_than_bytes: request.exclude_larger_than_bytes,
         };
         Ok(Setup {
             source: FileSource::new(&options)?,
@@ -239,13 +243,15 @@ impl Setup {
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
             hostname: request.hostname.clone().unwrap_or_else(vault::hostname),
-            username: request.username.clone().unwrap_or_else(this_user),
+            username: request.username.clone().unwrap_or_else(current_user),
             start: Time::now(),
         })
     }
 }
 
-pub(crate) fn this_user() -> String {
+/// The name of the user that this process runs as; empty for one without a name.
+#[must_use]
+pub fn current_user() -> String {
     let names = source::file::names::OwnerNames::of_this_host();
     String::from(&*names.user(rustix::process::geteuid().as_raw()))
 }

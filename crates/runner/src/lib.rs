@@ -23,15 +23,16 @@ mod throttle;
 
 pub use backup::parent::ParentChoice;
 pub use backup::{
-    BackupReport, BackupRequest, JobTag, SETTLED_AFTER_SECONDS, TotalsChoice, backup,
+    BackupReport, BackupRequest, JobTag, SETTLED_AFTER_SECONDS, TotalsChoice, backup, current_user,
     folder_identity, workers_within,
 };
 pub use check::{CheckRequest, check};
 pub use error::RunError;
 pub use observe::{ItemError, Observer, Outcome, Phase, Progress, Silent};
 pub use restore::{
-    Durability, RestoreJob, RestoreReport, RestoreRequest, Target, Verification, restore,
+    Durability, Locking, RestoreJob, RestoreReport, RestoreRequest, Target, Verification, restore,
 };
+pub use source::file::expand::expand as expand_pattern;
 pub use source::file::stat::DevIno;
 pub use stop::{Stop, StopToken};
 pub use stream::{StreamReport, StreamRequest, back_up_stream};

@@ -82,6 +82,10 @@ pub struct Progress {
     pub actual_files: u64,
     /// Items that failed.
     pub errors: u64,
+    /// Backup: of these, files that are in the snapshot, but changed while they were read.
+    pub changed: u64,
+    /// Backup: of these, entries that are in the snapshot without some of their metadata.
+    pub incomplete: u64,
     /// Time since the start.
     pub elapsed: Duration,
     /// Paths that are being worked on, at most one for each worker.

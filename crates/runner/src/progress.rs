@@ -45,6 +45,10 @@ pub(crate) struct Tally {
     pub(crate) actual_items: Counter,
     pub(crate) actual_files: Counter,
     pub(crate) errors: Counter,
+    /// Of the errors, files that changed while they were read.
+    pub(crate) changed: Counter,
+    /// Of the errors, entries that are stored without some of their metadata.
+    pub(crate) incomplete: Counter,
     /// The most bytes ever shown: a file that changes from under way to done must not make progress go back.
     shown_bytes: AtomicU64,
     phase: AtomicU8,
@@ -66,6 +70,8 @@ impl Tally {
             actual_items: Counter::default(),
             actual_files: Counter::default(),
             errors: Counter::default(),
+            changed: Counter::default(),
+            incomplete: Counter::default(),
             shown_bytes: AtomicU64::new(0),
             phase: AtomicU8::new(Phase::Preparing as u8),
             start: Instant::now(),
@@ -112,6 +118,8 @@ impl Tally {
             actual_items: self.actual_items.get(),
             actual_files: self.actual_files.get(),
             errors: self.errors.get(),
+            changed: self.changed.get(),
+            incomplete: self.incomplete.get(),
             elapsed: self.elapsed(),
             current,
         }

@@ -76,6 +76,16 @@ pub struct RestoreJob {
     pub journal: PathBuf,
 }
 
+/// Whether a lock keeps others from removing what is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Locking {
+    /// A shared one, unless nobody may write to the storage.
+    #[default]
+    Shared,
+    /// None: whoever asks for the restore knows that nothing is removed meanwhile.
+    None,
+}
+
 /// What to restore, and how.
 #[derive(Clone, Debug)]
 pub struct RestoreRequest {
@@ -95,6 +105,8 @@ pub struct RestoreRequest {
     pub verification: Verification,
     /// When the restore is over.
     pub durability: Durability,
+    /// Whether the repository is locked.
+    pub locking: Locking,
     /// The job this belongs to.
     pub job: Option<RestoreJob>,
     /// How many workers write; one for each core, but at least two, when `None`.
@@ -114,6 +126,7 @@ impl RestoreRequest {
             conflict: ConflictPolicy::OverwriteExisting,
             verification: Verification::default(),
             durability: Durability::default(),
+            locking: Locking::default(),
             job: None,
             worker_count: None,
         }
@@ -183,7 +196,10 @@ pub fn restore(
 ) -> Result<RestoreReport, RunError> {
     let tally = Tally::new();
     let filter = Filter::new(&request.includes, &request.excludes)?;
-    let lock = lock_to_read(&request.repository)?;
+    let lock = match request.locking {
+        Locking::Shared => lock_to_read(&request.repository)?,
+        Locking::None => None,
+    };
     let (snapshot_id, snapshot) = request.repository.find_snapshot(&request.snapshot)?;
     let (index, damaged) = request.repository.load_index_to_restore()?;
     for (id, error) in damaged {

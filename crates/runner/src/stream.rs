@@ -11,7 +11,7 @@ use vault::{
     SnapshotSummary, Time, Tree, UnlockScope, Writer, WriterOptions,
 };
 
-use crate::backup::this_user;
+use crate::backup::current_user;
 use crate::error::RunError;
 use crate::observe::{Observer, Phase};
 use crate::progress::{Reporter, Tally};
@@ -188,7 +188,7 @@ fn snapshot(
         tree,
         paths: vec![format!("/{}", request.name)],
         hostname: request.hostname.clone(),
-        username: this_user(),
+        username: current_user(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
         tags: request.tags.clone(),

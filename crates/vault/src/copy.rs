@@ -2,7 +2,8 @@
 //!
 //! Blobs keep their ids, since those are hashes of plaintext, and so do trees, byte for byte. What the other repository has
 //! already is not read. A snapshot is written only when everything below it is durable there; a copy that was stopped goes
-//! on where it was, and one that is done does nothing when repeated.
+//! on where it was, and one that is done does nothing when repeated. A snapshot of which something cannot be read is left out
+//! and told; the others are copied.
 //!
 //! Two repositories cut files into the same chunks only when they were made for that: where they do not
 //! ([`CopyReport::is_same_chunker`]), what is backed up into one and copied into the other is shared with nothing that the
@@ -38,12 +39,14 @@ pub struct CopyProgress {
 }
 
 /// What a copy did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct CopyReport {
     /// The snapshots that were copied, here and there.
     pub copied: Vec<(Id, Id)>,
     /// Snapshots that were there already.
     pub already_there: Vec<Id>,
+    /// Snapshots that were not copied, because something of them cannot be read.
+    pub failed: Vec<(Id, VaultError)>,
     /// Blobs written.
     pub blob_count: u64,
     /// Stored bytes written.
@@ -52,7 +55,21 @@ pub struct CopyReport {
     pub is_same_chunker: bool,
 }
 
-/// Copies these snapshots, in the order given.
+/// Why a snapshot is not copied.
+enum Obstacle {
+    /// It cannot be read.
+    Source(VaultError),
+    /// Nothing more can be copied.
+    Fatal(VaultError),
+}
+
+impl From<VaultError> for Obstacle {
+    fn from(error: VaultError) -> Self {
+        Self::Fatal(error)
+    }
+}
+
+/// Copies these snapshots, in the order given. An error of the other repository, or of a lock, ends the copy.
 pub fn copy(
     from: &Repository,
     to: &Repository,
@@ -62,7 +79,9 @@ pub fn copy(
 ) -> Result<CopyReport, VaultError> {
     let _from_lock = from.lock(LockKind::Shared)?;
     let to_lock = to.lock(LockKind::Shared)?;
-    let from_index = Arc::new(from.load_index()?);
+    // What only an index file names that cannot be read is missed by the snapshots that need it.
+    let (from_index, _) = from.load_index_and_damage()?;
+    let from_index = Arc::new(from_index);
     let writer = Writer::open(to.clone(), Arc::new(to.load_index()?), options)?;
     writer.adopt_unindexed_packs(&|| false)?;
     let mut there = Vec::new();
@@ -74,6 +93,9 @@ pub fn copy(
         }
     }
     let mut copier = Copier {
+        from,
+        to,
+        there,
         reader: Reader::new(from.clone(), Arc::clone(&from_index)),
         from_index,
         writer,
@@ -88,17 +110,14 @@ pub fn copy(
         ..CopyReport::default()
     };
     for (number, id) in snapshots.iter().enumerate() {
-        let mut fields = SnapshotFields::read(id, &from.load_json(FileKind::Snapshot, id)?)?;
-        fields.remove_parent();
-        if there.iter().any(|known| fields.is_same_backup(known)) {
-            report.already_there.push(*id);
-        } else {
-            copier.copy_below(from.snapshot(id)?.tree)?;
-            fields.set_original(id);
-            to_lock.ensure_held()?;
-            let new = to.save_json(FileKind::Snapshot, &fields.to_json()?)?;
-            report.copied.push((*id, new));
-            there.push(fields);
+        match copier.copy_snapshot(id) {
+            Ok(Some(new)) => report.copied.push((*id, new)),
+            Ok(None) => report.already_there.push(*id),
+            Err(Obstacle::Source(error)) => {
+                copier.forget_what_is_not_there();
+                report.failed.push((*id, error));
+            }
+            Err(Obstacle::Fatal(error)) => return Err(error),
         }
         on_progress(CopyProgress {
             snapshots_done: number as u64 + 1,
@@ -113,6 +132,10 @@ pub fn copy(
 }
 
 struct Copier<'a> {
+    from: &'a Repository,
+    to: &'a Repository,
+    /// The snapshots of the other repository.
+    there: Vec<SnapshotFields>,
     reader: Reader,
     from_index: Arc<Index>,
     writer: Writer,
@@ -127,15 +150,40 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
+    /// The id of the copy; `None` when the snapshot was there already.
+    fn copy_snapshot(&mut self, id: &Id) -> Result<Option<Id>, Obstacle> {
+        let json = self.from.load_json(FileKind::Snapshot, id);
+        let read = json.and_then(|json| SnapshotFields::read(id, &json));
+        let mut fields = read.map_err(Obstacle::Source)?;
+        fields.remove_parent();
+        if self.there.iter().any(|known| fields.is_same_backup(known)) {
+            return Ok(None);
+        }
+        let snapshot = self.from.snapshot(id).map_err(Obstacle::Source)?;
+        self.copy_below(snapshot.tree)?;
+        fields.set_original(id);
+        self.lock.ensure_held()?;
+        let new = self.to.save_json(FileKind::Snapshot, &fields.to_json()?)?;
+        self.there.push(fields);
+        Ok(Some(new))
+    }
+
+    /// After a snapshot that was not copied whole: of no tree is it known that what it names is there.
+    fn forget_what_is_not_there(&mut self) {
+        self.seen.clear();
+        self.wanted.clear();
+        self.missing.clear();
+    }
+
     /// Everything below this tree; durable when this returns.
-    fn copy_below(&mut self, root: Id) -> Result<(), VaultError> {
+    fn copy_below(&mut self, root: Id) -> Result<(), Obstacle> {
         let mut waiting = vec![root];
         while let Some(id) = waiting.pop() {
             if !self.seen.insert(id) {
                 continue;
             }
             // Also read when the tree itself is there: what it names may not be, after a copy that was killed.
-            let tree = self.reader.read_tree(&id)?;
+            let tree = self.reader.read_tree(&id).map_err(Obstacle::Source)?;
             self.want(BlobKind::Tree, &id)?;
             for node in &tree.nodes {
                 for blob in &node.content {
@@ -148,21 +196,22 @@ impl Copier<'_> {
             }
         }
         self.copy_missing()?;
-        self.writer.flush()
+        Ok(self.writer.flush()?)
     }
 
-    fn want(&mut self, kind: BlobKind, id: &Id) -> Result<(), VaultError> {
+    fn want(&mut self, kind: BlobKind, id: &Id) -> Result<(), Obstacle> {
         if self.writer.contains(kind, id) || !self.wanted.insert((kind, *id)) {
             return Ok(());
         }
         let missing = VaultError::BlobMissing { kind, id: *id };
-        let place = self.from_index.get(kind, id).ok_or(missing)?;
+        let place = self.from_index.get(kind, id);
+        let place = place.ok_or(Obstacle::Source(missing))?;
         self.missing.push((place.pack, place.with_id(kind, *id)));
         Ok(())
     }
 
     /// Reads pack after pack. A blob that cannot be read is read again, from another copy if there is one.
-    fn copy_missing(&mut self) -> Result<(), VaultError> {
+    fn copy_missing(&mut self) -> Result<(), Obstacle> {
         self.missing
             .sort_unstable_by_key(|(pack, blob)| (*pack, blob.offset));
         let missing = std::mem::take(&mut self.missing);
@@ -189,7 +238,8 @@ impl Copier<'_> {
             )?;
         }
         for (kind, id) in again {
-            let plaintext = self.reader.read_blob(kind, &id)?;
+            let plaintext = self.reader.read_blob(kind, &id);
+            let plaintext = plaintext.map_err(Obstacle::Source)?;
             writer.save_blob(kind, &plaintext, write_scratch)?;
         }
         self.wanted.clear();

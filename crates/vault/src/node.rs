@@ -166,6 +166,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// The mode as the format and other programs write it: Go's `os.FileMode`.
+    #[must_use]
+    pub fn go_mode(&self) -> u32 {
+        go_mode(self.kind, self.mode)
+    }
+
     /// Whether the name can be that of one entry of a folder, and nothing else: a restore must refuse all others.
     #[must_use]
     pub fn has_safe_name(&self) -> bool {

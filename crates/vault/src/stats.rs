@@ -11,7 +11,6 @@ use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::Index;
 use crate::layout::FileKind;
-use crate::lock::LockKind;
 use crate::node::NodeKind;
 use crate::reader::Reader;
 use crate::repository::Repository;
@@ -75,9 +74,9 @@ struct Census<'a> {
     uncompressed_bytes: u64,
 }
 
-/// Counts. About 120 bytes of memory for each needed blob, beside the index.
+/// Counts. About 120 bytes of memory for each needed blob, beside the index. The caller holds a lock, or knows that
+/// nothing is removed meanwhile.
 pub fn stats(repository: &Repository) -> Result<RepositoryStats, VaultError> {
-    let _lock = repository.lock(LockKind::Shared)?;
     let snapshots = repository.snapshots()?;
     let index = Arc::new(repository.load_index()?);
     let reader = Reader::new(repository.clone(), Arc::clone(&index));

@@ -13,7 +13,10 @@ Examples:
   strongroom jobs --filter CreatedTime GREATER_THAN_OR_EQUAL 1767225600 --json
   strongroom jobs --watch --filter Status IN RUNNING QUEUED
   strongroom jobs events job-000…
-  strongroom jobs export > history.ndjson";
+  strongroom jobs export > history.ndjson
+
+A terminal of 120 columns shows everything. On a narrower one ADDED is left out first, then
+DURATION, PROGRESS and SIZE; --json, a file or a pipe has them all.";
 
 const IMPORT_HELP: &str = "\
 A line is {\"AccountId\":\"...\",\"RegionId\":\"...\",\"Job\":{...}} with a job as DescribeBackupJobs2 returns it; AccountId and

@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::control::ConflictArg;
 use super::maintain::{
     RepoCopyArgs, RepoForgetArgs, RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
+    parse_size,
 };
 
 const REPO_HELP: &str = "\
@@ -62,6 +63,10 @@ pub(crate) struct RepoOptions {
     /// Command that prints the password [env: RESTIC_PASSWORD_COMMAND]
     #[arg(long, global = true, value_name = "COMMAND")]
     pub(crate) password_command: Option<String>,
+    /// Take no lock, for repositories that nobody can write to; only for commands that only read, and only when nothing
+    /// prunes meanwhile
+    #[arg(long, global = true)]
+    pub(crate) no_lock: bool,
     /// Print JSON lines as restic does
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -104,6 +109,16 @@ pub(crate) enum RepoCommand {
     Stats(RepoStatsArgs),
 }
 
+impl RepoCommand {
+    /// Whether the repository is left as it is, so that no lock is needed when nobody else changes it.
+    pub(crate) fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Restore(_) | Self::Check(_) | Self::Snapshots(_) | Self::Ls(_) | Self::Stats(_)
+        )
+    }
+}
+
 /// `strongroom repo init`
 #[derive(Debug, Args)]
 pub(crate) struct RepoInitArgs {
@@ -121,19 +136,47 @@ pub(crate) enum ChunkerArg {
     Rabin,
 }
 
+const BACKUP_HELP: &str = "\
+Patterns (--exclude, --exclude-file):
+  *.log           this name at any depth; * and ? stay in one name, [ab] and [^ab] are one letter
+  cache/tmp       these names, one in the other, at any depth
+  /home/*/tmp     from the top, because of the leading slash
+  /srv/**/target  ** stands for any number of folders, none too
+  {a,b}.txt       a choice (restic has none)
+  !keep.log       takes back what patterns before it left out; \\!name is a name that begins with !
+What lies in a folder that is left out cannot be taken back: write /logs/* and !/logs/keep.
+The last pattern that matches decides; those of files come after those of --exclude. Lines of a file
+that begin with # are comments. Patterns are about absolute paths, whatever was typed for PATH.
+
+Example:
+  strongroom repo -r /backup backup ~ --exclude '*.log' --exclude '!keep.log'";
+
 /// `strongroom repo backup`
 #[derive(Debug, Args)]
+#[command(after_help = BACKUP_HELP)]
 pub(crate) struct RepoBackupArgs {
     /// Files and folders
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(
+        required_unless_present_any = ["files_from", "files_from_verbatim", "files_from_raw"],
+        value_name = "PATH"
+    )]
     pub(crate) paths: Vec<PathBuf>,
+    /// File with patterns of files and folders, one a line, as a shell expands them; - for standard input; repeat for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) files_from: Vec<PathBuf>,
+    /// File with files and folders, one a line, taken as they stand; - for standard input; repeat for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) files_from_verbatim: Vec<PathBuf>,
+    /// File with files and folders, each ended by a NUL byte; - for standard input; repeat for more
+    #[arg(long, value_name = "FILE")]
+    pub(crate) files_from_raw: Vec<PathBuf>,
     /// Tag of the snapshot; repeat or separate by commas for more
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     pub(crate) tag: Vec<String>,
     /// Host name in the snapshot [env: RESTIC_HOST]
     #[arg(short = 'H', long, value_name = "NAME")]
     pub(crate) host: Option<String>,
-    /// Leave out what matches this pattern; repeat for more
+    /// Leave out what matches this pattern (see below); repeat for more
     #[arg(short, long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
     /// File with patterns of what is left out, one a line; repeat for more
@@ -142,6 +185,9 @@ pub(crate) struct RepoBackupArgs {
     /// Leave out the content of folders with a CACHEDIR.TAG file
     #[arg(long)]
     pub(crate) exclude_caches: bool,
+    /// Leave out files larger than this, a size as 500K, 20M or 2G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) exclude_larger_than: Option<u64>,
     /// Do not leave the file systems of the given paths
     #[arg(short = 'x', long)]
     pub(crate) one_file_system: bool,

@@ -101,7 +101,7 @@ fn job_table(jobs: &[Value]) -> Table {
         Column::Number("ADDED"),
         Column::Path("PATHS"),
     ])
-    .sparing(&["PROGRESS", "DURATION", "ADDED", "SIZE"]);
+    .sparing(&["ADDED", "DURATION", "PROGRESS", "SIZE"]);
     for job in jobs {
         let status = text(job, "Status");
         let cells = [

@@ -14,7 +14,7 @@ use super::serve::{create_vault, server_failure, wait_until_created};
 use super::{Context, lookup, vault_upkeep};
 use crate::args::{VaultAdoptArgs, VaultCommand, VaultCreateArgs};
 use crate::exit::{Exit, Failure};
-use crate::output::{Column, Paint, Table, bytes, clock, printable, status_paint};
+use crate::output::{Column, Paint, Table, bytes, clock, counted, printable, status_paint};
 use crate::paths;
 use crate::secrets::{Secret, confirm, from_file};
 use crate::session::{Access, Parameters, number, size, text};
@@ -214,8 +214,10 @@ fn adopt(context: &Context, args: VaultAdoptArgs) -> Result<Exit, Failure> {
         ));
     }
     context.screen.line(&format!(
-        "adopted {}: {} snapshots, {} of them new to this data directory",
-        report.vault_id, report.snapshot_count, report.new_snapshot_count
+        "adopted {}: {}, {} of them new to this data directory",
+        report.vault_id,
+        counted(report.snapshot_count as u64, "snapshot"),
+        report.new_snapshot_count
     ));
     if let Some(path) = &report.new_recovery_path {
         context

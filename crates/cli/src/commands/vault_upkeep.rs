@@ -9,7 +9,8 @@ use super::{Context, lookup};
 use crate::args::VaultCheckArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::{
-    Column, Meter, MeterStyle, Paint, Sample, Table, bytes, clock, count, printable, status_paint,
+    Column, Meter, MeterStyle, Paint, Sample, Table, bytes, clock, count, counted, printable,
+    status_paint,
 };
 use crate::session::{Parameters, Session, number, rows, size, text};
 use crate::signals::Interrupts;
@@ -260,10 +261,10 @@ fn outline(row: &Value) -> String {
         .filter(|found| found.is_object())
     {
         said.push(format!(
-            "{} snapshots, {} packs, {} blobs",
-            count(size(check, "Snapshots")),
-            count(size(check, "Packs")),
-            count(size(check, "Blobs"))
+            "{}, {}, {}",
+            counted(size(check, "Snapshots"), "snapshot"),
+            counted(size(check, "Packs"), "pack"),
+            counted(size(check, "Blobs"), "blob")
         ));
         if size(check, "BytesRead") > 0 {
             said.push(format!("read {}", bytes(size(check, "BytesRead"))));
@@ -307,7 +308,8 @@ fn outline(row: &Value) -> String {
         .map_or(0, |result| size(result, "MissingSnapshots"));
     if missing > 0 {
         said.push(format!(
-            "{missing} snapshots were removed by another program"
+            "{} removed by another program",
+            counted(missing, "snapshot")
         ));
     }
     said.join("; ")

@@ -48,6 +48,12 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A count with its noun, whose plural has an `s`: `1 snapshot`, `2,000 snapshots`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count(number))
+}
+
 /// A time span: `0.4 s`, `12 s`, `2m03s`, `1h02m03s`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -102,7 +108,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, clock, count, duration, printable, rate};
+    use super::{bytes, clock, count, counted, duration, printable, rate};
     use std::time::Duration;
 
     #[test]
@@ -136,6 +142,13 @@ mod tests {
         ] {
             assert_eq!(count(input), expected);
         }
+    }
+
+    #[test]
+    fn nouns() {
+        assert_eq!(counted(0, "lock"), "0 locks");
+        assert_eq!(counted(1, "lock"), "1 lock");
+        assert_eq!(counted(2000, "lock"), "2,000 locks");
     }
 
     #[test]

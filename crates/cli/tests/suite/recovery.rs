@@ -33,7 +33,7 @@ fn a_vault_and_the_recovery_file_are_enough() {
         kept_vault.to_str().unwrap(),
     ];
     let done = bench.run(&adopt).expect(0);
-    assert!(done.out.contains("1 snapshots"), "{}", done.out);
+    assert!(done.out.contains("1 snapshot,"), "{}", done.out);
     let service = bench.serve(&[]);
     assert_eq!(
         bench

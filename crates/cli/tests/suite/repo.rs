@@ -79,6 +79,13 @@ fn stock_restic_checks_and_restores_ours() {
             (&listed[0]["tags"][1], &listed[0]["hostname"]),
             (&Value::from("two"), &Value::from("elsewhere"))
         );
+        let theirs = restic
+            .run(&repo.path, PASSWORD, &["ls", "latest", "--json"])
+            .unwrap();
+        let ours = repo.run(&["ls", "latest", "--json"]).expect(0).out;
+        let ours = modes(&ours);
+        assert!(ours.len() > 50, "{}", ours.len());
+        assert_eq!(modes(&theirs), ours);
         let target = repo.bench.path(&format!("by-restic-{number}"));
         restic
             .run(
@@ -94,6 +101,17 @@ fn stock_restic_checks_and_restores_ours() {
         differences.retain(|line| !line.starts_with("links/not-utf8: link target"));
         assert!(differences.is_empty(), "{differences:#?}");
     }
+}
+
+/// The mode of each path, as `ls --json` prints it.
+fn modes(listing: &str) -> std::collections::BTreeMap<String, u64> {
+    let lines = listing
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let nodes = lines.filter(|line: &Value| line["struct_type"] == "node");
+    nodes
+        .map(|node| (node["path"].to_string(), node["mode"].as_u64().unwrap_or(0)))
+        .collect()
 }
 
 #[test]
@@ -145,8 +163,17 @@ fn exit_statuses_are_those_of_restic() {
         partly.err.contains("missing") && partly.out.contains("snapshot"),
         "{partly:?}"
     );
-    repo.run(&["restore", "ffffffff", "--target", "/nowhere"])
+    let target = repo.bench.path("target");
+    let failed = repo
+        .run(&[
+            "restore",
+            "ffffffff",
+            "--json",
+            "--target",
+            target.to_str().unwrap(),
+        ])
         .expect(1);
+    assert_eq!(failed.out, "", "a restore that failed has no summary");
     let mut bad = repo.command(&["snapshots"]);
     bad.env("RESTIC_PACK_SIZE", "lots");
     let bad = finish(bad).expect(2);
@@ -173,7 +200,7 @@ fn locks_are_honoured_and_stale_ones_removed() {
         repo.run(&["unlock", "--remove-all"])
             .expect(0)
             .out
-            .contains("1 locks")
+            .contains("1 lock removed")
     );
     repo.run(&["backup", path]).expect(0);
     drop(lock);
@@ -184,10 +211,11 @@ fn an_interrupted_backup_leaves_no_lock_and_what_it_stored_is_used() {
     let repo = Repo::made();
     let source = repo.bench.big_source("source");
     let path = source.to_str().unwrap();
-    let running = repo.bench.start(repo.command(&["backup", path]));
+    let running = repo.bench.start(repo.command(&["backup", path, "--json"]));
     wait_for("packs", || pack_count(&repo.path) > 1);
     let done = running.interrupt().expect(130);
     assert!(done.err.contains("interrupted"), "{}", done.err);
+    assert!(!done.out.contains("summary"), "{}", done.out);
     assert_eq!(repo.locks(), 0);
     repo.run(&["check", "--read-data"]).expect(0);
     let lines = repo.run(&["backup", path, "--json"]).expect(0).json_lines();
@@ -340,4 +368,138 @@ fn conflicts_are_settled_as_asked() {
     restore("overwrite");
     assert_eq!(now(), "text 0\n");
     assert_same(Path::new(&source), &target);
+}
+
+#[test]
+fn commands_that_only_read_need_no_lock() {
+    let repo = Repo::made();
+    let source = repo.bench.small_source("source");
+    let path = source.to_str().unwrap();
+    repo.run(&["backup", path]).expect(0);
+    let storage = storage::open(repo.path.to_str().unwrap()).unwrap();
+    let opened = Repository::open(storage, &Secret::from(PASSWORD)).unwrap();
+    let lock = opened.lock(LockKind::Exclusive).unwrap();
+    let target = repo.bench.path("target");
+    let commands: [&[&str]; 5] = [
+        &["check", "--read-data"],
+        &["restore", "latest", "--target", target.to_str().unwrap()],
+        &["ls", "latest"],
+        &["stats"],
+        &["snapshots"],
+    ];
+    for command in commands {
+        // Listing the snapshots takes no lock anyhow.
+        repo.run(command)
+            .expect(if command == ["snapshots"] { 0 } else { 11 });
+        repo.run(&[&["--no-lock"], command].concat()).expect(0);
+    }
+    assert_same(&source, &target);
+    assert_eq!(repo.locks(), 1);
+    let refused = repo.run(&["backup", path, "--no-lock"]).expect(2);
+    assert!(refused.err.contains("only read"), "{}", refused.err);
+    drop(lock);
+}
+
+#[test]
+fn a_copy_takes_what_is_whole_and_names_the_rest() {
+    let repo = Repo::made();
+    let packs = || -> std::collections::BTreeSet<PathBuf> {
+        let folders = std::fs::read_dir(repo.path.join("data")).unwrap();
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        files.map(|file| file.unwrap().path()).collect()
+    };
+    let (whole, damaged) = (repo.bench.small_source("whole"), repo.bench.path("damaged"));
+    std::fs::create_dir(&damaged).unwrap();
+    std::fs::write(damaged.join("other"), "of this snapshot alone\n").unwrap();
+    repo.run(&["backup", whole.to_str().unwrap()]).expect(0);
+    let before = packs();
+    let lines = repo
+        .run(&["backup", damaged.to_str().unwrap(), "--json"])
+        .expect(0)
+        .json_lines();
+    let lost = lines.last().unwrap()["snapshot_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    for pack in packs().difference(&before) {
+        std::fs::remove_file(pack).unwrap();
+    }
+    let target = repo.bench.path("copy");
+    let to = target.to_str().unwrap();
+    repo.run(&["-r", to, "init"]).expect(0);
+    let copy = |arguments: &[&str]| {
+        let from = ["-r", to, "copy", "--from-repo", repo.path.to_str().unwrap()];
+        let mut command = repo.command(&[&from[..], arguments].concat());
+        command.env("RESTIC_FROM_PASSWORD", PASSWORD);
+        finish(command)
+    };
+    let done = copy(&[]).expect(1);
+    assert!(
+        done.out.contains("1 snapshot copied, 0 already there"),
+        "{}",
+        done.out
+    );
+    assert!(
+        done.err.contains(&lost[..8]) && done.err.contains("1 snapshot not copied"),
+        "{}",
+        done.err
+    );
+    std::fs::write(repo.path.join("snapshots").join(&lost), "torn").unwrap();
+    for arguments in [&["--json"][..], &["--json", "latest", &lost[..10]]] {
+        let again = copy(arguments).expect(1);
+        let summary = &again.json_lines()[0];
+        assert_eq!(summary["failed"][0], lost.as_str(), "{summary}");
+        assert_eq!(summary["already_there"].as_array().unwrap().len(), 1);
+    }
+    repo.run(&["-r", to, "check", "--read-data"]).expect(0);
+    assert!(
+        repo.run(&["-r", to, "snapshots"])
+            .expect(0)
+            .out
+            .contains("\n1 snapshot\n")
+    );
+}
+
+#[test]
+fn failures_say_what_to_do_next() {
+    let repo = Repo::made();
+    let file = repo.bench.path("file");
+    std::fs::write(&file, "x").unwrap();
+    let check = |arguments: &[&str], exit: i32, what: &str, next: &str| {
+        let done = repo.run(arguments).expect(exit);
+        assert!(
+            done.err.contains(what) && done.err.contains(next),
+            "{}",
+            done.err
+        );
+    };
+    check(
+        &["-r", "sftp:host:/r", "snapshots"],
+        1,
+        "sftp",
+        "local or mounted",
+    );
+    check(
+        &["-r", file.to_str().unwrap(), "init"],
+        1,
+        "is a file",
+        "empty folder",
+    );
+    check(
+        &["key", "remove", "zzz"],
+        1,
+        "no key begins with",
+        "key list",
+    );
+    let mut add = repo.command(&["key", "add"]);
+    add.env("RESTIC_NEW_PASSWORD", "another").env_remove("USER");
+    finish(add).expect(0);
+    let keys = repo.run(&["key", "list", "--json"]).expect(0).json_lines();
+    for key in keys[0].as_array().unwrap() {
+        assert_ne!(key["userName"], "", "{key}");
+    }
+    let source = repo.bench.small_source("source");
+    repo.run(&["backup", source.to_str().unwrap()]).expect(0);
+    std::fs::remove_dir_all(repo.path.join("data")).unwrap();
+    check(&["check"], 1, "damaged", "strongroom repo repair index");
 }

@@ -236,10 +236,16 @@ impl<'r> Engine<'r> {
         self.tally.fail(self.observer, &ItemError::from(error));
     }
 
+    /// An entry is stored, but without some of its metadata.
+    pub(crate) fn item_incomplete(&self, error: &SourceError) {
+        self.tally.incomplete.add(1);
+        self.item_failed(error);
+    }
+
     /// Gives a node its attributes; what could not be read is told.
     pub(crate) fn take_xattrs(&self, node: &mut Node, read: ReadXattrs) {
         if let Some(error) = set_xattrs(node, read) {
-            self.item_failed(&error);
+            self.item_incomplete(&error);
         }
     }
 

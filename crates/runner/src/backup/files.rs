@@ -137,7 +137,7 @@ impl Engine<'_> {
             }
             Err(error) => {
                 note_error(&mut node, &error);
-                self.item_failed(&error);
+                self.item_incomplete(&error);
             }
         }
         node
@@ -145,6 +145,7 @@ impl Engine<'_> {
 
     fn changed_while_read(&self, reader: &FileReader<'_>) {
         let message = "the file changed while it was read; it is stored as it was read".to_owned();
+        self.tally.changed.add(1);
         self.tally.fail(
             self.observer,
             &ItemError::new(reader.path(), "read", message),

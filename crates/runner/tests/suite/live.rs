@@ -97,7 +97,9 @@ fn t39_a_file_that_grows_while_it_is_read_is_stored_and_told() {
         stop.store(true, Ordering::Relaxed);
         result
     });
-    assert_eq!(result.unwrap().outcome, Outcome::Partial);
+    let report = result.unwrap();
+    assert_eq!(report.outcome, Outcome::Partial);
+    assert_eq!((report.progress.errors, report.progress.changed), (1, 1));
     assert_eq!(ear.paths(), std::slice::from_ref(&file));
     let target = temp.path().join("target");
     crate::support::bring_back(&repository, &target);

@@ -2,8 +2,10 @@
 //!
 //! A pattern without a leading slash matches at any depth, one with a leading slash only from the top; `*`, `?` and
 //! `[...]` stay inside one name, `**` stands for any number of folders, `{a,b}` for a choice. Whatever lies below a
-//! match matches too. Excludes win over includes. With includes, only what matches is taken, and the folders that lead
-//! there.
+//! match matches too. A pattern that begins with `!` takes back what patterns before it matched, so the last one that
+//! matches decides; what lies in a folder that is left out is not looked at, and cannot be taken back. Excludes win over
+//! includes. With includes, only what matches is taken, and the folders that lead there. All this is as restic has it,
+//! but for `{a,b}`, which restic takes as it stands.
 
 use globset::{Candidate, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use std::ffi::OsStr;
@@ -34,18 +36,28 @@ pub enum Choice {
 }
 
 /// Include and exclude patterns, ready to be asked.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Filter {
-    include: Vec<Pattern>,
-    include_set: GlobSet,
-    exclude_set: GlobSet,
-    takes_all: bool,
-    has_excludes: bool,
+    include: Rules,
+    /// The patterns of `include` by components, in the same order.
+    include_parts: Vec<Pattern>,
+    exclude: Rules,
+    has_includes: bool,
+}
+
+/// A list of patterns of which the last one that matches decides.
+#[derive(Debug, Default)]
+struct Rules {
+    set: GlobSet,
+    /// Of each pattern, whether it takes back what those before it matched.
+    is_negated: Vec<bool>,
+    has_negated: bool,
 }
 
 /// One include pattern by components, to tell which folders may lead to a match.
 #[derive(Debug)]
 struct Pattern {
+    is_negated: bool,
     anchored: bool,
     parts: Vec<Part>,
 }
@@ -56,77 +68,112 @@ enum Part {
     Name(GlobMatcher),
 }
 
-impl Default for Filter {
-    fn default() -> Filter {
-        Filter {
-            include: Vec::new(),
-            include_set: GlobSet::empty(),
-            exclude_set: GlobSet::empty(),
-            takes_all: true,
-            has_excludes: false,
+impl Rules {
+    fn new(patterns: &[&str]) -> Result<Rules, PatternError> {
+        let is_negated: Vec<bool> = patterns
+            .iter()
+            .map(|pattern| pattern.starts_with('!'))
+            .collect();
+        Ok(Rules {
+            set: set_of(patterns)?,
+            has_negated: is_negated.contains(&true),
+            is_negated,
+        })
+    }
+
+    /// Whether `path` is matched, when no folder above it is, or when it is asked for each entry on the way.
+    fn matches(&self, path: &[u8]) -> bool {
+        if self.has_negated {
+            return self.covers(path);
         }
+        !self.is_negated.is_empty() && self.set.is_match(OsStr::from_bytes(path))
+    }
+
+    /// Whether `path` is matched, by itself or with a folder above it.
+    fn covers(&self, path: &[u8]) -> bool {
+        self.last_match(path)
+            .is_some_and(|number| !self.is_negated[number])
+    }
+
+    /// The last pattern that matches `path` or a folder above it.
+    fn last_match(&self, path: &[u8]) -> Option<usize> {
+        if self.is_negated.is_empty() || path == b"/" {
+            return None;
+        }
+        let slashes = path.iter().enumerate().skip(1);
+        let folders = slashes.filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let mut found = Vec::new();
+        folders
+            .chain([path.len()])
+            .filter_map(|end| {
+                let candidate = Candidate::new(OsStr::from_bytes(&path[..end]));
+                self.set.matches_candidate_into(&candidate, &mut found);
+                found.iter().copied().max()
+            })
+            .max()
     }
 }
 
 impl Filter {
     /// Reads the patterns. No include pattern means that everything is included. Empty patterns are ignored.
     pub fn new(include: &[String], exclude: &[String]) -> Result<Filter, PatternError> {
-        let include: Vec<&String> = include
+        let (include, exclude) = (without_empty(include), without_empty(exclude));
+        let include_parts = include
             .iter()
-            .filter(|pattern| !pattern.is_empty())
-            .collect();
-        let exclude: Vec<&String> = exclude
-            .iter()
-            .filter(|pattern| !pattern.is_empty())
-            .collect();
-        let takes_all =
-            include.is_empty() || include.iter().any(|pattern| parts_of(pattern).is_empty());
+            .map(|pattern| Pattern::new(pattern))
+            .collect::<Result<Vec<_>, _>>()?;
+        let rules = Rules::new(&include)?;
+        let is_everything =
+            !rules.has_negated && include_parts.iter().any(|pattern| pattern.parts.is_empty());
         Ok(Filter {
-            include: include
-                .iter()
-                .map(|pattern| Pattern::new(pattern))
-                .collect::<Result<_, _>>()?,
-            include_set: set_of(&include)?,
-            exclude_set: set_of(&exclude)?,
-            takes_all,
-            has_excludes: !exclude.is_empty(),
+            has_includes: !include.is_empty() && !is_everything,
+            include: rules,
+            include_parts,
+            exclude: Rules::new(&exclude)?,
         })
     }
 
     /// Whether the filter takes everything, so that paths need not be built to ask it.
     pub fn is_trivial(&self) -> bool {
-        self.takes_all && !self.has_excludes
+        !self.has_includes && self.exclude.is_negated.is_empty()
     }
 
     /// What to do with the entry at `path` (absolute), given whether the folder that holds it was taken.
     pub fn choose(&self, path: &[u8], is_dir: bool, parent_is_taken: bool) -> Choice {
-        let candidate = Candidate::new(OsStr::from_bytes(path));
-        if self.has_excludes && self.exclude_set.is_match_candidate(&candidate) {
+        if self.exclude.matches(path) {
             return Choice::Leave;
         }
-        if parent_is_taken || self.takes_all || self.include_set.is_match_candidate(&candidate) {
-            return Choice::Take;
-        }
-        if is_dir && self.may_lead_to_match(path) {
-            Choice::Pass
-        } else {
-            Choice::Leave
-        }
+        self.choose_included(path, is_dir, parent_is_taken)
     }
 
-    /// What to do with an entry of which only the path is known: asks for each folder above it too.
+    /// What to do with an entry of which only the path is known: the folders above it count too.
     pub fn choose_path(&self, path: &[u8], is_dir: bool) -> Choice {
+        if self.exclude.covers(path) {
+            return Choice::Leave;
+        }
+        self.choose_path_included(path, is_dir)
+    }
+
+    /// What to do with a folder that leads to a path of the job. A pattern that takes back may be about what lies below.
+    pub fn choose_way(&self, path: &[u8]) -> Choice {
+        if self.exclude.has_negated {
+            return self.choose_path_included(path, true);
+        }
+        self.choose_path(path, true)
+    }
+
+    fn choose_path_included(&self, path: &[u8], is_dir: bool) -> Choice {
         let parts = components(path);
         let mut so_far = vec![b'/'];
-        let mut choice = if self.takes_all {
-            Choice::Take
-        } else {
+        let mut choice = if self.has_includes {
             Choice::Pass
+        } else {
+            Choice::Take
         };
         for (depth, part) in parts.iter().enumerate() {
             super::path::push_component(&mut so_far, part);
             let is_dir = is_dir || depth + 1 < parts.len();
-            choice = self.choose(&so_far, is_dir, choice == Choice::Take);
+            choice = self.choose_included(&so_far, is_dir, choice == Choice::Take);
             if choice == Choice::Leave {
                 break;
             }
@@ -134,17 +181,40 @@ impl Filter {
         choice
     }
 
-    fn may_lead_to_match(&self, path: &[u8]) -> bool {
+    fn choose_included(&self, path: &[u8], is_dir: bool, parent_is_taken: bool) -> Choice {
+        if !self.has_includes {
+            return Choice::Take;
+        }
+        let mut next_pattern = 0;
+        if self.include.has_negated {
+            let last = self.include.last_match(path);
+            if last.is_some_and(|number| !self.include.is_negated[number]) {
+                return Choice::Take;
+            }
+            next_pattern = last.map_or(0, |number| number + 1);
+        } else if parent_is_taken || self.include.matches(path) {
+            return Choice::Take;
+        }
+        if is_dir && self.may_lead_to_match(path, next_pattern) {
+            Choice::Pass
+        } else {
+            Choice::Leave
+        }
+    }
+
+    /// Whether a pattern from this one on may match something below.
+    fn may_lead_to_match(&self, path: &[u8], from: usize) -> bool {
         let parts = components(path);
-        self.include
+        self.include_parts[from..]
             .iter()
-            .any(|pattern| pattern.may_match_below(&parts))
+            .any(|pattern| !pattern.is_negated && pattern.may_match_below(&parts))
     }
 }
 
 impl Pattern {
     fn new(text: &str) -> Result<Pattern, PatternError> {
-        let parts = parts_of(text)
+        let body = text.strip_prefix('!').unwrap_or(text);
+        let parts = parts_of(body)
             .into_iter()
             .map(|part| {
                 if part == "**" {
@@ -155,7 +225,8 @@ impl Pattern {
             })
             .collect::<Result<_, _>>()?;
         Ok(Pattern {
-            anchored: text.starts_with('/'),
+            is_negated: text.starts_with('!'),
+            anchored: body.starts_with('/'),
             parts,
         })
     }
@@ -193,13 +264,23 @@ fn glob(text: &str, pattern: &str) -> Result<globset::Glob, PatternError> {
         })
 }
 
-fn set_of(patterns: &[&String]) -> Result<GlobSet, PatternError> {
+/// Nothing, with or without a `!`, matches nothing.
+fn without_empty(patterns: &[String]) -> Vec<&str> {
+    patterns
+        .iter()
+        .map(String::as_str)
+        .filter(|pattern| !matches!(*pattern, "" | "!"))
+        .collect()
+}
+
+fn set_of(patterns: &[&str]) -> Result<GlobSet, PatternError> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        let body = parts_of(pattern).join("/");
+        let path = pattern.strip_prefix('!').unwrap_or(pattern);
+        let body = parts_of(path).join("/");
         let text = if body.is_empty() {
             "/**".to_owned()
-        } else if pattern.starts_with('/') {
+        } else if path.starts_with('/') {
             format!("/{body}")
         } else {
             format!("**/{body}")
@@ -250,6 +331,8 @@ mod tests {
         check("/", "/home", true);
         check("[ab]?", "/x/a1", true);
         check("[ab]?", "/x/c1", false);
+        check("[^ab]?", "/x/c1", true);
+        check("[^ab]?", "/x/a1", false);
         check("{x,y}.txt", "/q/y.txt", true);
     }
 
@@ -283,6 +366,56 @@ mod tests {
         assert_eq!(filter.choose_path(b"/home/a.tmp", false), Choice::Leave);
         assert_eq!(filter.choose_path(b"/home/\xff.tmp", false), Choice::Leave);
         assert_eq!(filter.choose_path(b"/home/\xff", false), Choice::Take);
+    }
+
+    #[test]
+    fn what_begins_with_an_exclamation_mark_is_taken_back() {
+        let check = |patterns: &[&str], path: &str, expected: Choice| {
+            let found = filter(&[], patterns).choose_path(path.as_bytes(), false);
+            assert_eq!(found, expected, "{patterns:?} on {path}");
+        };
+        check(&["*.log", "!keep.log"], "/a/keep.log", Choice::Take);
+        check(&["*.log", "!keep.log"], "/a/other.log", Choice::Leave);
+        check(&["!keep.log", "*.log"], "/a/keep.log", Choice::Leave);
+        check(
+            &["*.log", "!keep.*", "keep.log"],
+            "/keep.log",
+            Choice::Leave,
+        );
+        check(&["/a/*", "!/a/b"], "/a/b/c/d", Choice::Take);
+        check(&["/a/*", "!/a/b"], "/a/c", Choice::Leave);
+        check(&["*.log", "!/logs"], "/logs/x.log", Choice::Take);
+        check(&["/a", "!/a/b"], "/a/b/c", Choice::Take);
+        check(&["/a", "!/a/b"], "/a/c", Choice::Leave);
+        check(&["\\!x"], "/!x", Choice::Leave);
+        check(&["!"], "/a", Choice::Take);
+        check(&["/a", "!/"], "/a", Choice::Take);
+    }
+
+    #[test]
+    fn a_folder_that_is_left_out_is_left_out_with_all_below() {
+        let filter = filter(&[], &["/a", "!/a/b"]);
+        assert_eq!(filter.choose(b"/a", true, true), Choice::Leave);
+        assert_eq!(filter.choose_way(b"/a"), Choice::Take);
+        assert_eq!(filter.choose_path(b"/a/b", true), Choice::Take);
+    }
+
+    #[test]
+    fn includes_are_taken_back_too() {
+        let check = |patterns: &[&str], path: &str, is_dir: bool, expected: Choice| {
+            let found = filter(patterns, &[]).choose_path(path.as_bytes(), is_dir);
+            assert_eq!(found, expected, "{patterns:?} on {path}");
+        };
+        check(&["/home", "!*.iso"], "/home/a/b.txt", false, Choice::Take);
+        check(&["/home", "!*.iso"], "/home/a/b.iso", false, Choice::Leave);
+        check(&["/home", "!/home/a"], "/home/a", true, Choice::Leave);
+        let again = ["/home", "!/home/a", "/home/a/b"];
+        check(&again, "/home/a", true, Choice::Pass);
+        check(&again, "/home/a/b/c", false, Choice::Take);
+        check(&again, "/home/a/c", false, Choice::Leave);
+        check(&["!/home/a"], "/home/b", false, Choice::Leave);
+        check(&["/", "!*.iso"], "/x.iso", false, Choice::Leave);
+        check(&["/", "!*.iso"], "/x", false, Choice::Take);
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct FileSourceOptions {
     pub one_file_system: bool,
     /// Leave out what lies beside a CACHEDIR.TAG.
     pub exclude_caches: bool,
+    /// Leave out files with more bytes than this, but for those that `paths` names.
+    pub exclude_larger_than_bytes: Option<u64>,
 }
 
 /// The files of this host, seen through the options of one job.
@@ -46,6 +48,7 @@ pub struct FileSource {
     skip: HashSet<DevIno>,
     one_file_system: bool,
     exclude_caches: bool,
+    largest_file_bytes: u64,
     roots: RootTree,
     budget: Arc<DirBudget>,
 }
@@ -103,6 +106,7 @@ impl FileSource {
             skip: options.skip.iter().copied().collect(),
             one_file_system: options.one_file_system,
             exclude_caches: options.exclude_caches,
+            largest_file_bytes: options.exclude_larger_than_bytes.unwrap_or(u64::MAX),
             roots: RootTree::new(options.paths.iter().map(Vec::as_slice)),
             budget: Arc::new(DirBudget::default()),
         })
@@ -120,7 +124,7 @@ impl FileSource {
 
     /// How to see a folder that only leads to a path of the job.
     pub fn scope_of_path(&self, path: &[u8], dir: &Dir) -> Option<Scope> {
-        match self.filter.choose_path(path, true) {
+        match self.filter.choose_way(path) {
             Choice::Leave => None,
             choice => Some(Scope {
                 is_taken: choice == Choice::Take,
@@ -242,11 +246,16 @@ impl FileSource {
         listing
     }
 
+    fn is_too_large(&self, stat: &FileStat) -> bool {
+        stat.kind == FileKind::File && stat.size_bytes > self.largest_file_bytes
+    }
+
     /// `None` when the entry is left out.
     fn below(&self, dir: &Dir, scope: Scope, stat: &FileStat, choice: Choice) -> Option<Below> {
         let is_elsewhere = self.one_file_system && stat.id.device != scope.device;
         match (choice, stat.kind) {
             (Choice::Leave, _) | (_, FileKind::Socket) => None,
+            (_, FileKind::File) if self.is_too_large(stat) => None,
             (_, FileKind::Dir) if !self.skip.is_empty() && self.skip.contains(&stat.id) => None,
             (_, FileKind::Dir) if is_elsewhere => Some(Below::Closed),
             (_, FileKind::Dir) => Some(Below::Open {

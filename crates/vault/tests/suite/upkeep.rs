@@ -141,6 +141,42 @@ fn t24_t38_a_failing_storage_under_a_copy_loses_nothing() {
     assert!(cases > 300, "{cases}");
 }
 
+/// What is lost of one snapshot keeps no other from being copied, and no copy is written that is not whole.
+#[test]
+fn damage_costs_a_copy_the_snapshots_that_it_hit() {
+    let (from, model, ids) = three_snapshots();
+    let mut partly_copied = 0;
+    for listed in from.list("").unwrap() {
+        if !["data/", "index/", "snapshots/"]
+            .iter()
+            .any(|folder| listed.name.starts_with(folder))
+        {
+            continue;
+        }
+        let (source, to) = (from.snapshot(), new_vault());
+        source.delete(&listed.name).unwrap();
+        let target = open(shared(&to)).unwrap();
+        let report = copy(
+            &open(shared(&source)).unwrap(),
+            &target,
+            &ids,
+            small(),
+            &|_| {},
+        )
+        .unwrap();
+        let (copied, failed) = (report.copied.len(), report.failed.len());
+        assert_eq!(
+            (copied + failed, verify_copy(&to, &model)),
+            (3, copied),
+            "{}",
+            listed.name
+        );
+        assert!(failed > 0, "{} is needed by nothing", listed.name);
+        partly_copied += usize::from(copied > 0);
+    }
+    assert!(partly_copied > 3, "{partly_copied}");
+}
+
 /// What a lying storage kept under a wrong name goes, as a repair would move it.
 fn remove_damaged(memory: &Memory) {
     for listed in memory.list("").unwrap() {

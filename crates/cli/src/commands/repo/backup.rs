@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use runner::{BackupReport, BackupRequest, Outcome, ParentChoice, Progress};
 use serde_json::{Value, json};
 
-use super::tell::{During, Teller, is_before_start, run_failure, stop_on_signal};
-use super::{Repo, vault_failure};
+use super::tell::{During, Teller, run_failure, stop_on_signal};
+use super::{Repo, files_from, vault_failure};
 use crate::args::RepoBackupArgs;
 use crate::environment::Compression;
 use crate::exit::{Exit, Failure};
-use crate::output::{bytes, count, duration, rate};
+use crate::output::{bytes, count, counted, duration, rate};
 use crate::paths;
 
 /// Backs up.
@@ -22,6 +22,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     request.paths = present;
     request.exclude = exclude;
     request.exclude_caches = args.exclude_caches;
+    request.exclude_larger_than_bytes = args.exclude_larger_than;
     request.one_file_system = args.one_file_system;
     request.tags.clone_from(&args.tag);
     request.hostname = args.host.clone().or_else(|| repo.settings.host.clone());
@@ -36,35 +37,25 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     }
     let teller = Teller::new(repo, During::Archival);
     let done = runner::backup(&request, &teller, &stop_on_signal(repo));
-    let last = teller.finish();
-    match done {
-        Ok(report) => {
-            if repo.options.json {
-                repo.screen
-                    .json(&summary_json(&report.progress, Some(&report)));
-            } else {
-                print(repo, &report);
-            }
-            let is_partial = report.outcome == Outcome::Partial || missing;
-            Ok(if is_partial {
-                Exit::Partial
-            } else {
-                Exit::Done
-            })
-        }
-        Err(error) => {
-            if repo.options.json && !is_before_start(&error) {
-                repo.screen.json(&summary_json(&last, None));
-            }
-            Err(run_failure(&error, "the backup"))
-        }
+    teller.finish();
+    let report = done.map_err(|error| run_failure(&error, "the backup"))?;
+    if repo.options.json {
+        repo.screen.json(&summary_json(&report));
+    } else {
+        print(repo, &report);
     }
+    let is_partial = report.outcome == Outcome::Partial || missing;
+    Ok(if is_partial {
+        Exit::Partial
+    } else {
+        Exit::Done
+    })
 }
 
 /// The paths that exist, absolute, and whether some do not. None at all is a failure, as restic has it.
 fn sources(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<(Vec<PathBuf>, bool), Failure> {
     let (mut present, mut missing) = (Vec::new(), false);
-    for path in &args.paths {
+    for path in args.paths.iter().chain(&files_from::paths(args)?) {
         let path = paths::absolute(path)?;
         match std::fs::symlink_metadata(&path) {
             Ok(_) => present.push(path),
@@ -130,8 +121,8 @@ fn print(repo: &Repo<'_>, report: &BackupReport) {
     let summary = &report.summary;
     if report.adopted_packs > 0 {
         repo.say(&format!(
-            "used {} packs that an interrupted backup had left",
-            report.adopted_packs
+            "used {} that an interrupted backup had left",
+            counted(report.adopted_packs as u64, "pack")
         ));
     }
     if report.missing_packs > 0 {
@@ -180,64 +171,77 @@ fn print(repo: &Repo<'_>, report: &BackupReport) {
         }
     }
     repo.say(&format!(
-        "read     {} files, {} in {} ({})",
-        count(summary.total_files_processed),
+        "read     {}, {} in {} ({})",
+        counted(summary.total_files_processed, "file"),
         bytes(summary.total_bytes_processed),
         duration(report.duration),
         rate(summary.total_bytes_processed, report.duration)
     ));
-    if report.outcome == Outcome::Partial {
-        repo.screen.note(&format!(
-            "warning: {} items could not be read; the snapshot is without them",
-            report.progress.errors
-        ));
+    for warning in warnings(&report.progress) {
+        repo.warn(&warning);
     }
     repo.say(&format!("snapshot {} saved", report.snapshot_id.short()));
 }
 
-/// restic's summary. Without a report: what was done until the failure, and no snapshot.
-fn summary_json(progress: &Progress, report: Option<&BackupReport>) -> Value {
-    let mut line = match report {
-        Some(report) => {
-            let summary = &report.summary;
-            json!({
-                "message_type": "summary",
-                "files_new": summary.files_new,
-                "files_changed": summary.files_changed,
-                "files_unmodified": summary.files_unmodified,
-                "dirs_new": summary.dirs_new,
-                "dirs_changed": summary.dirs_changed,
-                "dirs_unmodified": summary.dirs_unmodified,
-                "data_blobs": summary.data_blobs,
-                "tree_blobs": summary.tree_blobs,
-                "data_added": summary.data_added,
-                "data_added_packed": summary.data_added_packed,
-                "total_files_processed": summary.total_files_processed,
-                "total_bytes_processed": summary.total_bytes_processed,
-                "backup_start": summary.backup_start.to_string(),
-                "backup_end": summary.backup_end.to_string(),
-                "snapshot_id": report.snapshot_id.to_hex(),
-            })
-        }
-        None => json!({
-            "message_type": "summary",
-            "data_added_packed": progress.actual_bytes,
-            "total_files_processed": progress.files_done,
-            "total_bytes_processed": progress.bytes_done,
-        }),
-    };
-    line["error_count"] = json!(progress.errors);
-    line["total_duration"] = json!(
-        report
-            .map_or(progress.elapsed, |report| report.duration)
-            .as_secs_f64()
-    );
-    line
+/// What the snapshot lacks, and what in it is not as it should be.
+fn warnings(progress: &Progress) -> Vec<String> {
+    let stored = progress.changed + progress.incomplete;
+    let missing = progress.errors.saturating_sub(stored);
+    let lines = [
+        (
+            missing,
+            "could not be read; the snapshot is without",
+            ["it", "them"],
+        ),
+        (
+            progress.changed,
+            "changed while being read; the snapshot has",
+            ["it as it was read", "them as they were read"],
+        ),
+        (
+            progress.incomplete,
+            "could not be read whole; the snapshot has",
+            ["it without some metadata", "them without some metadata"],
+        ),
+    ];
+    lines
+        .into_iter()
+        .filter(|(number, _, _)| *number > 0)
+        .map(|(number, what, [one, many])| {
+            let which = if number == 1 { one } else { many };
+            format!("{} {what} {which}", counted(number, "item"))
+        })
+        .collect()
+}
+
+/// restic's summary. A backup that failed has none.
+fn summary_json(report: &BackupReport) -> Value {
+    let summary = &report.summary;
+    json!({
+        "message_type": "summary",
+        "files_new": summary.files_new,
+        "files_changed": summary.files_changed,
+        "files_unmodified": summary.files_unmodified,
+        "dirs_new": summary.dirs_new,
+        "dirs_changed": summary.dirs_changed,
+        "dirs_unmodified": summary.dirs_unmodified,
+        "data_blobs": summary.data_blobs,
+        "tree_blobs": summary.tree_blobs,
+        "data_added": summary.data_added,
+        "data_added_packed": summary.data_added_packed,
+        "total_files_processed": summary.total_files_processed,
+        "total_bytes_processed": summary.total_bytes_processed,
+        "backup_start": summary.backup_start.to_string(),
+        "backup_end": summary.backup_end.to_string(),
+        "snapshot_id": report.snapshot_id.to_hex(),
+        "error_count": report.progress.errors,
+        "total_duration": report.duration.as_secs_f64(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{pattern_lines, summary_json};
+    use super::{pattern_lines, warnings};
     use runner::Progress;
 
     #[test]
@@ -247,20 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_without_a_snapshot_says_what_was_done() {
-        let progress = Progress {
-            files_done: 3,
-            errors: 1,
+    fn what_is_missing_and_what_is_stored_are_told_apart() {
+        let progress = |errors, changed, incomplete| Progress {
+            errors,
+            changed,
+            incomplete,
             ..Progress::default()
         };
-        let line = summary_json(&progress, None);
+        assert_eq!(warnings(&progress(0, 0, 0)), Vec::<String>::new());
         assert_eq!(
-            (
-                line["total_files_processed"].as_u64(),
-                line["error_count"].as_u64()
-            ),
-            (Some(3), Some(1))
+            warnings(&progress(1, 1, 0)),
+            ["1 item changed while being read; the snapshot has it as it was read"]
         );
-        assert!(line.get("snapshot_id").is_none());
+        assert_eq!(
+            warnings(&progress(6, 2, 1)),
+            [
+                "3 items could not be read; the snapshot is without them",
+                "2 items changed while being read; the snapshot has them as they were read",
+                "1 item could not be read whole; the snapshot has it without some metadata",
+            ]
+        );
     }
 }

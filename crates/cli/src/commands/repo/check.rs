@@ -4,22 +4,21 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use serde_json::json;
-use vault::{CheckOptions, CheckPhase, CheckProgress, CheckReport, Extent, LockKind, ReadData};
+use vault::{CheckOptions, CheckPhase, CheckProgress, CheckReport, Extent, ReadData};
 
+use super::tell::list;
 use super::{Repo, vault_failure};
 use crate::args::RepoCheckArgs;
-use crate::exit::{Exit, Failure};
-use crate::output::{Meter, Sample, bytes, count, duration};
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{Meter, Sample, bytes, counted, duration, printable};
 
 /// Checks; exit status 1 if there is damage.
 pub(crate) fn run(repo: &Repo<'_>, args: &RepoCheckArgs) -> Result<Exit, Failure> {
     let read_data = read_data(args)?;
     let opened = repo.open()?;
-    let lock = opened
-        .lock(LockKind::Shared)
-        .map_err(|error| vault_failure(&error))?;
+    let lock = repo.lock_to_read(&opened)?;
     // A check only reads: an interruption ends it at once, but not without taking its lock away.
-    let lock = std::sync::Arc::new(Mutex::new(Some(lock)));
+    let lock = std::sync::Arc::new(Mutex::new(lock));
     let held = std::sync::Arc::clone(&lock);
     repo.interrupts.on_interrupt(move || {
         if let Ok(mut lock) = held.lock() {
@@ -50,8 +49,12 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCheckArgs) -> Result<Exit, Failure
         return Ok(Exit::Done);
     }
     Err(Failure::new(
-        format!("the repository is damaged: {} errors", report.error_count),
-        "copy the repository before anything else; then look at each error above",
+        format!(
+            "the repository is damaged: {}",
+            counted(report.error_count, "error")
+        ),
+        "copy the folder of the repository first; then see what a repair would do, which changes nothing yet: \
+         strongroom repo repair index, then packs, then snapshots",
     ))
 }
 
@@ -88,37 +91,23 @@ fn print(repo: &Repo<'_>, report: &CheckReport, start: Instant) {
     for hint in &report.hints {
         repo.warn(&hint.to_string());
     }
-    for error in &report.errors {
-        repo.screen.note(&format!(
-            "error: {}",
-            crate::output::printable(&crate::exit::chain(error))
-        ));
-    }
-    for touched in &report.touched {
-        repo.screen.note(&format!(
-            "touched: {}",
-            crate::output::printable(&touched.to_string())
-        ));
-    }
-    if report.touched_count > report.touched.len() as u64 {
-        repo.screen.note(&format!(
-            "touched: {} more files and folders, in older snapshots",
-            count(report.touched_count - report.touched.len() as u64)
-        ));
-    }
+    let errors = report.errors.iter().map(|error| chain(error));
+    note_list(repo, "error", errors, report.error_count);
+    let touched = report.touched.iter().map(ToString::to_string);
+    note_list(repo, "touched", touched, report.touched_count);
     repo.say(&format!(
-        "checked {} snapshots, {} packs, {} blobs, {} trees in {}",
-        count(report.snapshot_count as u64),
-        count(report.pack_count as u64),
-        count(report.blob_count as u64),
-        count(report.tree_count),
+        "checked {}, {}, {}, {} in {}",
+        counted(report.snapshot_count as u64, "snapshot"),
+        counted(report.pack_count as u64, "pack"),
+        counted(report.blob_count as u64, "blob"),
+        counted(report.tree_count, "tree"),
         duration(start.elapsed())
     ));
     if report.packs_read > 0 {
         repo.say(&format!(
-            "read and verified {} in {} packs",
+            "read and verified {} in {}",
             bytes(report.bytes_read),
-            count(report.packs_read)
+            counted(report.packs_read, "pack")
         ));
     }
     if report.is_ok() {
@@ -126,11 +115,21 @@ fn print(repo: &Repo<'_>, report: &CheckReport, start: Instant) {
     }
 }
 
+fn note_list(
+    repo: &Repo<'_>,
+    mark: &str,
+    lines: impl ExactSizeIterator<Item = String>,
+    total: u64,
+) {
+    list(repo.screen.stderr_is_terminal, lines, total, |line| {
+        repo.screen.note(&format!("{mark}: {}", printable(line)));
+    });
+}
+
 fn print_json(repo: &Repo<'_>, report: &CheckReport) {
     for error in &report.errors {
-        repo.screen.note(
-            &json!({"message_type": "error", "message": crate::exit::chain(error)}).to_string(),
-        );
+        repo.screen
+            .note(&json!({"message_type": "error", "message": chain(error)}).to_string());
     }
     for touched in &report.touched {
         repo.screen.json(&json!({

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use serde_json::json;
-use vault::{Id, Repository, WriterOptions};
+use vault::{FileKind, Id, Repository, VaultError, WriterOptions};
 
-use super::{Repo, secret, vault_failure};
+use super::{Repo, secret, storage_at, vault_failure};
 use crate::args::RepoCopyArgs;
-use crate::exit::{Exit, Failure};
-use crate::output::{Meter, Sample, bytes, count};
+use crate::exit::{Exit, Failure, chain};
+use crate::output::{Meter, Sample, bytes, counted};
 use crate::secrets::{self, Secret};
 
 /// Copies what is not there yet.
@@ -17,7 +17,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCopyArgs) -> Result<Exit, Failure>
     let from = open_source(args)?;
     repo.unlock_on_interrupt(&to);
     repo.unlock_on_interrupt(&from);
-    let snapshots = chosen(repo, args, &from)?;
+    let (snapshots, mut bad) = chosen(repo, args, &from)?;
     let mut options = WriterOptions::default();
     if let Some(size) = repo.settings.pack_size_bytes {
         options.pack_size_bytes = usize::try_from(size).unwrap_or(options.pack_size_bytes);
@@ -37,6 +37,14 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCopyArgs) -> Result<Exit, Failure>
     });
     meter.borrow_mut().finish();
     let report = report.map_err(|error| vault_failure(&error))?;
+    bad.extend(report.failed.iter().cloned());
+    for (id, error) in &bad {
+        repo.error(&format!(
+            "snapshot {} is not copied: {}",
+            id.short(),
+            chain(error)
+        ));
+    }
     if !report.is_same_chunker && !report.copied.is_empty() {
         repo.warn(
             "the two repositories cut files differently: what is copied is not shared with what is backed up here",
@@ -48,11 +56,11 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCopyArgs) -> Result<Exit, Failure>
             "copied": report.copied.iter().map(|(old, new)| json!({"original": old.to_hex(), "id": new.to_hex()}))
                 .collect::<Vec<_>>(),
             "already_there": report.already_there.iter().map(Id::to_hex).collect::<Vec<_>>(),
+            "failed": bad.iter().map(|(id, _)| id.to_hex()).collect::<Vec<_>>(),
             "blobs": report.blob_count,
             "bytes_added": report.stored_bytes,
             "same_chunker": report.is_same_chunker,
         }));
-        return Ok(Exit::Done);
     }
     for (old, new) in &report.copied {
         repo.say(&format!(
@@ -62,33 +70,59 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCopyArgs) -> Result<Exit, Failure>
         ));
     }
     repo.say(&format!(
-        "{} snapshots copied, {} were there already; {} blobs, {} added",
-        report.copied.len(),
+        "{} copied, {} already there; {}, {} added",
+        counted(report.copied.len() as u64, "snapshot"),
         report.already_there.len(),
-        count(report.blob_count),
+        counted(report.blob_count, "blob"),
         bytes(report.stored_bytes)
     ));
-    Ok(Exit::Done)
+    if bad.is_empty() {
+        return Ok(Exit::Done);
+    }
+    Err(Failure::new(
+        format!("{} not copied", counted(bad.len() as u64, "snapshot")),
+        "look at the repository they are in: strongroom repo check --read-data",
+    ))
 }
 
-fn chosen(repo: &Repo<'_>, args: &RepoCopyArgs, from: &Repository) -> Result<Vec<Id>, Failure> {
+/// The snapshots to copy, and those that cannot be read.
+type Chosen = (Vec<Id>, Vec<(Id, VaultError)>);
+
+fn chosen(repo: &Repo<'_>, args: &RepoCopyArgs, from: &Repository) -> Result<Chosen, Failure> {
     let fail = |error| vault_failure(&error);
     if !args.snapshots.is_empty() {
-        let found = args
-            .snapshots
-            .iter()
-            .map(|pattern| from.find_snapshot(pattern));
-        return found
-            .map(|found| found.map(|(id, _)| id).map_err(fail))
-            .collect();
+        let mut chosen = Chosen::default();
+        for pattern in &args.snapshots {
+            match from.find_snapshot(pattern) {
+                Ok((id, _)) => chosen.0.push(id),
+                Err(error) => match damaged_snapshot(&error) {
+                    Some(id) => chosen.1.push((id, error)),
+                    None => return Err(fail(error)),
+                },
+            }
+        }
+        return Ok(chosen);
     }
     let filter = args.filter.filter(repo.settings.host.as_deref());
-    let snapshots = from.snapshots().map_err(fail)?;
-    Ok(snapshots
+    let (snapshots, damaged) = from.snapshots_and_damage().map_err(fail)?;
+    let matching = snapshots
         .into_iter()
         .filter(|(_, snapshot)| filter.matches(snapshot))
         .map(|(id, _)| id)
-        .collect())
+        .collect();
+    Ok((matching, damaged))
+}
+
+/// The snapshot that an error is about, when it is damaged.
+fn damaged_snapshot(error: &VaultError) -> Option<Id> {
+    match error {
+        VaultError::Damaged {
+            kind: FileKind::Snapshot,
+            name,
+            ..
+        } => name.parse().ok(),
+        _ => None,
+    }
 }
 
 fn open_source(args: &RepoCopyArgs) -> Result<Repository, Failure> {
@@ -105,7 +139,7 @@ fn open_source(args: &RepoCopyArgs) -> Result<Repository, Failure> {
             )
         })?;
     let password = source_password(args)?;
-    let storage = storage::open(&location).map_err(|error| vault_failure(&error.into()))?;
+    let storage = storage_at(&location)?;
     Repository::open(storage, &secret(&password)).map_err(|error| vault_failure(&error))
 }
 

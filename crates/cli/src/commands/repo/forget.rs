@@ -8,7 +8,7 @@ use super::listing::snapshot_json;
 use super::{Repo, prune, vault_failure};
 use crate::args::RepoForgetArgs;
 use crate::exit::{Exit, Failure, chain};
-use crate::output::{Column, Table, clock};
+use crate::output::{Column, Table, clock, counted};
 
 /// Removes; exit status 3 if some snapshot could not be removed.
 pub(crate) fn run(repo: &Repo<'_>, args: &RepoForgetArgs) -> Result<Exit, Failure> {
@@ -32,7 +32,10 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoForgetArgs) -> Result<Exit, Failur
             exit = Exit::Partial;
             repo.error(&format!("snapshot {}: {}", id.short(), chain(error)));
         }
-        repo.say(&format!("{} snapshots removed", report.removed.len()));
+        repo.say(&format!(
+            "{} removed",
+            counted(report.removed.len() as u64, "snapshot")
+        ));
     }
     drop(lock);
     if !args.prune || removed.is_empty() {

@@ -2,9 +2,9 @@
 //! never from arguments.
 
 use serde_json::{Value, json};
-use vault::{KdfCost, KeyOptions};
+use vault::VaultError;
 
-use super::{Repo, secret, vault_failure};
+use super::{Repo, key_options, secret, vault_failure};
 use crate::args::{KeyCommand, NewPasswordArgs, RepoKeyArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Table, clock};
@@ -62,7 +62,7 @@ fn add(repo: &Repo<'_>, new: &NewPasswordArgs) -> Result<Exit, Failure> {
     let opened = repo.open()?;
     let password = new_password(new)?;
     let id = opened
-        .add_key(&secret(&password), &options())
+        .add_key(&secret(&password), &key_options())
         .map_err(|error| vault_failure(&error))?;
     done(repo, "added", &id.short());
     Ok(Exit::Done)
@@ -72,7 +72,7 @@ fn rotate(repo: &Repo<'_>, new: &NewPasswordArgs) -> Result<Exit, Failure> {
     let opened = repo.open()?;
     let password = new_password(new)?;
     let rotated = opened
-        .rotate_key(&secret(&password), &options())
+        .rotate_key(&secret(&password), &key_options())
         .map_err(|error| vault_failure(&error))?;
     done(
         repo,
@@ -87,7 +87,12 @@ fn remove(repo: &Repo<'_>, pattern: &str) -> Result<Exit, Failure> {
     let id = opened
         .find_key(pattern)
         .and_then(|id| opened.remove_key(&id).map(|()| id))
-        .map_err(|error| vault_failure(&error))?;
+        .map_err(|error| match error {
+            VaultError::Refused { reason } => {
+                Failure::new(reason, "look for another one: strongroom repo key list")
+            }
+            error => vault_failure(&error),
+        })?;
     done(repo, "removed", &id.short());
     Ok(Exit::Done)
 }
@@ -98,14 +103,6 @@ fn done(repo: &Repo<'_>, what: &str, id: &str) {
             .json(&json!({"message_type": "summary", "done": what, "id": id}));
     }
     repo.say(&format!("{what} key {id}"));
-}
-
-fn options() -> KeyOptions {
-    KeyOptions {
-        cost: KdfCost::Calibrated,
-        username: std::env::var("USER").unwrap_or_default(),
-        hostname: vault::hostname(),
-    }
 }
 
 fn new_password(args: &NewPasswordArgs) -> Result<Secret, Failure> {

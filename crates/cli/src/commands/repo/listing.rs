@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vault::{Id, LockKind, Node, NodeKind, Reader, Repository, Snapshot};
+use vault::{Id, Node, NodeKind, Reader, Repository, Snapshot};
 
 use super::{Repo, vault_failure};
 use crate::args::{RepoLsArgs, RepoSnapshotsArgs};
 use crate::exit::{Exit, Failure};
-use crate::output::{Column, Table, bytes, clock, printable};
+use crate::output::{Column, Table, bytes, clock, counted, printable};
 
 /// Folders in folders deeper than this are a damaged or hostile tree.
 const MAX_DEPTH: usize = 10_000;
@@ -61,7 +61,7 @@ pub(crate) fn snapshots(repo: &Repo<'_>, args: &RepoSnapshotsArgs) -> Result<Exi
         ]);
     }
     repo.screen.text(&table.render(repo.screen));
-    repo.say(&format!("{} snapshots", matching.len()));
+    repo.say(&counted(matching.len() as u64, "snapshot"));
     Ok(Exit::Done)
 }
 
@@ -147,7 +147,7 @@ pub(crate) fn snapshot_json(id: &Id, snapshot: &Snapshot) -> Value {
 pub(crate) fn ls(repo: &Repo<'_>, args: &RepoLsArgs) -> Result<Exit, Failure> {
     let opened = repo.open()?;
     let fail = |error| vault_failure(&error);
-    let _lock = opened.lock(LockKind::Shared).map_err(fail)?;
+    let _lock = repo.lock_to_read(&opened)?;
     let (id, snapshot) = opened.find_snapshot(&args.snapshot).map_err(fail)?;
     let index = Arc::new(opened.load_tree_index().map_err(fail)?);
     let reader = Reader::new(opened, index);
@@ -300,7 +300,7 @@ fn node_json(node: &Node, path: &str) -> Value {
         "path": path,
         "uid": node.uid,
         "gid": node.gid,
-        "mode": node.mode,
+        "mode": node.go_mode(),
         "permissions": permissions(node),
         "mtime": node.mtime.to_string(),
         "atime": node.atime.to_string(),

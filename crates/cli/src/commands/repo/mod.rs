@@ -5,6 +5,7 @@
 mod backup;
 mod check;
 mod copy;
+mod files_from;
 mod forget;
 mod key;
 mod listing;
@@ -14,14 +15,20 @@ mod restore;
 mod stats;
 mod tell;
 
+use std::sync::Arc;
+
 use serde_json::json;
-use vault::{ChunkerKind, KdfCost, KeyOptions, Repository, Secret, UnlockScope, VaultError};
+use storage::{ErrorKind, Operation, Storage, StorageError};
+use vault::{
+    ChunkerKind, FileKind, KdfCost, KeyOptions, LockGuard, LockKind, Repository, Secret,
+    UnlockScope, VaultError,
+};
 
 use super::Context;
 use crate::args::{ChunkerArg, RepoArgs, RepoCommand, RepoInitArgs, RepoOptions, RepoUnlockArgs};
 use crate::environment::{Ask, Settings, password, repository};
 use crate::exit::{Exit, Failure, chain};
-use crate::output::{MeterStyle, Screen};
+use crate::output::{MeterStyle, Screen, counted};
 use crate::signals::Interrupts;
 
 /// What every `repo` command gets.
@@ -56,6 +63,12 @@ fn prepare<'a>(context: &'a Context, options: &'a RepoOptions) -> Result<Repo<'a
 }
 
 fn dispatch(repo: &Repo<'_>, command: RepoCommand) -> Result<Exit, Failure> {
+    if repo.options.no_lock && !command.only_reads() {
+        return Err(Failure::usage(
+            "--no-lock is for commands that only read",
+            "leave it out, or wait until the repository can be locked",
+        ));
+    }
     match command {
         RepoCommand::Init(args) => init(repo, &args),
         RepoCommand::Backup(args) => backup::run(repo, &args),
@@ -77,9 +90,20 @@ impl Repo<'_> {
     /// Opens the repository; asks for the password if nothing else gives it.
     fn open(&self) -> Result<Repository, Failure> {
         let location = repository(self.options)?;
-        let storage = storage::open(&location).map_err(|error| vault_failure(&error.into()))?;
+        let storage = storage_at(&location)?;
         let password = password(self.options, Ask::Once)?;
         Repository::open(storage, &secret(&password)).map_err(|error| vault_failure(&error))
+    }
+
+    /// A shared lock for a command that only reads; none with `--no-lock`.
+    fn lock_to_read(&self, opened: &Repository) -> Result<Option<LockGuard>, Failure> {
+        if self.options.no_lock {
+            return Ok(None);
+        }
+        opened
+            .lock(LockKind::Shared)
+            .map(Some)
+            .map_err(|error| vault_failure(&error))
     }
 
     /// A line of a result, unless `--quiet` or `--json`.
@@ -134,24 +158,47 @@ impl Repo<'_> {
     }
 }
 
+/// The storage at this location, which may hold nothing yet.
+fn storage_at(location: &str) -> Result<Arc<dyn Storage>, Failure> {
+    storage::open(location).map_err(|error| {
+        Failure::new(
+            chain(&error),
+            "name a folder of this host, local or mounted: nothing else is served today",
+        )
+    })
+}
+
+/// Says who makes a key, as restic does.
+fn key_options() -> KeyOptions {
+    KeyOptions {
+        cost: KdfCost::Calibrated,
+        username: runner::current_user(),
+        hostname: vault::hostname(),
+    }
+}
+
 fn secret(password: &str) -> Secret {
     Secret::new(password.as_bytes().to_vec())
 }
 
 fn init(repo: &Repo<'_>, args: &RepoInitArgs) -> Result<Exit, Failure> {
     let location = repository(repo.options)?;
-    let storage = storage::open(&location).map_err(|error| vault_failure(&error.into()))?;
+    let storage = storage_at(&location)?;
+    if storage
+        .local_root()
+        .is_some_and(|root| root.exists() && !root.is_dir())
+    {
+        return Err(Failure::new(
+            format!("{location} is a file, and a repository is a folder"),
+            "name an empty folder, or one that is not there yet",
+        ));
+    }
     let password = password(repo.options, Ask::Twice)?;
-    let options = KeyOptions {
-        cost: KdfCost::Calibrated,
-        username: std::env::var("USER").unwrap_or_default(),
-        hostname: vault::hostname(),
-    };
     let chunker = match args.chunker {
         ChunkerArg::Gear => ChunkerKind::Gear,
         ChunkerArg::Rabin => ChunkerKind::Rabin,
     };
-    let made = Repository::create_with(storage, &secret(&password), &options, chunker)
+    let made = Repository::create_with(storage, &secret(&password), &key_options(), chunker)
         .map_err(|error| vault_failure(&error))?;
     let id = made.config().id.to_hex();
     if repo.options.json {
@@ -180,7 +227,7 @@ fn unlock(repo: &Repo<'_>, args: &RepoUnlockArgs) -> Result<Exit, Failure> {
         repo.screen
             .json(&json!({"message_type": "summary", "locks_removed": removed}));
     }
-    repo.say(&format!("{removed} locks removed"));
+    repo.say(&format!("{} removed", counted(removed as u64, "lock")));
     Ok(Exit::Done)
 }
 
@@ -218,6 +265,10 @@ pub(crate) fn vault_failure(error: &VaultError) -> Failure {
             "nothing was removed for it; look at the whole repository: strongroom repo check --read-data",
         ),
         VaultError::VerifyFailed { .. } => (Exit::Failed, "test the memory of this host"),
+        VaultError::Storage(error) if is_of_lock(error) => (
+            Exit::Failed,
+            "where nothing can be written (no space left, read-only), commands that only read take --no-lock",
+        ),
         error if error.is_full() => (
             Exit::Failed,
             "make room on the repository's disk, then start again: what was uploaded is used again",
@@ -241,11 +292,36 @@ pub(crate) fn vault_failure(error: &VaultError) -> Failure {
     Failure::with(exit, chain(error), next)
 }
 
+/// Whether a lock could not be written because nothing can be written there.
+fn is_of_lock(error: &StorageError) -> bool {
+    error.operation == Operation::Put
+        && matches!(error.kind, ErrorKind::Full | ErrorKind::Denied)
+        && error.name.starts_with(FileKind::Lock.folder())
+}
+
 #[cfg(test)]
 mod tests {
     use super::vault_failure;
     use crate::exit::Exit;
+    use storage::{ErrorKind, Operation, StorageError};
     use vault::VaultError;
+
+    #[test]
+    fn a_lock_that_cannot_be_written_leads_to_no_lock() {
+        let next = |name: &str, operation, kind| {
+            vault_failure(&VaultError::Storage(StorageError::new(
+                kind, operation, name,
+            )))
+            .next
+        };
+        let lock = format!("locks/{}", "0".repeat(64));
+        for kind in [ErrorKind::Full, ErrorKind::Denied] {
+            assert!(next(&lock, Operation::Put, kind).contains("--no-lock"));
+            let pack = format!("data/00/{}", "0".repeat(64));
+            assert!(!next(&pack, Operation::Put, kind).contains("--no-lock"));
+            assert!(!next(&lock, Operation::Delete, kind).contains("--no-lock"));
+        }
+    }
 
     #[test]
     fn statuses_are_those_of_restic() {

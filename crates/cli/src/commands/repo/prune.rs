@@ -12,7 +12,7 @@ use vault::{
 use super::{Repo, vault_failure};
 use crate::args::{PruneArgs, RepoPruneArgs};
 use crate::exit::{Exit, Failure, chain};
-use crate::output::{Meter, Sample, bytes, count};
+use crate::output::{Meter, Sample, bytes, counted};
 
 /// Prunes; exit status 3 if some pack could not be removed.
 pub(crate) fn run(repo: &Repo<'_>, args: &RepoPruneArgs) -> Result<Exit, Failure> {
@@ -117,16 +117,16 @@ fn print(repo: &Repo<'_>, report: &PruneReport, is_dry: bool) {
         repo.say("nothing is changed; this would be done:");
     }
     repo.say(&format!(
-        "{} snapshots need {} blobs, {}",
-        count(report.snapshot_count as u64),
-        count(report.used_blob_count as u64),
+        "needed: {}, {}, {}",
+        counted(report.snapshot_count as u64, "snapshot"),
+        counted(report.used_blob_count as u64, "blob"),
         bytes(report.used_bytes)
     ));
     for (_, words, total) in rows(report) {
         if total.count > 0 {
             repo.say(&format!(
-                "{} packs {words}, {}",
-                count(total.count),
+                "{} {words}, {}",
+                counted(total.count, "pack"),
                 bytes(total.bytes)
             ));
         }

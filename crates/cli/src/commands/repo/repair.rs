@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 use vault::{Id, Run};
 
+use super::tell::list;
 use super::{Repo, vault_failure};
 use crate::args::{RepairCommand, RepoRepairArgs};
 use crate::exit::{Exit, Failure, chain};
-use crate::output::printable;
+use crate::output::{counted, printable};
 
 /// Repairs. Exit status 1 when a dry run found something, so that scripts see it.
 pub(crate) fn run(repo: &Repo<'_>, args: &RepoRepairArgs) -> Result<Exit, Failure> {
@@ -39,10 +40,14 @@ fn ids(list: &[Id]) -> Value {
     list.iter().map(Id::to_hex).collect()
 }
 
-fn say_all(repo: &Repo<'_>, what: &str, list: &[Id]) {
-    for id in list {
-        repo.say(&format!("{what} {id}"));
-    }
+fn say_list(repo: &Repo<'_>, lines: impl ExactSizeIterator<Item = String>) {
+    let total = lines.len() as u64;
+    let is_terminal = repo.screen.width().is_some();
+    list(is_terminal, lines, total, |line| repo.say(line));
+}
+
+fn say_all(repo: &Repo<'_>, what: &str, ids: &[Id]) {
+    say_list(repo, ids.iter().map(|id| format!("{what} {id}")));
 }
 
 fn index(repo: &Repo<'_>, run: Run) -> Result<Exit, Failure> {
@@ -105,13 +110,15 @@ fn packs(repo: &Repo<'_>, wanted: &[String], run: Run) -> Result<Exit, Failure> 
         }));
     }
     say_all(repo, "pack is damaged:", &report.damaged);
-    for (kind, id) in &report.lost {
-        repo.say(&format!("{kind} blob is lost: {id}"));
-    }
+    let lost = report.lost.iter();
+    say_list(
+        repo,
+        lost.map(|(kind, id)| format!("{kind} blob is lost: {id}")),
+    );
     if !report.damaged.is_empty() {
         repo.say(&format!(
-            "{} blobs of them still read, {} are lost; see repair snapshots",
-            report.salvaged_count,
+            "{} of them still readable, {} lost; see repair snapshots",
+            counted(report.salvaged_count as u64, "blob"),
             report.lost.len()
         ));
     }
@@ -159,13 +166,12 @@ fn snapshots(repo: &Repo<'_>, run: Run) -> Result<Exit, Failure> {
             "snapshot {} has lost files{replacement}:",
             repaired.id.short()
         ));
-        for path in &repaired.lost_paths {
-            repo.say(&format!("  {}", printable(path)));
-        }
-        let more = repaired.lost_count - repaired.lost_paths.len() as u64;
-        if more > 0 {
-            repo.say(&format!("  and {more} more that are not listed"));
-        }
+        let paths = repaired.lost_paths.iter();
+        let lines = paths.map(|path| format!("  {}", printable(path)));
+        let is_terminal = repo.screen.width().is_some();
+        list(is_terminal, lines, repaired.lost_count, |line| {
+            repo.say(line)
+        });
     }
     let is_clean = report.repaired.is_empty() && report.unreadable.is_empty();
     Ok(end(repo, run, is_clean))

@@ -3,15 +3,15 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use runner::{Durability, Outcome, Progress, RestoreReport, RestoreRequest, Target, Verification};
+use runner::{Durability, Locking, Outcome, RestoreReport, RestoreRequest, Target, Verification};
 use serde_json::{Value, json};
 
 use super::Repo;
-use super::tell::{During, Teller, is_before_start, run_failure, stop_on_signal};
+use super::tell::{During, Teller, run_failure, stop_on_signal};
 use crate::args::RepoRestoreArgs;
 use crate::commands::restore::policy;
 use crate::exit::{Exit, Failure};
-use crate::output::{bytes, count, duration, printable, rate};
+use crate::output::{bytes, count, counted, duration, printable, rate};
 use crate::paths;
 
 /// Restores.
@@ -29,33 +29,26 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoRestoreArgs) -> Result<Exit, Failu
     // As restic does it; a job of the service waits until all is durable.
     request.durability = Durability::LeftToTheSystem;
     request.worker_count = repo.settings.read_concurrency.and_then(NonZeroUsize::new);
+    if repo.options.no_lock {
+        request.locking = Locking::None;
+    }
     if args.no_verify {
         request.verification = Verification::None;
     }
     let teller = Teller::new(repo, During::Restore);
     let done = runner::restore(&request, &teller, &stop_on_signal(repo));
-    let last = teller.finish();
-    match done {
-        Ok(report) => {
-            if repo.options.json {
-                repo.screen
-                    .json(&summary_json(&report.progress, Some(&report)));
-            } else {
-                print(repo, &report, &target);
-            }
-            Ok(if report.outcome == Outcome::Partial {
-                Exit::Partial
-            } else {
-                Exit::Done
-            })
-        }
-        Err(error) => {
-            if repo.options.json && !is_before_start(&error) {
-                repo.screen.json(&summary_json(&last, None));
-            }
-            Err(run_failure(&error, "the restore"))
-        }
+    teller.finish();
+    let report = done.map_err(|error| run_failure(&error, "the restore"))?;
+    if repo.options.json {
+        repo.screen.json(&summary_json(&report));
+    } else {
+        print(repo, &report, &target);
     }
+    Ok(if report.outcome == Outcome::Partial {
+        Exit::Partial
+    } else {
+        Exit::Done
+    })
 }
 
 fn print(repo: &Repo<'_>, report: &RestoreReport, target: &Path) {
@@ -64,16 +57,16 @@ fn print(repo: &Repo<'_>, report: &RestoreReport, target: &Path) {
         number => format!(", {} links and others", count(number)),
     };
     repo.say(&format!(
-        "restored {} files, {} folders{others}, {} from snapshot {} into {}",
-        count(report.files_restored),
-        count(report.dirs_restored),
+        "restored {}, {}{others}, {} from snapshot {} into {}",
+        counted(report.files_restored, "file"),
+        counted(report.dirs_restored, "folder"),
         bytes(report.bytes_restored),
         report.snapshot_id.short(),
         printable(&target.to_string_lossy())
     ));
     if report.skipped > 0 {
         repo.say(&format!(
-            "left {} entries as they were (--conflict)",
+            "left as they were (--conflict): {}",
             count(report.skipped)
         ));
     }
@@ -84,52 +77,24 @@ fn print(repo: &Repo<'_>, report: &RestoreReport, target: &Path) {
     ));
     if report.outcome == Outcome::Partial {
         repo.screen.note(&format!(
-            "warning: {} items could not be restored; they are listed above",
-            report.progress.errors
+            "warning: {} could not be restored, as said above",
+            counted(report.progress.errors, "item")
         ));
     }
 }
 
-/// restic's summary, with ours beside it.
-fn summary_json(progress: &Progress, report: Option<&RestoreReport>) -> Value {
-    let elapsed = report.map_or(progress.elapsed, |report| report.duration);
-    let mut line = json!({
+/// restic's summary, with ours beside it. A restore that failed has none.
+fn summary_json(report: &RestoreReport) -> Value {
+    let progress = &report.progress;
+    json!({
         "message_type": "summary",
-        "seconds_elapsed": elapsed.as_secs(),
+        "seconds_elapsed": report.duration.as_secs(),
         "total_files": progress.items_total,
         "files_restored": progress.items_done,
         "total_bytes": progress.bytes_total,
         "bytes_restored": progress.bytes_done,
         "error_count": progress.errors,
-    });
-    if let Some(report) = report {
-        line["files_skipped"] = json!(report.skipped);
-        line["snapshot_id"] = json!(report.snapshot_id.to_hex());
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::summary_json;
-    use runner::Progress;
-
-    #[test]
-    fn summaries_have_the_fields_of_restic() {
-        let progress = Progress {
-            items_total: 4,
-            items_done: 3,
-            errors: 1,
-            ..Progress::default()
-        };
-        let line = summary_json(&progress, None);
-        assert_eq!(
-            (
-                line["total_files"].as_u64(),
-                line["files_restored"].as_u64()
-            ),
-            (Some(4), Some(3))
-        );
-        assert_eq!(line["message_type"], "summary");
-    }
+        "files_skipped": report.skipped,
+        "snapshot_id": report.snapshot_id.to_hex(),
+    })
 }

@@ -6,12 +6,13 @@ use vault::RepositoryStats;
 use super::{Repo, vault_failure};
 use crate::args::RepoStatsArgs;
 use crate::exit::{Exit, Failure};
-use crate::output::{Column, Table, bytes, clock, count};
+use crate::output::{Column, Table, bytes, clock, count, counted};
 
 /// Prints a row for each snapshot that the filter lets pass, and totals over the whole repository.
 pub(crate) fn run(repo: &Repo<'_>, args: &RepoStatsArgs) -> Result<Exit, Failure> {
     let opened = repo.open()?;
     repo.unlock_on_interrupt(&opened);
+    let _lock = repo.lock_to_read(&opened)?;
     let mut stats = vault::stats(&opened).map_err(|error| vault_failure(&error))?;
     let filter = args.filter.filter(repo.settings.host.as_deref());
     stats
@@ -43,14 +44,14 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoStatsArgs) -> Result<Exit, Failure
     }
     repo.screen.text(&table.render(repo.screen));
     repo.say(&format!(
-        "all snapshots need {} blobs, {} stored, {} before compression",
-        count(stats.blob_count),
+        "all snapshots need {}, {} stored, {} before compression",
+        counted(stats.blob_count, "blob"),
         bytes(stats.stored_bytes),
         bytes(stats.uncompressed_bytes)
     ));
     repo.say(&format!(
-        "{} packs take {}; {} in them are needed by no snapshot",
-        count(stats.pack_count),
+        "{} of {}; {} of that needed by no snapshot",
+        counted(stats.pack_count, "pack"),
         bytes(stats.pack_bytes),
         bytes(stats.unneeded_bytes)
     ));

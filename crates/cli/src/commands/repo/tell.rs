@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use runner::{ItemError, Observer, Progress, RunError, Stop, StopToken};
 use serde_json::{Value, json};
-use vault::VaultError;
 
 use super::{Repo, vault_failure};
 use crate::exit::{Exit, Failure, chain};
-use crate::output::{Meter, Sample, printable};
+use crate::output::{Meter, Sample, count, printable};
 
 /// Between two status lines of `--json` when `RESTIC_PROGRESS_FPS` does not say.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +25,6 @@ pub(crate) enum During {
 struct State {
     meter: Meter,
     last_status: Instant,
-    last: Progress,
 }
 
 /// Listens to a run.
@@ -53,19 +51,17 @@ impl<'a> Teller<'a> {
             state: Mutex::new(State {
                 meter,
                 last_status: now,
-                last: Progress::default(),
             }),
         }
     }
 
-    /// Takes the bar away; the last progress that was told.
-    pub(crate) fn finish(&self) -> Progress {
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
         let mut state = self
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         state.meter.finish();
-        state.last.clone()
     }
 
     fn status(&self, state: &mut State, progress: &Progress, now: Instant) {
@@ -86,7 +82,6 @@ impl Observer for Teller<'_> {
             .state
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.last = progress.clone();
         if self.repo.options.json {
             self.status(&mut state, progress, now);
         } else if self.repo.interrupts.take_report_wish() {
@@ -167,6 +162,40 @@ fn status_json(progress: &Progress, during: During) -> Value {
     line
 }
 
+/// Lines of a long list on a terminal: more than a person reads.
+const LINES_ON_A_TERMINAL: usize = 100;
+
+/// Prints the lines of a list that has `total`: the first ones on a terminal, all that there are elsewhere; and then how
+/// many are not printed.
+pub(crate) fn list(
+    is_terminal: bool,
+    lines: impl ExactSizeIterator<Item = String>,
+    total: u64,
+    print: impl Fn(&str),
+) {
+    let known = lines.len();
+    let printed = if is_terminal {
+        known.min(LINES_ON_A_TERMINAL)
+    } else {
+        known
+    };
+    lines.take(printed).for_each(|line| print(&line));
+    if let Some(more) = more(printed, known, total) {
+        print(&more);
+    }
+}
+
+/// What to say of what is not printed; nothing when all is.
+fn more(printed: usize, known: usize, total: u64) -> Option<String> {
+    let left = total.saturating_sub(printed as u64);
+    let hint = match known as u64 {
+        _ if printed == known => String::new(),
+        known if known == total => " (--json lists all)".to_owned(),
+        known => format!(" (--json lists the first {})", count(known)),
+    };
+    (left > 0).then(|| format!("and {} more{hint}", count(left)))
+}
+
 /// A token that SIGINT and SIGTERM use: what is done is made durable and the lock goes.
 pub(crate) fn stop_on_signal(repo: &Repo<'_>) -> StopToken {
     let stop = StopToken::new();
@@ -201,23 +230,9 @@ pub(crate) fn run_failure(error: &RunError, what: &str) -> Failure {
     }
 }
 
-/// True if the failure is of the vault's side before anything was done: no summary then.
-pub(crate) fn is_before_start(error: &RunError) -> bool {
-    matches!(
-        error,
-        RunError::Vault(
-            VaultError::NotARepository { .. }
-                | VaultError::WrongPassword
-                | VaultError::Locked { .. }
-        ) | RunError::Pattern(_)
-            | RunError::NoPath
-            | RunError::SourceInsideVault { .. }
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{During, error_json, run_failure, status_json};
+    use super::{During, error_json, list, run_failure, status_json};
     use crate::exit::Exit;
     use runner::{Progress, RunError, Stop};
     use serde_json::json;
@@ -247,6 +262,36 @@ mod tests {
             (line["percent_done"].as_f64(), line.get("bytes_done")),
             (Some(0.0), None)
         );
+    }
+
+    #[test]
+    fn long_lists_are_cut_on_a_terminal() {
+        let print = |is_terminal, known: usize, total| {
+            let printed = std::cell::RefCell::new(Vec::new());
+            let lines = (0..known).map(|number| number.to_string());
+            list(is_terminal, lines, total, |line| {
+                printed.borrow_mut().push(line.to_owned());
+            });
+            let printed = printed.into_inner();
+            (printed.len(), printed.last().cloned().unwrap_or_default())
+        };
+        let check = |found: (usize, String), length: usize, last: &str| {
+            assert_eq!(found, (length, last.to_owned()));
+        };
+        check(print(true, 0, 0), 0, "");
+        check(print(true, 100, 100), 100, "99");
+        check(
+            print(true, 1234, 1234),
+            101,
+            "and 1,134 more (--json lists all)",
+        );
+        check(
+            print(true, 300, 400),
+            101,
+            "and 300 more (--json lists the first 300)",
+        );
+        check(print(false, 1234, 1234), 1234, "1233");
+        check(print(false, 300, 400), 301, "and 100 more");
     }
 
     #[test]
