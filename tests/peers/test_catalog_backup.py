@@ -59,10 +59,14 @@ def everything(service):
     ]:
         reply = service.call(action, **parameters)
         told[action] = {key: value for key, value in reply.items() if key not in ("RequestId", "Cost")}
-    told["snapshots"] = [row["SnapshotHash"] for row in map(json.loads, listed(service, "snapshots"))]
+    told["snapshots"] = snapshot_hashes(service)
     told["jobs"] = sorted(listed(service, "jobs", "export"))
     told["audit"] = listed(service, "audit", "export")[:5]
     return told
+
+
+def snapshot_hashes(service):
+    return [row["SnapshotHash"] for row in map(json.loads, listed(service, "snapshots"))]
 
 
 def listed(service, *words):
@@ -119,6 +123,8 @@ def test_everything_is_back_from_the_vault_and_the_recovery_file(fresh, folder):
     before, root = everything(fresh), fresh.credentials()
     done = back_up(fresh)
     assert done["Status"] == "COMPLETE" and done["VaultId"] == vault_id, done
+    fresh.backup(vault_id, [folder / "source"], name="later")
+    [later] = set(snapshot_hashes(fresh)) - set(before["snapshots"])
     kept = lost(fresh, folder)
 
     after = Service(folder / "new-machine")
@@ -132,6 +138,9 @@ def test_everything_is_back_from_the_vault_and_the_recovery_file(fresh, folder):
             name: root[name] for name in ("AccessKeyId", "AccessKeySecret", "AccountId")
         }
         assert may(after, key, "DescribeVaults") and not may(after, key, "DeleteVault", VaultId=vault_id)
+        # What came after the backup is in the vault still, and its check finds it.
+        after.cli("vault", "check", vault_id)
+        assert set(snapshot_hashes(after)) == {later, *before["snapshots"]}
         # It goes on: backups, restores, the audit log, backups of the catalog.
         source = folder / "source"
         after.backup(vault_id, [source], name="after")

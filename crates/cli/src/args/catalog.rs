@@ -45,7 +45,7 @@ Examples:
 
 Needs nothing else than the vault and the recovery file, and a data directory without a catalog. The master key and the CA of \
 `serve --tls auto` come back with it. What happened since the backup is not in it: snapshots that were made since stay in \
-their vaults, where restic sees them.";
+their vaults, whose next check lists them.";
 
 /// `strongroom catalog restore`
 #[derive(Debug, Args)]
