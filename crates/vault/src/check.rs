@@ -201,7 +201,7 @@ pub fn check(
     drop(listed);
     checker.check_packs(&by_pack, &mut sizes)?;
     checker.find_duplicates();
-    checker.check_trees();
+    checker.check_trees()?;
     checker.require_storage()?;
     checker.check_data(&by_pack, &sizes);
     checker.require_storage()?;

@@ -1,102 +1,36 @@
 //! Walks every tree that a snapshot reaches, each once.
 
-use std::collections::HashSet;
 use std::sync::Arc;
-
-use parking_lot::{Condvar, Mutex};
 
 use super::{CheckError, CheckPhase, Checker};
 use crate::blob::BlobKind;
+use crate::error::VaultError;
+use crate::frontier::Frontier;
 use crate::id::Id;
 use crate::node::{Node, NodeKind};
 use crate::reader::Reader;
 use crate::tree::Tree;
 
-/// The trees that wait, and those that were seen. 32 bytes and a little for each tree of the repository.
-#[derive(Default)]
-struct Frontier {
-    waiting: Vec<Id>,
-    seen: HashSet<Id>,
-    busy_count: usize,
-    done_count: u64,
-}
-
-impl Frontier {
-    fn add(&mut self, id: Id) {
-        if self.seen.insert(id) {
-            self.waiting.push(id);
-        }
-    }
-}
-
-/// A mutex with a condition: threads wait for trees that others find.
-struct Walk {
-    frontier: Mutex<Frontier>,
-    changed: Condvar,
-}
-
-/// A tree that is being looked at. When that ends by a panic, the other threads must not wait for what it would find.
-struct Busy<'w>(&'w Walk);
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.frontier.lock().busy_count -= 1;
-        self.0.changed.notify_all();
-    }
-}
-
 impl Checker<'_> {
     /// Reads all trees below the snapshots.
-    pub(super) fn check_trees(&self) {
-        let mut frontier = Frontier::default();
-        for (_, snapshot) in &self.snapshots {
-            frontier.add(snapshot.tree);
-        }
-        let walk = Walk {
-            frontier: Mutex::new(frontier),
-            changed: Condvar::new(),
-        };
+    pub(super) fn check_trees(&self) -> Result<(), VaultError> {
+        let frontier = Frontier::new(self.snapshots.iter().map(|(_, snapshot)| snapshot.tree));
         let reader = Reader::new(self.repository.clone(), Arc::clone(&self.index));
-        std::thread::scope(|scope| {
-            for _ in 0..self.options.thread_count.max(1) {
-                scope.spawn(|| self.walk(&walk, &reader));
-            }
-        });
-        let count = walk.frontier.into_inner().done_count;
+        let count = frontier.run(self.options.thread_count, || {
+            self.walk(&frontier, &reader);
+        })?;
         self.report.lock().tree_count = count;
         self.progress(CheckPhase::Trees, count, count);
+        Ok(())
     }
 
-    fn walk(&self, walk: &Walk, reader: &Reader) {
-        loop {
-            let id = {
-                let mut frontier = walk.frontier.lock();
-                loop {
-                    if self.require_storage().is_err() {
-                        frontier.waiting.clear();
-                    }
-                    if let Some(id) = frontier.waiting.pop() {
-                        frontier.busy_count += 1;
-                        break id;
-                    }
-                    if frontier.busy_count == 0 {
-                        return;
-                    }
-                    walk.changed.wait(&mut frontier);
-                }
-            };
-            let busy = Busy(walk);
-            let subtrees = self.check_tree(reader, id);
-            std::mem::forget(busy);
-            let mut frontier = walk.frontier.lock();
-            for subtree in subtrees {
-                frontier.add(subtree);
+    fn walk(&self, frontier: &Frontier, reader: &Reader) {
+        while let Some(visit) = frontier.next() {
+            let subtrees = self.check_tree(reader, visit.id);
+            if self.require_storage().is_err() {
+                frontier.end();
             }
-            frontier.busy_count -= 1;
-            frontier.done_count += 1;
-            let done = frontier.done_count;
-            drop(frontier);
-            walk.changed.notify_all();
+            let done = visit.finish(subtrees);
             if done.is_multiple_of(256) {
                 self.progress(CheckPhase::Trees, done, 0);
             }

@@ -10,6 +10,7 @@ use storage::{Memory, Operation, Storage};
 
 use super::{Limit, PruneOptions, prune};
 use crate::blob::{BlobKind, BlobScratch};
+use crate::check::{CheckOptions, check};
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::file::{self, IndexedPack};
@@ -116,22 +117,31 @@ proptest! {
     }
 }
 
-/// A thread that panics while it reads a tree ends the prune; the others wait for it no longer.
+/// A thread that panics while it reads a tree ends a prune or a check; the others wait for it no longer.
 #[test]
-fn a_prune_whose_reader_panics_ends() {
-    let memory = Memory::new();
-    back_up(&create(Arc::new(memory.clone())), 0..4);
-    let mut watched = Watched::new(memory);
-    watched.before = Box::new(|operation, _| assert!(operation != Operation::GetRange));
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let repository = open(Arc::new(watched)).unwrap();
-        let ended = prune(&repository, &PruneOptions::default(), Time::now(), &|_| {});
-        sender.send(ended.map(|_| ())).unwrap();
-    });
-    let ended = receiver.recv_timeout(std::time::Duration::from_secs(60));
-    assert!(
-        matches!(ended, Ok(Err(VaultError::Thread { .. }))),
-        "{ended:?}"
-    );
+fn a_walk_whose_reader_panics_ends() {
+    type Walk = fn(&Repository) -> Result<(), VaultError>;
+    let walks: [Walk; 2] = [
+        |repository| {
+            let options = PruneOptions::default();
+            prune(repository, &options, Time::now(), &|_| {}).map(drop)
+        },
+        |repository| check(repository, &CheckOptions::default(), &|_| {}).map(drop),
+    ];
+    for walk in walks {
+        let memory = Memory::new();
+        back_up(&create(Arc::new(memory.clone())), 0..4);
+        let mut watched = Watched::new(memory);
+        watched.before = Box::new(|operation, _| assert!(operation != Operation::GetRange));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let repository = open(Arc::new(watched)).unwrap();
+            sender.send(walk(&repository)).unwrap();
+        });
+        let ended = receiver.recv_timeout(std::time::Duration::from_secs(60));
+        assert!(
+            matches!(ended, Ok(Err(VaultError::Thread { .. }))),
+            "{ended:?}"
+        );
+    }
 }
