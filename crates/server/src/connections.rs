@@ -61,11 +61,13 @@ impl axum::serve::Listener for LimitedListener {
                         tracing::debug!(%error, "no delay cannot be set");
                     }
                     let silence = Box::pin(sleep(MAX_SILENCE));
+                    let now = Instant::now();
                     let here = stream.local_addr().ok().map(|here| here.ip());
                     let stream = LimitedStream {
                         stream,
                         silence,
-                        last_write: Instant::now(),
+                        last_progress: now,
+                        last_write: now,
                         _permit: permit,
                     };
                     let connection = match &self.tls {
@@ -172,12 +174,19 @@ impl AsyncWrite for Connection {
 /// A connection that ends when nothing is read or written for [`MAX_SILENCE`], or only read for [`MAX_REQUEST_TIME`].
 pub(crate) struct LimitedStream {
     stream: TcpStream,
+    /// Ends at a time before which it cannot be over; what has happened meanwhile is looked at then. So a busy connection
+    /// does not set a timer for each read and write.
     silence: Pin<Box<Sleep>>,
+    last_progress: Instant,
     last_write: Instant,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl LimitedStream {
+    fn deadline(&self) -> Instant {
+        (self.last_write + MAX_REQUEST_TIME).min(self.last_progress + MAX_SILENCE)
+    }
+
     /// Passes a result on and starts the time anew, or fails once it is over.
     fn guard<T>(
         &mut self,
@@ -185,15 +194,17 @@ impl LimitedStream {
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            let latest = self.last_write + MAX_REQUEST_TIME;
-            let next = latest.min(Instant::now() + MAX_SILENCE);
-            self.silence.as_mut().reset(next);
+            self.last_progress = Instant::now();
             return result;
         }
-        match self.silence.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        while self.silence.as_mut().poll(context).is_ready() {
+            let deadline = self.deadline();
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.silence.as_mut().reset(deadline);
         }
+        Poll::Pending
     }
 }
 
