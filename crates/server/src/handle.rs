@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
 use crate::agents::Pulses;
+use crate::auth::KnownKeys;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
@@ -124,6 +125,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         catalog,
         master_key,
         operator: account_id.clone(),
+        known_keys: KnownKeys::default(),
         nonces,
         rates: Rates::new(options.rate_limit),
         region: options.region,
@@ -150,7 +152,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     });
     let ticker = Arc::new(Ticker::default());
     let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(worker_count())
         .max_blocking_threads(MAX_IN_FLIGHT + 8)
         .thread_name("strongroom-server")
         .enable_all()
@@ -191,6 +193,11 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         stop,
         running: Mutex::new(Some(Running { runtime, main })),
     })
+}
+
+/// Threads of connections: each answers the calls that take microseconds, so every processor may.
+fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(2, |count| count.get().max(2))
 }
 
 fn listen(address: &str) -> Result<(StdListener, SocketAddr), ServerError> {
