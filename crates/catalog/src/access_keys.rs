@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::{AccountId, ClientId, Timestamp};
 
 use crate::conditions::{all, change, first};
-use crate::db::{Catalog, Tx};
+use crate::db::{Catalog, Reading, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{AccessKey, Sealed, User};
 use crate::row::{RowReader, text};
@@ -107,12 +107,12 @@ pub fn identify(
     catalog.read("read an access key", |tx| identified(tx, access_key_id))
 }
 
-/// As [`identify`]; `None` when something would have to be waited for.
-pub fn try_identify(
-    catalog: &Catalog,
+/// As [`identify`], in a state of the catalog that is at hand.
+pub fn identify_in(
+    reading: &Reading<'_, '_>,
     access_key_id: &str,
-) -> Result<Option<Option<Arc<Identified>>>, CatalogError> {
-    catalog.try_read("read an access key", |tx| identified(tx, access_key_id))
+) -> Result<Option<Arc<Identified>>, CatalogError> {
+    identified(reading.0, access_key_id)
 }
 
 fn identified(tx: &Tx<'_>, access_key_id: &str) -> Result<Option<Arc<Identified>>, CatalogError> {

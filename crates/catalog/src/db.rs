@@ -187,6 +187,18 @@ impl Catalog {
         })
     }
 
+    /// Hands `body` one state of the catalog for several questions; `None` when a connection would have to be waited for, or
+    /// another host.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn try_reading<T>(
+        &self,
+        body: impl FnOnce(&Reading<'_, '_>) -> T,
+    ) -> Result<Option<T>, CatalogError> {
+        self.try_read("read the catalog", |tx| Ok(body(&Reading(tx))))
+    }
+
     fn reading<'a>(&self, session: Session<'a>, memo: Option<&'a Memo>) -> Tx<'a> {
         Tx {
             memo,
@@ -248,6 +260,15 @@ impl Catalog {
     /// See [`CatalogOptions::trash`].
     pub(crate) const fn trash(&self) -> Duration {
         self.trash
+    }
+}
+
+/// One state of the catalog.
+pub struct Reading<'t, 'c>(pub(crate) &'t Tx<'c>);
+
+impl std::fmt::Debug for Reading<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").finish_non_exhaustive()
     }
 }
 

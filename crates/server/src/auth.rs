@@ -11,7 +11,7 @@ use api::error::{ApiError, Code};
 use api::secret::SecretText;
 use api::signature::{Claim, Claimed, claim};
 use catalog::access_keys::{self, Identified};
-use catalog::{AccessKeyKind, AccessKeyStatus};
+use catalog::{AccessKeyKind, AccessKeyStatus, Reading};
 use model::{AccountId, ClientId, Timestamp};
 use parking_lot::Mutex;
 
@@ -71,21 +71,23 @@ pub(crate) fn caller(service: &Service, claim: &Claim) -> Result<Caller, ApiErro
     Ok(caller)
 }
 
-/// As [`caller`], on a thread that must not be held up: `None` when it would be, and then nothing has been done.
-pub(crate) fn try_caller(service: &Service, claim: &Claim) -> Option<Result<Caller, ApiError>> {
-    let key_id = &claim.access_key_id;
-    if claim.security_token.is_some() || sessions::is_temporary(key_id) {
-        return None;
-    }
-    let found = match access_keys::try_identify(&service.catalog, key_id) {
-        Ok(found) => found?,
-        Err(error) => return Some(Err(failure::of_catalog(error))),
-    };
+/// Whether a request is signed with a lasting key: only those are known without more questions.
+pub(crate) fn is_lasting(claim: &Claim) -> bool {
+    claim.security_token.is_none() && !sessions::is_temporary(&claim.access_key_id)
+}
+
+/// As [`caller`] for a lasting key, in a state of the catalog that is at hand.
+pub(crate) fn caller_in(
+    service: &Service,
+    reading: &Reading<'_, '_>,
+    claim: &Claim,
+) -> Result<Caller, ApiError> {
     let now = service.now();
-    let checked = check_time(claim, now)
-        .and_then(|()| of_key(service, claim, found))
-        .and_then(|caller| use_nonce(service, claim, now).map(|()| caller));
-    Some(checked)
+    check_time(claim, now)?;
+    let found = access_keys::identify_in(reading, &claim.access_key_id);
+    let caller = of_key(service, claim, found.map_err(failure::of_catalog)?)?;
+    use_nonce(service, claim, now)?;
+    Ok(caller)
 }
 
 fn check_time(claim: &Claim, now: Timestamp) -> Result<(), ApiError> {

@@ -132,12 +132,11 @@ impl Ledger {
         })
     }
 
-    /// As [`Ledger::read`]; `None` when something would have to be waited for or the index brought up to date, or when
-    /// `body` gives up.
+    /// Answers from the account's index in a transaction that has begun; `None` when the index is of another state, be it
+    /// older or newer, when it would have to be waited for, or when `body` gives up.
     pub(super) fn try_read<T>(
         &self,
-        catalog: &Catalog,
-        operation: &'static str,
+        tx: &Tx<'_>,
         account_id: &AccountId,
         body: impl FnOnce(&Tx<'_>, &AccountIndex) -> Result<Option<T>, CatalogError>,
     ) -> Result<Option<T>, CatalogError> {
@@ -145,14 +144,11 @@ impl Ledger {
         let Some(index) = shared.try_read() else {
             return Ok(None);
         };
-        let answer = catalog.try_read(operation, |tx| {
-            if index.is_current(tx, account_id)? {
-                body(tx, &index)
-            } else {
-                Ok(None)
-            }
-        })?;
-        Ok(answer.flatten())
+        if index.is_current(tx, account_id)? {
+            body(tx, &index)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The parts of an account whose index does not count what the database does. The database is read in one

@@ -8,7 +8,7 @@ use super::kept_bodies::Body;
 use super::ledger::AccountIndex;
 use super::{parts, store};
 use crate::conditions::{Conditions, each, first};
-use crate::db::{Catalog, Tx};
+use crate::db::{Catalog, Reading, Tx};
 use crate::error::CatalogError;
 use crate::ledger;
 use crate::records::{Job, Page};
@@ -42,15 +42,17 @@ pub fn bodies(
     })
 }
 
-/// As [`bodies`], for a caller that must not be held up: `None` when something would have to be waited for, when the index
-/// is not up to date, and for questions that may take more than about a millisecond.
+/// As [`bodies`], of a state of the catalog that is at hand, for a caller that must not be held up: `None` when something
+/// would have to be waited for, when the index is of another state, and for questions that may take more than about a
+/// millisecond.
 pub fn try_bodies(
     catalog: &Catalog,
+    reading: &Reading<'_, '_>,
     account_id: &AccountId,
     query: &JobQuery,
 ) -> Result<Option<Page<Body>>, CatalogError> {
     let ledger = &catalog.ledger;
-    ledger.try_read(catalog, OPERATION, account_id, |tx, index| {
+    ledger.try_read(reading.0, account_id, |tx, index| {
         let parts = index.parts.iter().map(|part| &part.index);
         if ledger::effort(parts, query) > MAX_QUICK_EFFORT {
             return Ok(None);

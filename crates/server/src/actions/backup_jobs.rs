@@ -4,7 +4,7 @@ use api::error::{ApiError, Code};
 use api::shapes::backup_jobs::{BackupJob, BackupJobs, BackupJobsReply, JobDetail, JobReply};
 use api::shapes::{OtsDetail, Paths, TableNames};
 use catalog::jobs::{Body, Renderer};
-use catalog::{Job, Page, SourceFields, jobs, plan_rules};
+use catalog::{Job, Page, Reading, SourceFields, jobs, plan_rules};
 use model::{JobId, JobQuery, RawJobQuery, SourceType};
 
 use super::{Answer, Call, lists, plan_fields};
@@ -22,12 +22,15 @@ pub(crate) fn describe_backup_jobs2(call: &Call<'_>) -> Answer {
 }
 
 /// As [`describe_backup_jobs2`], when that takes microseconds and waits for nobody.
-pub(crate) fn try_describe_backup_jobs2(call: &Call<'_>) -> Result<Option<Vec<u8>>, ApiError> {
+pub(crate) fn try_describe_backup_jobs2(
+    call: &Call<'_>,
+    reading: &Reading<'_, '_>,
+) -> Result<Option<Vec<u8>>, ApiError> {
     let query = job_query(call)?;
     let found = if is_basic(call) {
         Some(NONE)
     } else {
-        jobs::try_bodies(&call.service.catalog, &call.account, &query)
+        jobs::try_bodies(&call.service.catalog, reading, &call.account, &query)
             .map_err(failure::of_catalog)?
     };
     found

@@ -47,6 +47,7 @@ use api::error::{ApiError, Code};
 use api::params::Params;
 use api::shapes::{Empty, Reply};
 use api::signature::{Claim, Claimed, claim};
+use catalog::Reading;
 use model::{AccountId, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -78,8 +79,9 @@ pub(crate) type Answer = Result<Vec<u8>, ApiError>;
 
 type Handler = fn(&Call<'_>) -> Answer;
 
-/// As a [`Handler`], on a thread that must not be held up: `None` when it would be, and then nothing has been done.
-type QuickHandler = fn(&Call<'_>) -> Result<Option<Vec<u8>>, ApiError>;
+/// As a [`Handler`], in a state of the catalog that is at hand and on a thread that must not be held up: `None` when it
+/// would be, and then nothing has been done.
+type QuickHandler = fn(&Call<'_>, &Reading<'_, '_>) -> Result<Option<Vec<u8>>, ApiError>;
 
 impl Call<'_> {
     /// A reply of success with fields of its own.
@@ -133,27 +135,40 @@ pub(crate) fn attempt(service: &Service, wire: &Wire) -> Attempt {
     let Some(quick) = quick_handler(&claimed.claim) else {
         return Attempt::Later(Pending::Claimed(claimed));
     };
-    let caller = match auth::try_caller(service, &claimed.claim) {
-        None => return Attempt::Later(Pending::Claimed(claimed)),
-        Some(Ok(caller)) => caller,
-        Some(Err(error)) => return Attempt::Done(Err(error)),
-    };
-    let admitted = match Admitted::new(service, caller, claimed) {
-        Ok(admitted) => admitted,
-        Err(error) => return Attempt::Done(Err(error)),
-    };
-    let answer = admitted
-        .prepare(service, wire)
-        .and_then(|prepared| quick(&prepared.call));
-    match answer.transpose() {
-        Some(answer) => Attempt::Done(answer),
-        None => Attempt::Later(Pending::Admitted(Box::new(admitted))),
+    let mut claimed = Some(claimed);
+    let tried = service.catalog.try_reading(|reading| {
+        let claimed = claimed.take()?;
+        Some(attempt_in(service, wire, claimed, quick, reading))
+    });
+    match tried {
+        Ok(Some(Some(Ok(attempt)))) => attempt,
+        Ok(Some(Some(Err(error)))) => Attempt::Done(Err(error)),
+        Ok(_) => Attempt::Later(claimed.map_or(Pending::Arrived, Pending::Claimed)),
+        Err(error) => Attempt::Done(Err(failure::of_catalog(error))),
     }
+}
+
+/// The same in a state of the catalog that is at hand.
+fn attempt_in(
+    service: &Service,
+    wire: &Wire,
+    claimed: Claimed,
+    quick: QuickHandler,
+    reading: &Reading<'_, '_>,
+) -> Result<Attempt, ApiError> {
+    let caller = auth::caller_in(service, reading, &claimed.claim)?;
+    let admitted = Admitted::new(service, caller, claimed)?;
+    let reply = quick(&admitted.prepare(service, wire)?.call, reading)?;
+    Ok(match reply {
+        Some(reply) => Attempt::Done(Ok(reply)),
+        None => Attempt::Later(Pending::Admitted(Box::new(admitted))),
+    })
 }
 
 fn quick_handler(claim: &Claim) -> Option<QuickHandler> {
     let action = claim.action.as_deref()?;
-    (claim.version.as_deref() == Some(api::VERSION)).then(|| registry::quick(action))?
+    let is_quick = claim.version.as_deref() == Some(api::VERSION) && auth::is_lasting(claim);
+    is_quick.then(|| registry::quick(action))?
 }
 
 impl Pending {
