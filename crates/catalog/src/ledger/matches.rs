@@ -304,10 +304,18 @@ pub(super) struct Walk<'m, 'a> {
     open: Option<OpenChunk>,
 }
 
+/// The matches of a chunk.
+#[derive(Debug)]
+enum Found {
+    /// All rows of a range.
+    Range(usize, usize),
+    Set(Set),
+}
+
 /// A chunk that a walk is in.
 #[derive(Debug)]
 struct OpenChunk {
-    rows: Set,
+    rows: Found,
     count: usize,
     /// The row that the walk stands at.
     last: Option<u16>,
@@ -354,16 +362,9 @@ impl<'a> Walk<'_, 'a> {
     pub(super) fn next(&mut self) -> Option<usize> {
         loop {
             let chunk = self.matches.chunks[self.position()?];
-            let open = self.open.get_or_insert_with(|| {
-                let rows = self.matches.rows(chunk);
-                let known = self.matches.quick_chunk_count(chunk);
-                let count = known.unwrap_or_else(|| rows.count());
-                OpenChunk {
-                    rows,
-                    count,
-                    last: None,
-                }
-            });
+            let open = self
+                .open
+                .get_or_insert_with(|| OpenChunk::new(self.matches, chunk));
             if self.rank < open.count {
                 let rank = self.rank;
                 self.rank += 1;
@@ -376,9 +377,33 @@ impl<'a> Walk<'_, 'a> {
 }
 
 impl OpenChunk {
+    fn new(matches: &Matches<'_>, chunk: usize) -> Self {
+        let is_whole =
+            matches.clauses.clauses.is_empty() && matches.run.dead.chunks[chunk].is_none();
+        let (rows, count) = if is_whole {
+            let (from, to) = matches.clip(chunk);
+            (Found::Range(from, to), to - from)
+        } else {
+            let rows = matches.rows(chunk);
+            let known = matches.quick_chunk_count(chunk);
+            let count = known.unwrap_or_else(|| rows.count());
+            (Found::Set(rows), count)
+        };
+        Self {
+            rows,
+            count,
+            last: None,
+        }
+    }
+
     /// Goes on to the row number `rank` in the direction: the one after the last one, unless some were passed over.
     fn next(&mut self, direction: Direction, rank: usize) -> Option<u16> {
-        let (rows, last) = (&self.rows, self.last);
+        let rows = match (&self.rows, direction) {
+            (Found::Range(from, _), Direction::Rising) => return u16::try_from(from + rank).ok(),
+            (Found::Range(_, to), Direction::Falling) => return u16::try_from(to - 1 - rank).ok(),
+            (Found::Set(rows), _) => rows,
+        };
+        let last = self.last;
         self.last = match direction {
             Direction::Rising => last
                 .and_then(|last| rows.after(last))
