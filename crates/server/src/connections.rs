@@ -5,7 +5,7 @@
 //! A client that opens connections and sends nothing must not take the service away from others.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -154,6 +154,20 @@ impl AsyncWrite for Connection {
         self.stream()?.poll_write(context, bytes)
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_handshake(context))?;
+        self.stream()?.poll_write_vectored(context, parts)
+    }
+
+    /// Asked before the handshake, too: what TLS makes of parts is right, and no worse than of one.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.stream() {
             Ok(stream) => stream.poll_flush(context),
@@ -183,6 +197,17 @@ pub(crate) struct LimitedStream {
 }
 
 impl LimitedStream {
+    fn wrote<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.last_write = Instant::now();
+        }
+        self.guard(context, result)
+    }
+
     fn deadline(&self) -> Instant {
         (self.last_write + MAX_REQUEST_TIME).min(self.last_progress + MAX_SILENCE)
     }
@@ -226,10 +251,20 @@ impl AsyncWrite for LimitedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if result.is_ready() {
-            self.last_write = Instant::now();
-        }
-        self.guard(context, result)
+        self.wrote(context, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.wrote(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
