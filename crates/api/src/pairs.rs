@@ -62,6 +62,9 @@ pub fn decode(text: &[u8]) -> Result<Vec<Pair>, PairsError> {
 }
 
 fn decode_text(raw: &[u8]) -> Result<String, PairsError> {
+    if !raw.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return String::from_utf8(raw.to_vec()).map_err(|_| PairsError::NotUtf8);
+    }
     let spaced: Vec<u8> = raw
         .iter()
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })

@@ -1,9 +1,11 @@
 //! Access keys. Secrets come in and go out sealed.
 
+use std::sync::Arc;
+
 use model::{AccountId, ClientId, Timestamp};
 
 use crate::conditions::{all, change, first};
-use crate::db::{Catalog, Tx};
+use crate::db::{Catalog, Reading, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::records::{AccessKey, Sealed, User};
 use crate::row::{RowReader, text};
@@ -101,29 +103,46 @@ pub struct Identified {
 pub fn identify(
     catalog: &Catalog,
     access_key_id: &str,
-) -> Result<Option<Identified>, CatalogError> {
-    catalog.read("read an access key", |tx| {
-        let Some(key) = by_id(tx, access_key_id)? else {
-            return Ok(None);
+) -> Result<Option<Arc<Identified>>, CatalogError> {
+    catalog.read("read an access key", |tx| identified(tx, access_key_id))
+}
+
+/// As [`identify`], in a state of the catalog that is at hand.
+pub fn identify_in(
+    reading: &Reading<'_, '_>,
+    access_key_id: &str,
+) -> Result<Option<Arc<Identified>>, CatalogError> {
+    identified(reading.0, access_key_id)
+}
+
+fn identified(tx: &Tx<'_>, access_key_id: &str) -> Result<Option<Arc<Identified>>, CatalogError> {
+    let found = tx.remembered("access key", access_key_id, || {
+        Ok(read_identified(tx, access_key_id)?.map(Arc::new))
+    })?;
+    Ok(Option::clone(&found))
+}
+
+fn read_identified(tx: &Tx<'_>, access_key_id: &str) -> Result<Option<Identified>, CatalogError> {
+    let Some(key) = by_id(tx, access_key_id)? else {
+        return Ok(None);
+    };
+    let account = accounts::find(tx, &key.account_id)?;
+    let user = match &key.user_name {
+        Some(name) => identities::find_user(tx, &key.account_id, name)?,
+        None => None,
+    };
+    // A key whose user is gone is good for nothing.
+    let is_active = account.is_some_and(|account| account.status == IdentityStatus::Active)
+        && match (&key.user_name, &user) {
+            (None, _) => true,
+            (Some(_), Some(user)) => user.status == IdentityStatus::Active,
+            (Some(_), None) => false,
         };
-        let account = accounts::find(tx, &key.account_id)?;
-        let user = match &key.user_name {
-            Some(name) => identities::find_user(tx, &key.account_id, name)?,
-            None => None,
-        };
-        // A key whose user is gone is good for nothing.
-        let is_active = account.is_some_and(|account| account.status == IdentityStatus::Active)
-            && match (&key.user_name, &user) {
-                (None, _) => true,
-                (Some(_), Some(user)) => user.status == IdentityStatus::Active,
-                (Some(_), None) => false,
-            };
-        Ok(Some(Identified {
-            key,
-            is_active,
-            user,
-        }))
-    })
+    Ok(Some(Identified {
+        key,
+        is_active,
+        user,
+    }))
 }
 
 /// The keys of an account, oldest first.

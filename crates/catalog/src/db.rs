@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::error::CatalogError;
 use crate::jobs::{Ledger, Renderer};
 use crate::migrations::MIGRATIONS;
 use crate::sql::postgres::{PostgresPlace, Wakes};
-use crate::sql::{Database, Durability, Session, postgres, sqlite};
+use crate::sql::{Database, Durability, Memo, Session, postgres, sqlite};
 
 /// How to open a catalog.
 #[derive(Debug, Clone)]
@@ -170,8 +171,39 @@ impl Catalog {
         operation: &'static str,
         body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        self.database
-            .read(operation, |session| body(&Tx::new(session, self.renderer)))
+        self.database.read(operation, |session, memo| {
+            body(&self.reading(session, memo))
+        })
+    }
+
+    /// As [`Catalog::read`]; `None` when a connection would have to be waited for, or another host.
+    pub(crate) fn try_read<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(&Tx<'_>) -> Result<T, CatalogError>,
+    ) -> Result<Option<T>, CatalogError> {
+        self.database.try_read(operation, |session, memo| {
+            body(&self.reading(session, memo))
+        })
+    }
+
+    /// Hands `body` one state of the catalog for several questions; `None` when a connection would have to be waited for, or
+    /// another host.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn try_reading<T>(
+        &self,
+        body: impl FnOnce(&Reading<'_, '_>) -> T,
+    ) -> Result<Option<T>, CatalogError> {
+        self.try_read("read the catalog", |tx| Ok(body(&Reading(tx))))
+    }
+
+    fn reading<'a>(&self, session: Session<'a>, memo: Option<&'a Memo>) -> Tx<'a> {
+        Tx {
+            memo,
+            ..Tx::new(session, self.renderer)
+        }
     }
 
     /// Runs `body` in a transaction that is durable when this returns `Ok`, and leaves no trace otherwise.
@@ -231,12 +263,23 @@ impl Catalog {
     }
 }
 
+/// One state of the catalog.
+pub struct Reading<'t, 'c>(pub(crate) &'t Tx<'c>);
+
+impl std::fmt::Debug for Reading<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reading").finish_non_exhaustive()
+    }
+}
+
 /// A transaction, as the functions of the catalog see it.
 pub(crate) struct Tx<'a> {
     session: Session<'a>,
     /// Accounts whose jobs this transaction changed: their index follows once it is committed.
     changed_accounts: RefCell<BTreeSet<AccountId>>,
     renderer: Option<Renderer>,
+    /// What is known of the state that this transaction sees; none when it writes.
+    memo: Option<&'a Memo>,
 }
 
 impl<'a> Tx<'a> {
@@ -245,7 +288,26 @@ impl<'a> Tx<'a> {
             session,
             changed_accounts: RefCell::default(),
             renderer,
+            memo: None,
         }
+    }
+
+    /// What `read` gives about `key`, which must depend on nothing but the state of the database: remembered for as long
+    /// as that state lasts.
+    pub(crate) fn remembered<T: Send + Sync + 'static>(
+        &self,
+        kind: &'static str,
+        key: &str,
+        read: impl FnOnce() -> Result<T, CatalogError>,
+    ) -> Result<Arc<T>, CatalogError> {
+        if let Some(known) = self.memo.and_then(|memo| memo.get(kind, key)) {
+            return Ok(known);
+        }
+        let fact = Arc::new(read()?);
+        if let Some(memo) = self.memo {
+            memo.put(kind, key, fact.clone());
+        }
+        Ok(fact)
     }
 
     /// Where its statements go.

@@ -61,7 +61,7 @@ pub mod words;
 pub mod work;
 pub mod zone;
 
-pub use db::{Catalog, CatalogOptions};
+pub use db::{Catalog, CatalogOptions, Reading};
 pub use error::{CatalogError, Entity};
 pub use records::{
     AccessKey, Account, Client, ItemError, Job, JobEvent, Page, PageRequest, Plan, PlanSpec,

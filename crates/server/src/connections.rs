@@ -5,7 +5,7 @@
 //! A client that opens connections and sends nothing must not take the service away from others.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -61,11 +61,13 @@ impl axum::serve::Listener for LimitedListener {
                         tracing::debug!(%error, "no delay cannot be set");
                     }
                     let silence = Box::pin(sleep(MAX_SILENCE));
+                    let now = Instant::now();
                     let here = stream.local_addr().ok().map(|here| here.ip());
                     let stream = LimitedStream {
                         stream,
                         silence,
-                        last_write: Instant::now(),
+                        last_progress: now,
+                        last_write: now,
                         _permit: permit,
                     };
                     let connection = match &self.tls {
@@ -152,6 +154,20 @@ impl AsyncWrite for Connection {
         self.stream()?.poll_write(context, bytes)
     }
 
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_handshake(context))?;
+        self.stream()?.poll_write_vectored(context, parts)
+    }
+
+    /// Asked before the handshake, too: what TLS makes of parts is right, and no worse than of one.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.stream() {
             Ok(stream) => stream.poll_flush(context),
@@ -172,12 +188,30 @@ impl AsyncWrite for Connection {
 /// A connection that ends when nothing is read or written for [`MAX_SILENCE`], or only read for [`MAX_REQUEST_TIME`].
 pub(crate) struct LimitedStream {
     stream: TcpStream,
+    /// Ends at a time before which it cannot be over; what has happened meanwhile is looked at then. So a busy connection
+    /// does not set a timer for each read and write.
     silence: Pin<Box<Sleep>>,
+    last_progress: Instant,
     last_write: Instant,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl LimitedStream {
+    fn wrote<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        result: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_ready() {
+            self.last_write = Instant::now();
+        }
+        self.guard(context, result)
+    }
+
+    fn deadline(&self) -> Instant {
+        (self.last_write + MAX_REQUEST_TIME).min(self.last_progress + MAX_SILENCE)
+    }
+
     /// Passes a result on and starts the time anew, or fails once it is over.
     fn guard<T>(
         &mut self,
@@ -185,15 +219,17 @@ impl LimitedStream {
         result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            let latest = self.last_write + MAX_REQUEST_TIME;
-            let next = latest.min(Instant::now() + MAX_SILENCE);
-            self.silence.as_mut().reset(next);
+            self.last_progress = Instant::now();
             return result;
         }
-        match self.silence.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        while self.silence.as_mut().poll(context).is_ready() {
+            let deadline = self.deadline();
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.silence.as_mut().reset(deadline);
         }
+        Poll::Pending
     }
 }
 
@@ -215,10 +251,20 @@ impl AsyncWrite for LimitedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if result.is_ready() {
-            self.last_write = Instant::now();
-        }
-        self.guard(context, result)
+        self.wrote(context, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.wrote(context, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

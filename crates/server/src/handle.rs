@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use crate::actions::backup_jobs::JOB_RENDERER;
 use crate::actions::repositories::Repositories;
 use crate::agents::Pulses;
+use crate::auth::KnownKeys;
 use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
@@ -125,6 +126,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         catalog,
         master_key,
         operator: account_id.clone(),
+        known_keys: KnownKeys::default(),
         nonces,
         rates: Rates::new(options.rate_limit),
         region: options.region,
@@ -151,7 +153,7 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
     });
     let ticker = Arc::new(Ticker::default());
     let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(worker_count())
         .max_blocking_threads(MAX_IN_FLIGHT + 8)
         .thread_name("strongroom-server")
         .enable_all()
@@ -192,6 +194,11 @@ pub fn start(options: ServerOptions) -> Result<ServerHandle, ServerError> {
         stop,
         running: Mutex::new(Some(Running { runtime, main })),
     })
+}
+
+/// Threads of connections: each answers the calls that take microseconds, so every processor may.
+fn worker_count() -> usize {
+    std::thread::available_parallelism().map_or(2, |count| count.get().max(2))
 }
 
 fn listen(address: &str) -> Result<(StdListener, SocketAddr), ServerError> {
@@ -432,146 +439,4 @@ impl Drop for ServerHandle {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
-    use catalog::clients::Registration;
-    use catalog::jobs::FinishJob;
-    use catalog::plans::PlanSwitch;
-    use catalog::snapshots::SnapshotReport;
-    use catalog::vaults::NewVault;
-    use catalog::{
-        ClientType, PlanSpec, Progress, Sealed, clients, jobs, plans, retention, vaults, work,
-    };
-    use model::{JobStatus, Timestamp};
-
-    use super::{Arc, Duration, ServerHandle, ServerOptions, start};
-    use crate::clock::ManualClock;
-
-    const DAY: u64 = 86_400;
-
-    fn options(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerOptions {
-        let mut options = ServerOptions::new(folder.join("data"));
-        options.listen = "127.0.0.1:0".to_owned();
-        options.tick_interval = None;
-        options.clock = clock.clone();
-        options.trash = Duration::from_secs(3_600);
-        options
-    }
-
-    fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
-        start(options(clock, folder)).unwrap()
-    }
-
-    /// A plan of one day's retention with one snapshot, made without an agent.
-    fn snapshot(server: &ServerHandle, hash: char) {
-        let (catalog, account) = (&server.service.catalog, &server.account_id);
-        let now = server.service.now();
-        let registration = Registration {
-            client_id: None,
-            machine_id: "machine".to_owned(),
-            client_type: ClientType::Ecs,
-            hostname: "host".to_owned(),
-            os_type: "linux".to_owned(),
-            arch_type: "x86_64".to_owned(),
-            client_version: "0".to_owned(),
-            private_ipv4: None,
-            agent_key_id: format!("key-{hash}"),
-            sealed_agent_secret: Sealed(vec![1]),
-        };
-        let client = clients::register(catalog, account, &registration, now).unwrap();
-        let vault = NewVault {
-            vault_id: vaults::new_id(catalog, now),
-            vault_name: "vault".to_owned(),
-            description: String::new(),
-            vault_region_id: "cn-hangzhou".to_owned(),
-            vault_type: "STANDARD".to_owned(),
-            vault_storage_class: "STANDARD".to_owned(),
-            encrypt_type: "HBR_PRIVATE".to_owned(),
-            kms_key_id: None,
-            worm_enabled: false,
-            storage_url: "/nowhere".to_owned(),
-            sealed_password: Sealed(vec![1]),
-            kept_by: None,
-        };
-        let vault_id = vaults::adopt(catalog, account, &vault, now)
-            .unwrap()
-            .vault_id;
-        let mut spec = PlanSpec::files("cn-hangzhou", "plan", vault_id, Vec::new());
-        spec.retention = Some(1);
-        let plan = plans::create(catalog, account, &spec, PlanSwitch::Enabled, now).unwrap();
-        jobs::create(catalog, account, &plan.plan_id, now).unwrap();
-        let ttl = Duration::from_secs(30);
-        let leased =
-            work::lease_next(catalog, account, &client.client_id, "run", now, ttl, 1).unwrap();
-        let report = FinishJob {
-            work_id: leased[0].work_id.clone(),
-            epoch: leased[0].epoch,
-            outcome: JobStatus::Complete,
-            message: None,
-            progress: Progress::default(),
-            snapshot: Some(SnapshotReport {
-                snapshot_hash: hash.to_string().repeat(64),
-                parent_snapshot_hash: None,
-                paths: None,
-            }),
-            error_epoch: None,
-        };
-        assert!(jobs::finish(catalog, &report, now).unwrap().is_accepted());
-    }
-
-    #[test]
-    fn the_ticker_lets_snapshots_go_when_their_time_is_over() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
-        let server = server(&clock, folder.path());
-        snapshot(&server, 'a');
-        assert_eq!(server.tick().unwrap().expired_snapshots, 0);
-        clock.advance_seconds(DAY - 1);
-        assert_eq!(server.tick().unwrap().expired_snapshots, 0);
-        clock.advance_seconds(60);
-        assert_eq!(server.tick().unwrap().expired_snapshots, 1);
-        clock.advance_seconds(60);
-        assert_eq!(server.tick().unwrap().expired_snapshots, 0);
-        let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
-        assert_eq!(trash.len(), 1);
-        server.join();
-    }
-
-    /// With the keys of its report, which are long and say little.
-    #[test]
-    fn the_kept_json_of_a_job_is_small() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
-        let server = server(&clock, folder.path());
-        snapshot(&server, 'a');
-        let figures = jobs::body_figures(&server.service.catalog).unwrap();
-        assert_eq!(figures.count, 1);
-        assert!(figures.bytes < 300, "{figures:?}");
-        server.join();
-    }
-
-    /// The step looks once a minute, and what is left goes with the next ones.
-    #[test]
-    fn the_ticker_removes_jobs_that_the_history_keeps_no_longer() {
-        let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::new(Timestamp(1_700_000_000)));
-        let mut options = options(&clock, folder.path());
-        options.job_retention = Some(Duration::from_secs(DAY));
-        let server = start(options).unwrap();
-        snapshot(&server, 'a');
-        let count = || {
-            let (catalog, account) = (&server.service.catalog, &server.account_id);
-            let asked = model::JobQuery::default();
-            jobs::query(catalog, account, &asked).unwrap().total
-        };
-        clock.advance_seconds(DAY);
-        assert_eq!((server.tick().unwrap().removed_jobs, count()), (0, 1));
-        clock.advance_seconds(1);
-        assert_eq!((server.tick().unwrap().removed_jobs, count()), (0, 1));
-        clock.advance_seconds(60);
-        assert_eq!((server.tick().unwrap().removed_jobs, count()), (1, 0));
-        let trash = retention::trash(&server.service.catalog, &server.account_id).unwrap();
-        assert_eq!(trash.len(), 1, "of its own time, not of the job's");
-        server.join();
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The border: reads a request whole, gives it to the blocking pool, and writes the reply.
+//! The border: reads a request whole, has it answered where it is or on the blocking pool, and writes the reply.
 //!
 //! Every failure is a 4xx or 5xx with a JSON body that all SDKs can read; a panic in a handler is an `InternalError`
 //! with its request id in the log. Nothing is decided here but sizes and times.
@@ -18,7 +18,9 @@ use http::{HeaderValue, Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::actions::{Attempt, Pending};
 use crate::connections::LimitedListener;
+use crate::in_place::InPlace;
 use crate::service::Service;
 use crate::stream::{self, BodySender};
 use crate::wire::{Wire, new_request_id};
@@ -40,6 +42,7 @@ const RECOMMEND: &str = "See the message; the server's log has more under the re
 #[derive(Clone)]
 pub(crate) struct Border {
     pub(crate) service: Arc<Service>,
+    in_place: Arc<InPlace>,
     in_flight: Arc<Semaphore>,
     body_room: Arc<Semaphore>,
 }
@@ -58,6 +61,7 @@ impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let border = Border {
         service,
+        in_place: Arc::default(),
         in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         body_room: Arc::new(Semaphore::new(BODY_ROOM_KIB)),
     };
@@ -90,11 +94,7 @@ async fn answer(
             }
         }
         Ok((wire, _room)) if wire.path.starts_with(PREFIX) => agents::serve(&border, wire).await,
-        Ok((wire, _room)) => {
-            border
-                .blocking(&request_id, move |service| actions::serve(service, &wire))
-                .await
-        }
+        Ok((wire, _room)) => border.serve_action(&request_id, wire).await,
         Err(error) => Err(error),
     };
     match result {
@@ -194,6 +194,26 @@ fn busy() -> ApiError {
 }
 
 impl Border {
+    /// Answers a call of an action where it is, if that takes microseconds: to hand it over to another thread and back
+    /// would cost more than the answer. All others go to the blocking pool.
+    async fn serve_action(&self, request_id: &str, wire: Wire) -> Result<Vec<u8>, ApiError> {
+        let attempt = self.in_place.run(|| {
+            let span = tracing::error_span!("request", id = request_id);
+            span.in_scope(|| actions::attempt(&self.service, &wire))
+        });
+        let pending = match attempt {
+            None => Pending::Arrived,
+            Some(Ok(Attempt::Later(pending))) => pending,
+            Some(Ok(Attempt::Done(answer))) => return answer,
+            Some(Err(_)) => {
+                tracing::error!(request_id, "a handler panicked");
+                return Err(ApiError::of(Code::InternalError));
+            }
+        };
+        self.blocking(request_id, move |service| pending.finish(service, &wire))
+            .await
+    }
+
     /// Runs `work` on the blocking pool, for as long as it takes, with what gives its bytes to the body that is returned. A
     /// client that reads slowly keeps it waiting; one that is gone is told by the failure to send.
     pub(crate) async fn streaming<F>(&self, request_id: &str, work: F) -> Result<Body, ApiError>

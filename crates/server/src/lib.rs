@@ -5,11 +5,12 @@
 //!
 //! The way of a request: [`http`](crate::start) reads it whole, `auth` finds out who asks (signature, time, nonce), the
 //! table in `actions` finds the function of the action (or `agents` the message), which makes one call to the catalog
-//! and shapes the reply. Handlers are plain functions on the blocking pool. What happens by time is `ticker`.
+//! and shapes the reply. Handlers are plain functions on the blocking pool; the few that take microseconds are tried on the
+//! thread of the connection first (`in_place`). What happens by time is `ticker`.
 //!
 //! Modules in reading order: `options`, `error`, `clock`, `data_dir`, `tls`, `seal`, `sealed_copy`, `bootstrap`, `nonces`, `wire`, `stream`, `service`,
 //! `failure`, `principal`, `sessions`, `rates`, `audited`, `auth`, `places`, `report_files`, `catalog_backup`, `actions`, `agents`, `ticker`,
-//! `connections`, `http`, `handle`, `recovery`, `adopt`, `export`,
+//! `connections`, `in_place`, `http`, `handle`, `recovery`, `adopt`, `export`,
 //! `catalog_restore`.
 
 mod actions;
@@ -30,6 +31,7 @@ mod failure;
 mod found_snapshot;
 mod handle;
 mod http;
+mod in_place;
 mod nonces;
 mod options;
 mod places;

@@ -1,6 +1,7 @@
 //! Who calls, and whether his policies allow it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use api::error::{AccessDenied, ApiError, Code};
 use catalog::User;
@@ -36,27 +37,27 @@ pub(crate) struct Principal {
     pub(crate) account: AccountId,
     pub(crate) kind: Kind,
     /// Each of these must allow a call; of a root key there are none.
-    layers: Vec<Document>,
+    layers: Arc<[Document]>,
 }
 
 impl Principal {
     /// The account itself.
-    pub(crate) const fn root(account: AccountId) -> Self {
+    pub(crate) fn root(account: AccountId) -> Self {
         Self {
             account,
             kind: Kind::Root,
-            layers: Vec::new(),
+            layers: Arc::new([]),
         }
     }
 
     /// A user with its policy.
-    pub(crate) fn user(user: User) -> Result<Self, ApiError> {
+    pub(crate) fn user(user: &User) -> Result<Self, ApiError> {
         Ok(Self {
-            layers: vec![document(user.policy.as_deref())?],
-            account: user.account_id,
+            layers: Arc::new([document(user.policy.as_deref())?]),
+            account: user.account_id.clone(),
             kind: Kind::User {
-                name: user.user_name,
-                id: user.user_id,
+                name: user.user_name.clone(),
+                id: user.user_id.clone(),
             },
         })
     }
@@ -72,7 +73,7 @@ impl Principal {
             layers.push(document(session_policy)?);
         }
         Ok(Self {
-            layers,
+            layers: layers.into(),
             account: role.account_id,
             kind: Kind::Role {
                 name: role.role_name,
@@ -117,7 +118,7 @@ impl Principal {
             source_ip,
             now,
         };
-        for layer in &self.layers {
+        for layer in &*self.layers {
             let no_permission_type = match evaluate([layer], &request) {
                 Decision::Allowed => continue,
                 Decision::NotAllowed => "ImplicitDeny",
@@ -169,7 +170,7 @@ mod tests {
     }
 
     fn user(policy: Option<String>) -> Principal {
-        Principal::user(User {
+        Principal::user(&User {
             account_id: AccountId::new(1),
             user_name: "ops".to_owned(),
             user_id: "3".to_owned(),

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::actions::repositories::Repositories;
 use crate::agents::{Pulses, Runs};
+use crate::auth::KnownKeys;
 use crate::catalog_backup::CatalogBackupRule;
 use crate::clock::Clock;
 use crate::data_dir::DirLock;
@@ -26,6 +27,7 @@ pub(crate) struct Service {
     pub(crate) master_key: MasterKey,
     /// The first account, whose root key is the operator's.
     pub(crate) operator: AccountId,
+    pub(crate) known_keys: KnownKeys,
     pub(crate) nonces: Nonces,
     pub(crate) rates: Rates,
     pub(crate) region: String,

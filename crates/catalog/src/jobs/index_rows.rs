@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use model::{JobStatus, SourceType};
 
+use super::kept_bodies::KeptBodies;
 use super::ledger::IndexedPart;
 use super::parts::{self, Change, ChangeKind, Part, Version};
 use crate::conditions::{each, first, while_each};
@@ -34,16 +35,20 @@ fn read<T>(row: &Row<'_>, take: impl FnOnce(&IndexRow<'_>) -> T) -> crate::sql::
     }))
 }
 
-/// Brings an index to the part's present version by the change log; `false` when the log does not reach back.
+/// Brings an index to the part's present version by the change log, and drops the bodies of jobs that were changed or
+/// deleted; `false` when the log does not reach back.
 pub(super) fn catch_up(
     tx: &Tx<'_>,
     indexed: &mut IndexedPart,
+    bodies: &KeptBodies,
     present: Version,
 ) -> Result<bool, CatalogError> {
     let Some(changes) = parts::changes_after(tx, indexed.part_id, indexed.version)? else {
         return Ok(false);
     };
     for change in &changes {
+        let row = |seq| parts::row_id(indexed.part_id, seq);
+        bodies.forget(row(change.first_seq)..=row(change.last_seq));
         // Whatever fails in between leaves the index at the version before, and every step can be repeated.
         if !apply(tx, indexed, change)? {
             return Ok(false);

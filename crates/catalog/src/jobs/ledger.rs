@@ -15,6 +15,7 @@ use model::{AccountId, Filter, Test};
 use parking_lot::{Mutex, RwLock};
 
 use super::index_rows;
+use super::kept_bodies::KeptBodies;
 use super::parts::{self, Part, Version};
 use super::query::add_test;
 use crate::conditions::{Conditions, all, first};
@@ -59,6 +60,7 @@ pub(crate) struct Ledger {
     /// A mutex: it is held only to find the account's own lock.
     accounts: Mutex<HashMap<AccountId, Shared>>,
     pub(super) dir: Option<PathBuf>,
+    pub(super) bodies: KeptBodies,
 }
 
 impl Ledger {
@@ -66,6 +68,7 @@ impl Ledger {
         Self {
             accounts: Mutex::default(),
             dir,
+            bodies: KeptBodies::default(),
         }
     }
 
@@ -129,6 +132,25 @@ impl Ledger {
         })
     }
 
+    /// Answers from the account's index in a transaction that has begun; `None` when the index is of another state, be it
+    /// older or newer, when it would have to be waited for, or when `body` gives up.
+    pub(super) fn try_read<T>(
+        &self,
+        tx: &Tx<'_>,
+        account_id: &AccountId,
+        body: impl FnOnce(&Tx<'_>, &AccountIndex) -> Result<Option<T>, CatalogError>,
+    ) -> Result<Option<T>, CatalogError> {
+        let shared = self.account(account_id);
+        let Some(index) = shared.try_read() else {
+            return Ok(None);
+        };
+        if index.is_current(tx, account_id)? {
+            body(tx, &index)
+        } else {
+            Ok(None)
+        }
+    }
+
     /// The parts of an account whose index does not count what the database does. The database is read in one
     /// transaction, without holding up anybody. Each part that differs is built anew when it is next asked.
     ///
@@ -173,6 +195,7 @@ impl Ledger {
             });
             for difference in &differences {
                 self.forget(difference.part_id);
+                self.bodies.forget(parts::all_rows(difference.part_id));
             }
         }
         Ok(differences)
@@ -227,7 +250,9 @@ impl Ledger {
 impl AccountIndex {
     /// Whether the index shows the state that `tx` sees, and is in order.
     fn is_current(&self, tx: &Tx<'_>, account_id: &AccountId) -> Result<bool, CatalogError> {
-        let present = parts::of_account(tx, account_id)?;
+        let present = tx.remembered("parts", account_id.as_str(), || {
+            parts::of_account(tx, account_id)
+        })?;
         let is_same = |(part, indexed): (&Part, &IndexedPart)| {
             part.part_id == indexed.part_id
                 && part.version == indexed.version
@@ -256,8 +281,10 @@ impl AccountIndex {
                 self.parts.insert(place, indexed);
             }
             let indexed = &mut self.parts[place];
-            if indexed.version != part.version && !index_rows::catch_up(tx, indexed, part.version)?
+            if indexed.version != part.version
+                && !index_rows::catch_up(tx, indexed, &ledger.bodies, part.version)?
             {
+                ledger.bodies.forget(parts::all_rows(part.part_id));
                 index_rows::rebuild(tx, indexed, &part)?;
             }
         }

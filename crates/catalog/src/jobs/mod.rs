@@ -1,7 +1,7 @@
 //! Backup jobs: created with their work, ended with their snapshot, each in one transaction. Questions over the whole
 //! history are in [`query`](self::query()).
 //!
-//! Modules in reading order: `store` (rows), `body` (their JSON), `import` (history from elsewhere), `parts` (numbering and change log), `ledger` (the index beside the
+//! Modules in reading order: `store` (rows), `body` (their JSON), `kept_bodies` (of them those in memory), `import` (history from elsewhere), `parts` (numbering and change log), `ledger` (the index beside the
 //! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`, `expiry` (what goes by age).
 
 mod body;
@@ -12,6 +12,7 @@ mod expiry_tests;
 mod history_tests;
 mod import;
 mod index_rows;
+mod kept_bodies;
 mod ledger;
 #[cfg(test)]
 mod ledger_tests;
@@ -25,9 +26,10 @@ mod tests;
 pub use body::Renderer;
 pub use expiry::{Expired, remove_ended};
 pub use import::{ImportReport, ImportedJob, import_all};
+pub use kept_bodies::Body;
 pub use ledger::Difference;
 pub(crate) use ledger::Ledger;
-pub use query::{BodyFigures, ExportedJob, bodies, body_figures, export, query};
+pub use query::{BodyFigures, ExportedJob, bodies, body_figures, export, query, try_bodies};
 pub(crate) use query::{add_filter, add_test};
 pub use saved_index::{check_index, load_index, save_index};
 pub(crate) use store::{delete_matching, note_changed};

@@ -4,6 +4,8 @@
 //! row, raises its version and adds to the change log, all in the transaction of the change: whoever has an index of
 //! version `n` brings it to the present one by the entries above `n`, and knows when that is not possible any more.
 
+use std::ops::RangeInclusive;
+
 use model::{AccountId, SourceType};
 
 use crate::conditions::{all, change, first};
@@ -70,6 +72,11 @@ pub(super) struct Change {
 /// The id of a job's row.
 pub(super) fn row_id(part_id: i64, seq: u32) -> i64 {
     (part_id << SEQ_BITS) + i64::from(seq)
+}
+
+/// The ids of all rows that a part can have.
+pub(super) fn all_rows(part_id: i64) -> RangeInclusive<i64> {
+    row_id(part_id, 0)..=row_id(part_id, u32::MAX)
 }
 
 /// The part and number behind the id of a row.

@@ -4,13 +4,19 @@
 
 use model::{AccountId, Filter, JobQuery, Predicate, Test};
 
+use super::kept_bodies::Body;
+use super::ledger::AccountIndex;
 use super::{parts, store};
 use crate::conditions::{Conditions, each, first};
-use crate::db::{Catalog, Tx};
+use crate::db::{Catalog, Reading, Tx};
 use crate::error::CatalogError;
 use crate::ledger;
 use crate::records::{Job, Page};
 use crate::sql::Value;
+
+const OPERATION: &str = "query jobs";
+/// What a caller that must not be held up can ask for, see [`ledger::effort`].
+const MAX_QUICK_EFFORT: u64 = 1_000;
 
 /// The page and the exact count of the account's jobs that match, of one state of the catalog.
 pub fn query(
@@ -18,10 +24,9 @@ pub fn query(
     account_id: &AccountId,
     query: &JobQuery,
 ) -> Result<Page<Job>, CatalogError> {
-    let operation = "query jobs";
     rows(catalog, account_id, query, |tx, row_id| {
         let sql = "SELECT * FROM jobs WHERE row_id = ?";
-        first(tx, operation, sql, [row_id], store::read)
+        first(tx, OPERATION, sql, [row_id], store::read)
     })
 }
 
@@ -31,8 +36,53 @@ pub fn bodies(
     catalog: &Catalog,
     account_id: &AccountId,
     query: &JobQuery,
-) -> Result<Page<Vec<u8>>, CatalogError> {
-    rows(catalog, account_id, query, store::read_body)
+) -> Result<Page<Body>, CatalogError> {
+    rows(catalog, account_id, query, |tx, row_id| {
+        body(catalog, tx, row_id)
+    })
+}
+
+/// As [`bodies`], of a state of the catalog that is at hand, for a caller that must not be held up: `None` when something
+/// would have to be waited for, when the index is of another state, and for questions that may take more than about a
+/// millisecond.
+pub fn try_bodies(
+    catalog: &Catalog,
+    reading: &Reading<'_, '_>,
+    account_id: &AccountId,
+    query: &JobQuery,
+) -> Result<Option<Page<Body>>, CatalogError> {
+    let ledger = &catalog.ledger;
+    ledger.try_read(reading.0, account_id, |tx, index| {
+        let parts = index.parts.iter().map(|part| &part.index);
+        if ledger::effort(parts, query) > MAX_QUICK_EFFORT {
+            return Ok(None);
+        }
+        let read = |tx: &Tx<'_>, row_id| body(catalog, tx, row_id);
+        answer(tx, account_id, index, query, read).map(Some)
+    })
+}
+
+/// The JSON of the job in a row that the index has found: that which is kept, or made of its columns.
+fn body(catalog: &Catalog, tx: &Tx<'_>, row_id: i64) -> Result<Option<Body>, CatalogError> {
+    let known = &catalog.ledger.bodies;
+    if let Some(body) = known.get(row_id) {
+        return Ok(Some(body));
+    }
+    stored_body(tx, row_id, |kept| known.insert(row_id, kept.clone()))
+}
+
+/// The same from the database; `note` gets a body that is kept there.
+fn stored_body(
+    tx: &Tx<'_>,
+    row_id: i64,
+    note: impl FnOnce(&Body),
+) -> Result<Option<Body>, CatalogError> {
+    if let Some(kept) = store::kept_body(tx, row_id)? {
+        let body = Body::from(kept);
+        note(&body);
+        return Ok(Some(body));
+    }
+    Ok(store::make_body(tx, row_id)?.map(Body::from))
 }
 
 /// A job for another service.
@@ -41,7 +91,7 @@ pub struct ExportedJob {
     /// The region, which the JSON does not have.
     pub region_id: String,
     /// The JSON object, as [`bodies`] gives it.
-    pub body: Vec<u8>,
+    pub body: Body,
 }
 
 /// As [`bodies`], each with what its JSON leaves out.
@@ -53,7 +103,8 @@ pub fn export(
     rows(catalog, account_id, query, |tx, row_id| {
         let sql = "SELECT region_id FROM jobs WHERE row_id = ?";
         let region_id = first(tx, "read a job's region", sql, [row_id], |row| row.get(0))?;
-        let found = region_id.zip(store::read_body(tx, row_id)?);
+        // Past the bodies in memory: a whole history would push out what is looked at.
+        let found = region_id.zip(stored_body(tx, row_id, |_| ())?);
         Ok(found.map(|(region_id, body)| ExportedJob { region_id, body }))
     })
 }
@@ -91,25 +142,31 @@ fn rows<T>(
     query: &JobQuery,
     read: impl Fn(&Tx<'_>, i64) -> Result<Option<T>, CatalogError>,
 ) -> Result<Page<T>, CatalogError> {
-    let operation = "query jobs";
-    catalog
-        .ledger
-        .read(catalog, operation, account_id, |tx, index| {
-            let answer = index.with_parts(tx, account_id, |parts| ledger::query(parts, query))?;
-            let rows = answer.rows.iter().map(|(part, seq)| {
-                let row_id = parts::row_id(index.parts[*part].part_id, *seq);
-                read(tx, row_id)?.ok_or_else(|| CatalogError::Damaged {
-                    operation,
-                    detail: format!(
-                        "the index has a job that the database does not have (row {row_id})"
-                    ),
-                })
-            });
-            Ok(Page {
-                rows: rows.collect::<Result<Vec<_>, _>>()?,
-                total: answer.total,
-            })
+    let ledger = &catalog.ledger;
+    ledger.read(catalog, OPERATION, account_id, |tx, index| {
+        answer(tx, account_id, index, query, &read)
+    })
+}
+
+fn answer<T>(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    index: &AccountIndex,
+    query: &JobQuery,
+    read: impl Fn(&Tx<'_>, i64) -> Result<Option<T>, CatalogError>,
+) -> Result<Page<T>, CatalogError> {
+    let answer = index.with_parts(tx, account_id, |parts| ledger::query(parts, query))?;
+    let rows = answer.rows.iter().map(|(part, seq)| {
+        let row_id = parts::row_id(index.parts[*part].part_id, *seq);
+        read(tx, row_id)?.ok_or_else(|| CatalogError::Damaged {
+            operation: OPERATION,
+            detail: format!("the index has a job that the database does not have (row {row_id})"),
         })
+    });
+    Ok(Page {
+        rows: rows.collect::<Result<Vec<_>, _>>()?,
+        total: answer.total,
+    })
 }
 
 /// Adds a filter on a column; also for restore jobs.

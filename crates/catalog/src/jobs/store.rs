@@ -180,7 +180,7 @@ pub(super) fn packed_body(renderer: Option<Renderer>, job: &Job) -> Option<Vec<u
     renderer.and_then(|renderer| body::pack(renderer.version, &(renderer.render)(job)))
 }
 
-/// Keeps the JSON of a job that has ended.
+/// Keeps the JSON of a job that has ended, in the transaction that notes the change: what is kept is not changed after.
 pub(super) fn keep_body(tx: &Tx<'_>, job: &Job) -> Result<(), CatalogError> {
     let Some(packed) = packed_body(tx.renderer(), job) else {
         return Ok(());
@@ -191,22 +191,22 @@ pub(super) fn keep_body(tx: &Tx<'_>, job: &Job) -> Result<(), CatalogError> {
     Ok(())
 }
 
-/// The JSON of the job in a row, kept or made.
-pub(super) fn read_body(tx: &Tx<'_>, row_id: i64) -> Result<Option<Vec<u8>>, CatalogError> {
-    let operation = "read a job's body";
-    let renderer = tx.renderer();
+/// The JSON that is kept of the job in a row, if it is of the present form.
+pub(super) fn kept_body(tx: &Tx<'_>, row_id: i64) -> Result<Option<Vec<u8>>, CatalogError> {
     let sql = "SELECT body FROM jobs WHERE row_id = ?";
-    let kept = first(tx, operation, sql, [row_id], |row| {
+    let kept = first(tx, "read a job's body", sql, [row_id], |row| {
         let packed = row.blob_opt(0)?;
-        Ok(packed.and_then(|packed| body::unpack(renderer, packed)))
+        Ok(packed.and_then(|packed| body::unpack(tx.renderer(), packed)))
     })?;
-    if let Some(Some(kept)) = kept {
-        return Ok(Some(kept));
-    }
+    Ok(kept.flatten())
+}
+
+/// The JSON of the job in a row, made of its columns.
+pub(super) fn make_body(tx: &Tx<'_>, row_id: i64) -> Result<Option<Vec<u8>>, CatalogError> {
     let sql = "SELECT * FROM jobs WHERE row_id = ?";
-    let job = first(tx, operation, sql, [row_id], read)?;
+    let job = first(tx, "read a job", sql, [row_id], read)?;
     Ok(job
-        .zip(renderer)
+        .zip(tx.renderer())
         .map(|(job, renderer)| (renderer.render)(&job)))
 }
 

@@ -90,10 +90,16 @@ impl<'a> Matches<'a> {
     }
 
     fn count_chunk(&self, chunk: usize) -> usize {
+        self.quick_chunk_count(chunk)
+            .unwrap_or_else(|| self.rows(chunk).count())
+    }
+
+    /// Matches in a chunk, when they are known without looking at its rows.
+    fn quick_chunk_count(&self, chunk: usize) -> Option<usize> {
         let (from, to) = self.clip(chunk);
         let is_clean = self.run.dead.chunks[chunk].is_none();
         let rows = self.run.chunk_rows(chunk).len();
-        let quick = match self.clauses.clauses.as_slice() {
+        match self.clauses.clauses.as_slice() {
             [] if is_clean => Some(to - from),
             [clause] if is_clean && to - from == rows => {
                 self.quick_count(chunk, clause).map(|count| {
@@ -105,8 +111,7 @@ impl<'a> Matches<'a> {
                 })
             }
             _ => None,
-        };
-        quick.unwrap_or_else(|| self.rows(chunk).count())
+        }
     }
 
     fn quick_count(&self, chunk: usize, clause: &Clause) -> Option<usize> {
@@ -199,7 +204,7 @@ impl<'a> Matches<'a> {
             direction,
             step: 0,
             rank: 0,
-            rows: None,
+            open: None,
         }
     }
 
@@ -295,8 +300,25 @@ pub(super) struct Walk<'m, 'a> {
     step: usize,
     /// Matches of the present chunk that are behind.
     rank: usize,
-    /// The rows of the present chunk and their number, once they are needed.
-    rows: Option<(Set, usize)>,
+    /// The present chunk, once its rows are needed.
+    open: Option<OpenChunk>,
+}
+
+/// The matches of a chunk.
+#[derive(Debug)]
+enum Found {
+    /// All rows of a range.
+    Range(usize, usize),
+    Set(Set),
+}
+
+/// A chunk that a walk is in.
+#[derive(Debug)]
+struct OpenChunk {
+    rows: Found,
+    count: usize,
+    /// The row that the walk stands at.
+    last: Option<u16>,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -320,6 +342,9 @@ impl<'a> Walk<'_, 'a> {
             let left = self.matches.count_at(position) - self.rank;
             if count < left {
                 self.rank += count;
+                if let Some(open) = &mut self.open {
+                    open.last = None;
+                }
                 return;
             }
             count -= left;
@@ -330,28 +355,63 @@ impl<'a> Walk<'_, 'a> {
     fn next_chunk(&mut self) {
         self.step += 1;
         self.rank = 0;
-        self.rows = None;
+        self.open = None;
     }
 
     /// The next match.
     pub(super) fn next(&mut self) -> Option<usize> {
         loop {
             let chunk = self.matches.chunks[self.position()?];
-            let (rows, count) = self.rows.get_or_insert_with(|| {
-                let rows = self.matches.rows(chunk);
-                let count = rows.count();
-                (rows, count)
-            });
-            if self.rank < *count {
-                let rank = match self.direction {
-                    Direction::Rising => self.rank,
-                    Direction::Falling => *count - 1 - self.rank,
-                };
+            let open = self
+                .open
+                .get_or_insert_with(|| OpenChunk::new(self.matches, chunk));
+            if self.rank < open.count {
+                let rank = self.rank;
                 self.rank += 1;
-                let row = rows.select(rank)?;
+                let row = open.next(self.direction, rank)?;
                 return Some(chunk * CHUNK_ROWS + usize::from(row));
             }
             self.next_chunk();
         }
+    }
+}
+
+impl OpenChunk {
+    fn new(matches: &Matches<'_>, chunk: usize) -> Self {
+        let is_whole =
+            matches.clauses.clauses.is_empty() && matches.run.dead.chunks[chunk].is_none();
+        let (rows, count) = if is_whole {
+            let (from, to) = matches.clip(chunk);
+            (Found::Range(from, to), to - from)
+        } else {
+            let rows = matches.rows(chunk);
+            let known = matches.quick_chunk_count(chunk);
+            let count = known.unwrap_or_else(|| rows.count());
+            (Found::Set(rows), count)
+        };
+        Self {
+            rows,
+            count,
+            last: None,
+        }
+    }
+
+    /// Goes on to the row number `rank` in the direction: the one after the last one, unless some were passed over.
+    fn next(&mut self, direction: Direction, rank: usize) -> Option<u16> {
+        let rows = match (&self.rows, direction) {
+            (Found::Range(from, _), Direction::Rising) => return u16::try_from(from + rank).ok(),
+            (Found::Range(_, to), Direction::Falling) => return u16::try_from(to - 1 - rank).ok(),
+            (Found::Set(rows), _) => rows,
+        };
+        let last = self.last;
+        self.last = match direction {
+            Direction::Rising => last
+                .and_then(|last| rows.after(last))
+                .or_else(|| rows.select(rank)),
+            Direction::Falling => last
+                .and_then(|last| rows.before(last))
+                .or_else(|| rows.select_back(rank)),
+        };
+        self.last
     }
 }

@@ -30,7 +30,7 @@ mod tests;
 mod text_column;
 mod times;
 
-use model::{Filter, JobQuery, JobStatus, SortDirection, SourceType};
+use model::{Filter, FilterKey, JobQuery, JobStatus, Predicate, SortDirection, SourceType, Test};
 
 pub use self::clauses::JobIds;
 use self::clauses::{Clause, Clauses, Term};
@@ -255,6 +255,45 @@ pub fn ended_before(part: &PartIndex, before: i64, limit: usize) -> Vec<u32> {
         }
     }
     seqs
+}
+
+/// An upper bound of the microseconds that a question takes on a slow processor, about.
+pub fn effort<'a>(parts: impl IntoIterator<Item = &'a PartIndex>, query: &JobQuery) -> u64 {
+    let asked = parts.into_iter().filter(|part| {
+        query
+            .source_type
+            .is_none_or(|wanted| wanted == part.source_type)
+    });
+    let runs = asked.flat_map(|part| &part.runs);
+    runs.map(|run| {
+        let chunks = run.chunk_count() as u64;
+        let filters = query.filters.iter();
+        filters
+            .map(|filter| effort_of(filter, chunks))
+            .fold(0, u64::saturating_add)
+    })
+    .fold(0, u64::saturating_add)
+}
+
+/// A filter's part of [`effort`] in a run of so many chunks.
+fn effort_of(filter: &Filter, chunks: u64) -> u64 {
+    /// A list or bitmap of a chunk, put beside another one.
+    const CHUNK: u64 = 3;
+    /// The lists of many values of a chunk, put together.
+    const ORDERED_CHUNK: u64 = 20;
+    /// A job's id is looked up in the database.
+    const LOOK_UP: u64 = 10;
+    match (&filter.predicate, filter.key) {
+        (Predicate::Text(Test::Equal(_) | Test::NotEqual(_)), FilterKey::JobId) => LOOK_UP,
+        (Predicate::Text(Test::In(ids)), FilterKey::JobId) => LOOK_UP * ids.len() as u64,
+        // May read all ids.
+        (_, FilterKey::JobId) => u64::MAX,
+        (Predicate::Text(Test::In(values)), _) => CHUNK * chunks + values.len() as u64,
+        (_, FilterKey::Status | FilterKey::SourceType)
+        | (Predicate::Text(Test::Equal(_) | Test::NotEqual(_)), _)
+        | (Predicate::Time(_), _) => CHUNK * chunks,
+        (Predicate::Text(_), _) => ORDERED_CHUNK * chunks,
+    }
 }
 
 /// The jobs of a part that meet all filters, in no order.

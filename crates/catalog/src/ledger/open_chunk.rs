@@ -62,6 +62,32 @@ impl OpenChunk {
         }
     }
 
+    /// The rows with one code. Most codes are rare, and many rows without one are passed over at once.
+    pub(super) fn rows_of(&self, code: u32) -> Bits {
+        fn mark<T: Copy + PartialEq>(bits: &mut Bits, codes: &[T], wanted: T) {
+            for (word, codes) in bits.0.iter_mut().zip(codes.chunks(64)) {
+                // No branch within the loop, so that the compiler compares several at a time.
+                let is_there = |found: bool, code: &T| found | (*code == wanted);
+                if codes.iter().fold(false, is_there) {
+                    for (bit, code) in codes.iter().enumerate() {
+                        *word |= u64::from(*code == wanted) << bit;
+                    }
+                }
+            }
+        }
+        let mut bits = Bits::empty();
+        match self {
+            Self::Absent(_) => {}
+            Self::Narrow(codes) => match u16::try_from(code) {
+                Ok(code) if code != u16::MAX => mark(&mut bits, codes, code),
+                _ => {}
+            },
+            Self::Wide(codes) if code != NONE => mark(&mut bits, codes, code),
+            Self::Wide(_) => {}
+        }
+        bits
+    }
+
     /// The rows whose codes are wanted.
     pub(super) fn rows(&self, is_wanted: impl Fn(u32) -> bool) -> Bits {
         fn mark<T: Copy>(bits: &mut Bits, codes: &[T], is_wanted: impl Fn(T) -> bool) {
@@ -98,5 +124,28 @@ fn widen(code: u16) -> u32 {
         NONE
     } else {
         u32::from(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NONE, OpenChunk};
+
+    #[test]
+    fn the_rows_of_one_code_are_those_of_the_general_question() {
+        for greatest in [0, 3, 70_000] {
+            let mut chunk = OpenChunk::default();
+            for row in 0..200_u32 {
+                chunk.push(match row % 7 {
+                    0 => NONE,
+                    6 => greatest,
+                    _ => row % 5,
+                });
+                for code in [0, 1, 4, 9, greatest, u32::from(u16::MAX), NONE] {
+                    let general = chunk.rows(|found| found == code);
+                    assert_eq!(chunk.rows_of(code), general, "{code} after {row}");
+                }
+            }
+        }
     }
 }

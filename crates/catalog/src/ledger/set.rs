@@ -130,6 +130,47 @@ impl Bits {
         }
         None
     }
+
+    /// The same, counted from the last row.
+    fn select_back(&self, mut rank: usize) -> Option<u16> {
+        for (index, word) in self.0.iter().enumerate().rev() {
+            let ones = word.count_ones() as usize;
+            if rank >= ones {
+                rank -= ones;
+                continue;
+            }
+            let mut rest = *word;
+            for _ in 0..rank {
+                rest &= !(1 << rest.ilog2());
+            }
+            return Some((index * 64) as u16 + rest.ilog2() as u16);
+        }
+        None
+    }
+
+    /// The next row after `row`.
+    fn after(&self, row: u16) -> Option<u16> {
+        let first = usize::from(row) / 64;
+        let above = (u64::MAX << (row % 64)) & !(1 << (row % 64));
+        let masks = std::iter::once(above).chain(std::iter::repeat(u64::MAX));
+        let mut words = self.0.iter().enumerate().skip(first).zip(masks);
+        let (index, word) = words.find_map(|((index, word), mask)| {
+            Some((index, word & mask)).filter(|(_, word)| *word != 0)
+        })?;
+        Some((index * 64) as u16 + word.trailing_zeros() as u16)
+    }
+
+    /// The last row before `row`.
+    fn before(&self, row: u16) -> Option<u16> {
+        let first = usize::from(row) / 64;
+        let below = !(u64::MAX << (row % 64));
+        let masks = std::iter::once(below).chain(std::iter::repeat(u64::MAX));
+        let mut words = self.0[..=first].iter().enumerate().rev().zip(masks);
+        let (index, word) = words.find_map(|((index, word), mask)| {
+            Some((index, word & mask)).filter(|(_, word)| *word != 0)
+        })?;
+        Some((index * 64) as u16 + word.ilog2() as u16)
+    }
 }
 
 /// Rows of one chunk.
@@ -174,6 +215,30 @@ impl Set {
         match self {
             Self::List(rows) => rows.get(rank).copied(),
             Self::Bits(bits) => bits.select(rank),
+        }
+    }
+
+    /// The same, counted from the last row.
+    pub(super) fn select_back(&self, rank: usize) -> Option<u16> {
+        match self {
+            Self::List(rows) => rows.get(rows.len().checked_sub(rank + 1)?).copied(),
+            Self::Bits(bits) => bits.select_back(rank),
+        }
+    }
+
+    /// The next row after `row`, when that is quicker to find by the row than by its rank.
+    pub(super) fn after(&self, row: u16) -> Option<u16> {
+        match self {
+            Self::List(_) => None,
+            Self::Bits(bits) => bits.after(row),
+        }
+    }
+
+    /// The last row before `row`, likewise.
+    pub(super) fn before(&self, row: u16) -> Option<u16> {
+        match self {
+            Self::List(_) => None,
+            Self::Bits(bits) => bits.before(row),
         }
     }
 
@@ -298,6 +363,19 @@ mod tests {
                 expected.iter().nth(rank).copied(),
                 "{rank}"
             );
+            assert_eq!(
+                set.select_back(rank),
+                expected.iter().nth_back(rank).copied(),
+                "{rank}"
+            );
+        }
+        if matches!(set, Set::Bits(_)) {
+            for probe in 0..CHUNK_ROWS as u16 {
+                let after = expected.range(probe + 1..).next();
+                assert_eq!(set.after(probe), after.copied(), "{probe}");
+                let before = expected.range(..probe).next_back();
+                assert_eq!(set.before(probe), before.copied(), "{probe}");
+            }
         }
     }
 

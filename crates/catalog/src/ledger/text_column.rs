@@ -260,7 +260,7 @@ impl TextColumn {
     pub(super) fn rows(&self, chunk: usize, codes: &[u32]) -> Rows<'_> {
         let Some(postings) = self.chunks.get(chunk) else {
             return Rows::Made(match codes {
-                [code] => self.open.rows(|found| found == *code),
+                [code] => self.open.rows_of(*code),
                 codes => {
                     let is_wanted = self.marks(codes.iter().copied());
                     self.open.rows(|found| is_wanted[found as usize])

@@ -3,9 +3,10 @@
 //! Statements are written once, in the SQL that the databases share, with `?` for values. What differs from one database
 //! to the other is in the module of that database and nowhere else. No function outside of this module names a driver.
 //!
-//! In reading order: `values` (what is bound), `rows` (what is read), `errors`, `pool`, `sqlite`, `postgres`.
+//! In reading order: `values` (what is bound), `rows` (what is read), `errors`, `pool`, `memo`, `sqlite`, `postgres`.
 
 mod errors;
+mod memo;
 mod pool;
 pub(crate) mod postgres;
 mod rows;
@@ -14,6 +15,7 @@ mod values;
 
 pub use errors::SqlError;
 pub(crate) use errors::{SqlErrorKind, damage};
+pub(crate) use memo::Memo;
 pub(crate) use rows::{Row, ValueRef};
 pub(crate) use values::{Param, Params, ToParam, Value, params};
 
@@ -40,15 +42,28 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// Runs `body` in a transaction that sees one state of the database.
+    /// Runs `body` in a transaction that sees one state of the database, with what is still known of that state where
+    /// that can be told.
     pub(crate) fn read<T>(
         &self,
         operation: &'static str,
-        body: impl FnOnce(Session<'_>) -> std::result::Result<T, CatalogError>,
+        body: impl FnOnce(Session<'_>, Option<&Memo>) -> std::result::Result<T, CatalogError>,
     ) -> std::result::Result<T, CatalogError> {
         match self {
             Self::Sqlite(database) => database.read(operation, body),
-            Self::Postgres(database) => database.read(operation, body),
+            Self::Postgres(database) => database.read(operation, |session| body(session, None)),
+        }
+    }
+
+    /// As [`Database::read`]; `None` when a connection would have to be waited for, or another host.
+    pub(crate) fn try_read<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(Session<'_>, Option<&Memo>) -> std::result::Result<T, CatalogError>,
+    ) -> std::result::Result<Option<T>, CatalogError> {
+        match self {
+            Self::Sqlite(database) => database.try_read(operation, body),
+            Self::Postgres(_) => Ok(None),
         }
     }
 

@@ -19,6 +19,15 @@ impl<C> Pool<C> {
         }
     }
 
+    /// One that is idle, if any.
+    pub(super) fn try_take(&self) -> Option<Taken<'_, C>> {
+        let connection = self.idle.lock().pop()?;
+        Some(Taken {
+            pool: self,
+            connection: Some(connection),
+        })
+    }
+
     pub(super) fn take(&self) -> Taken<'_, C> {
         let mut idle = self.idle.lock();
         loop {

@@ -11,8 +11,9 @@ use crate::plans::{PlanFilter, PlanSwitch, RunningJobs};
 use crate::restores::NewRestore;
 use crate::vaults::{VaultChange, VaultFilter};
 use crate::{
-    AccessKeyKind, AccessKeyStatus, CatalogError, Entity, PageRequest, Sealed, TargetFields,
-    access_keys, accounts, clients, item_errors, jobs, plans, restores, snapshots, tasks, vaults,
+    AccessKeyKind, AccessKeyStatus, Catalog, CatalogError, Entity, PageRequest, Sealed,
+    TargetFields, access_keys, accounts, clients, item_errors, jobs, plans, restores, snapshots,
+    tasks, vaults,
 };
 
 #[test]
@@ -21,7 +22,8 @@ fn an_account_is_created_once_with_its_root_key() {
     let key = access_keys::identify(&fixture.catalog, "root-1")
         .unwrap()
         .unwrap()
-        .key;
+        .key
+        .clone();
     assert_eq!(
         (key.account_id.clone(), key.kind),
         (fixture.account.clone(), AccessKeyKind::Root)
@@ -76,6 +78,40 @@ fn the_service_is_opened_once() {
     assert!(accounts::open_service(&fixture.catalog, &AccountId::new(99), "o").is_err());
 }
 
+/// What a connection remembers of keys is forgotten with every change, whoever makes it, also another program.
+#[test]
+fn a_change_of_a_key_is_seen_by_the_next_question() {
+    let fixture = Fixture::new();
+    let other = fixture.open_again();
+    let status = |catalog: &Catalog| {
+        let found = access_keys::identify(catalog, "root-1").unwrap().unwrap();
+        let again = access_keys::identify(catalog, "root-1").unwrap().unwrap();
+        assert_eq!(found, again);
+        let quick = catalog.try_reading(|reading| access_keys::identify_in(reading, "root-1"));
+        let quick = quick.unwrap();
+        assert_eq!(quick.is_none(), fixture.place.is_server());
+        assert!(quick.is_none_or(|quick| quick.unwrap() == Some(again)));
+        found.key.status
+    };
+    for round in 0..20 {
+        let wanted = match round % 2 {
+            0 => AccessKeyStatus::Inactive,
+            _ => AccessKeyStatus::Active,
+        };
+        let writer = if round % 3 == 0 {
+            &fixture.catalog
+        } else {
+            &other
+        };
+        access_keys::set_status(writer, &fixture.account, "root-1", wanted).unwrap();
+        assert_eq!((status(&fixture.catalog), status(&other)), (wanted, wanted));
+    }
+    access_keys::delete(&other, &fixture.account, "root-1").unwrap();
+    for catalog in [&fixture.catalog, &other] {
+        assert_eq!(access_keys::identify(catalog, "root-1").unwrap(), None);
+    }
+}
+
 #[test]
 fn keys_can_be_switched_and_removed_in_their_account_only() {
     let fixture = Fixture::new();
@@ -91,7 +127,8 @@ fn keys_can_be_switched_and_removed_in_their_account_only() {
     let key = access_keys::identify(&fixture.catalog, "root-1")
         .unwrap()
         .unwrap()
-        .key;
+        .key
+        .clone();
     assert_eq!(key.status, AccessKeyStatus::Inactive);
     assert!(access_keys::delete(&fixture.catalog, &other, "root-1").is_err());
     access_keys::delete(&fixture.catalog, &fixture.account, "root-1").unwrap();

@@ -1,7 +1,7 @@
 //! `cargo xtask bench ledger`: the job ledger at scale, against a brute-force oracle.
 //!
 //! Owns a deterministic history (`history`), the oracle (`oracle`), the classes of queries (`classes`) and the figures
-//! (`index`: the index alone; `stored`: catalog and server). The figures and what they mean are in
+//! (`index`: the index alone; `stored`: the catalog; `served`: the server). The figures and what they mean are in
 //! `docs/performance-ledger.md`. Exits with 1 when an answer was wrong.
 #![allow(
     clippy::print_stdout,
@@ -15,6 +15,7 @@ mod history;
 mod index;
 mod measure;
 mod oracle;
+mod served;
 mod stored;
 
 use std::error::Error;
@@ -23,13 +24,17 @@ use std::process::ExitCode;
 
 use history::History;
 
+/// Calls of one round of the server's figures.
+const CALLS: u64 = 3_000;
+
 const USAGE: &str = "\
-usage: cargo xtask bench ledger [--rows N] [--index-only] [--no-oracle] [--dir DIR] [--train FILE]
+usage: cargo xtask bench ledger [--rows N] [--index-only] [--no-oracle] [--dir DIR [--served-only]] [--train FILE]
 
   --rows N      jobs of the history (1000000)
   --index-only  leave out catalog and server: 10 million jobs take 6 GB of disk
   --no-oracle   leave out the comparison: the oracle takes 100 bytes a job
-  --dir DIR     an empty folder for the catalog; removed afterwards
+  --dir DIR     an empty folder for the catalog, which stays there; without it, one that is removed afterwards
+  --served-only only the figures of the server, over what an earlier run left in DIR
   --train FILE  only train the dictionary of bodies and write it to FILE
 ";
 
@@ -38,6 +43,7 @@ struct Arguments {
     index_only: bool,
     with_oracle: bool,
     dir: Option<PathBuf>,
+    served_only: bool,
     train: Option<PathBuf>,
 }
 
@@ -47,6 +53,7 @@ fn parse() -> Result<Arguments, String> {
         index_only: false,
         with_oracle: true,
         dir: None,
+        served_only: false,
         train: None,
     };
     let mut given = std::env::args().skip(1);
@@ -62,12 +69,16 @@ fn parse() -> Result<Arguments, String> {
             "--index-only" => arguments.index_only = true,
             "--no-oracle" => arguments.with_oracle = false,
             "--dir" => arguments.dir = Some(value()?.into()),
+            "--served-only" => arguments.served_only = true,
             "--train" => arguments.train = Some(value()?.into()),
             other => return Err(format!("unknown argument '{other}'")),
         }
     }
     if arguments.rows < 10_000 || arguments.rows > u64::from(u32::MAX) {
         return Err("--rows takes 10000 to 4294967295".to_owned());
+    }
+    if arguments.served_only && arguments.dir.is_none() {
+        return Err("--served-only needs --dir".to_owned());
     }
     Ok(arguments)
 }
@@ -100,6 +111,10 @@ fn run(arguments: &Arguments) -> Result<u64, Box<dyn Error>> {
     };
     if let Some(target) = &arguments.train {
         stored::train(history, target)?;
+        return Ok(0);
+    }
+    if let (true, Some(dir)) = (arguments.served_only, &arguments.dir) {
+        served::measure_server(dir, CALLS)?;
         return Ok(0);
     }
     let mut all_wrong = 0;
@@ -154,6 +169,6 @@ fn run_stored(
     stored::measure_classes(dir, &owners[0], 200)?;
     stored::measure_inserts(dir, history, &owners[1])?;
     stored::measure_readers_and_writer(dir, &owners[1])?;
-    stored::measure_server(dir, 3_000)?;
+    served::measure_server(dir, CALLS)?;
     Ok(wrong)
 }

@@ -1,27 +1,23 @@
-//! The whole catalog on disk: loading, size, starts, answers; and the server in front of it.
+//! The whole catalog on disk: loading, size, starts, answers.
 
 use std::error::Error;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Instant;
 
-use api::client::{Client, Credentials};
-use api::secret::SecretText;
 use catalog::access_keys::NewAccessKey;
 use catalog::jobs::{self, ImportedJob};
 use catalog::{AccessKeyKind, Catalog, CatalogOptions, Sealed, accounts};
-use model::{AccountId, Filter, JobQuery, Predicate, SortDirection, Test, Timestamp};
+use model::{AccountId, JobQuery, SortDirection, Timestamp};
 use server::{JOB_RENDERER, ServerOptions};
 
-use crate::classes::{CLASSES, MIX};
+use crate::classes::CLASSES;
 use crate::history::{ACCOUNTS, History, START, account_id};
 use crate::index::{every_query, pages};
-use crate::measure::{process_cpu, quantile, threads_cpu, timed};
+use crate::measure::{process_cpu, quantile, timed};
 use crate::oracle::Oracle;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Jobs of one transaction while the history is loaded.
 const BATCH: usize = 5_000;
@@ -226,129 +222,11 @@ pub(crate) fn measure_classes(dir: &Path, owner: &AccountId, rounds: u64) -> Out
     Ok(())
 }
 
-fn options(dir: &Path) -> ServerOptions {
+pub(crate) fn options(dir: &Path) -> ServerOptions {
     let mut options = ServerOptions::new(dir.to_owned());
     options.rate_limit = None;
     options.listen = "127.0.0.1:0".to_owned();
     options
-}
-
-/// The pairs of a query on the wire.
-fn pairs(query: &JobQuery) -> Vec<(String, String)> {
-    let mut pairs = vec![
-        ("PageNumber".to_owned(), query.page_number.to_string()),
-        ("PageSize".to_owned(), query.page_size.to_string()),
-        ("SortDirection".to_owned(), query.sort.as_str().to_owned()),
-    ];
-    if let Some(source_type) = query.source_type {
-        pairs.push(("SourceType".to_owned(), source_type.as_str().to_owned()));
-    }
-    for (number, Filter { key, predicate }) in query.filters.iter().enumerate() {
-        let (operator, values): (&str, Vec<String>) = match predicate {
-            Predicate::Text(Test::Equal(value)) => ("EQUAL", vec![value.clone()]),
-            Predicate::Text(Test::NotEqual(value)) => ("NOT_EQUAL", vec![value.clone()]),
-            Predicate::Text(Test::In(values)) => ("IN", values.clone()),
-            Predicate::Time(Test::Between(low, high)) => {
-                ("BETWEEN", vec![low.to_string(), high.to_string()])
-            }
-            _ => continue,
-        };
-        let name = |part: &str| format!("Filters.{}.{part}", number + 1);
-        pairs.push((name("Key"), key.as_str().to_owned()));
-        pairs.push((name("Operator"), operator.to_owned()));
-        for (place, value) in values.into_iter().enumerate() {
-            pairs.push((name(&format!("Values.{}", place + 1)), value));
-        }
-    }
-    pairs
-}
-
-/// CPU of the server's threads for signed calls, against a constant reply of as many bytes.
-pub(crate) fn measure_server(dir: &Path, calls: u64) -> Outcome<()> {
-    let server = server::start(options(dir))?;
-    let file: serde_json::Value = serde_json::from_slice(&fs::read(server.credentials_path())?)?;
-    let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
-    let credentials = Credentials {
-        access_key_id: text("AccessKeyId"),
-        access_key_secret: SecretText::new(text("AccessKeySecret")),
-        security_token: None,
-    };
-    let client = Client::new(&server.endpoint(), credentials, "cn-hangzhou")?;
-    let page_1 = |_: u64| (CLASSES[0].make)(0);
-    let mixed = |round: u64| (CLASSES[(round % MIX as u64) as usize].make)(round);
-    let reply = client.call("DescribeBackupJobs2", &pairs(&page_1(0)))?;
-    let bytes = serde_json::to_vec(&reply)?.len();
-    println!();
-    let mut figures = Vec::new();
-    for (name, make) in [
-        ("page 1, 10 jobs", &page_1 as &dyn Fn(u64) -> JobQuery),
-        ("mix of 14 classes", &mixed),
-    ] {
-        for round in 0..200 {
-            client.call("DescribeBackupJobs2", &pairs(&make(round)))?;
-        }
-        let before = threads_cpu("strongroom-serv");
-        for round in 0..calls {
-            client.call("DescribeBackupJobs2", &pairs(&make(round)))?;
-        }
-        let each = (threads_cpu("strongroom-serv") - before).as_secs_f64() / calls as f64 * 1e6;
-        println!("server CPU of a signed DescribeBackupJobs2, {name}: {each:.0} microseconds");
-        figures.push(each);
-    }
-    server.join();
-    let constant = measure_constant(bytes, calls)?;
-    println!("server CPU of a constant reply of {bytes} bytes: {constant:.0} microseconds");
-    println!(
-        "ratio: {:.2} for page 1, {:.2} for the mix",
-        constant / figures[0],
-        constant / figures[1]
-    );
-    Ok(())
-}
-
-fn measure_constant(bytes: usize, calls: u64) -> Outcome<f64> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    listener.set_nonblocking(true)?;
-    let addr = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("constant")
-        .enable_all()
-        .build()?;
-    let body = vec![b'x'; bytes];
-    runtime.spawn(async move {
-        let app = axum::Router::new().fallback(move || {
-            let body = body.clone();
-            async move { body }
-        });
-        if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
-            let _ = axum::serve(listener, app).await;
-        }
-    });
-    let mut stream = TcpStream::connect(addr)?;
-    stream.set_nodelay(true)?;
-    let mut call = || -> Outcome<()> {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-        let (mut buffer, mut head, mut seen) = (vec![0; 65_536], Vec::new(), 0);
-        loop {
-            let count = stream.read(&mut buffer)?;
-            head.extend_from_slice(&buffer[..count]);
-            seen += count;
-            let end = head.windows(4).position(|window| window == b"\r\n\r\n");
-            if end.is_some_and(|end| seen >= end + 4 + bytes) {
-                return Ok(());
-            }
-            if count == 0 {
-                return Err("the constant server closed".into());
-            }
-        }
-    };
-    (0..200).try_for_each(|_| call())?;
-    let before = threads_cpu("constant");
-    (0..calls).try_for_each(|_| call())?;
-    let each = (threads_cpu("constant") - before).as_secs_f64() / calls as f64 * 1e6;
-    runtime.shutdown_background();
-    Ok(each)
 }
 
 /// A history's JSON as samples, and the dictionary trained on them.

@@ -1,7 +1,8 @@
 //! The actions of the API: one function per action, named like it, one file per resource.
 //!
 //! A handler reads the parameters, checks that the caller may, makes one call to the catalog (or the dispatcher) and
-//! shapes the reply. It runs on the blocking pool and knows nothing of HTTP.
+//! shapes the reply. It runs on the blocking pool and knows nothing of HTTP. A few that are called often and take
+//! microseconds are tried on the thread of the connection first ([`attempt`]).
 
 pub(crate) mod account_info;
 pub(crate) mod audit;
@@ -38,17 +39,21 @@ pub(crate) mod upkeep;
 pub(crate) mod vault_keys;
 pub(crate) mod vaults;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use api::contract::contract;
 use api::error::{ApiError, Code};
 use api::params::Params;
 use api::shapes::{Empty, Reply};
+use api::signature::{Claim, Claimed, claim};
+use catalog::Reading;
 use model::{AccountId, Timestamp};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::audited::{self, Subject};
-use crate::auth::{Caller, authenticate};
+use crate::auth::{self, Caller};
 use crate::failure;
 use crate::principal::Principal;
 use crate::service::Service;
@@ -60,8 +65,9 @@ use registry::Entry;
 pub(crate) struct Call<'a> {
     pub(crate) service: &'a Service,
     pub(crate) account: AccountId,
-    pub(crate) principal: Principal,
-    pub(crate) params: Params,
+    pub(crate) principal: &'a Principal,
+    /// Shared, so that a call that was tried can be done.
+    pub(crate) params: Arc<Params>,
     pub(crate) request_id: &'a str,
     /// As the caller named it, for links.
     pub(crate) host: &'a str,
@@ -72,6 +78,10 @@ pub(crate) struct Call<'a> {
 pub(crate) type Answer = Result<Vec<u8>, ApiError>;
 
 type Handler = fn(&Call<'_>) -> Answer;
+
+/// As a [`Handler`], in a state of the catalog that is at hand and on a thread that must not be held up: `None` when it
+/// would be, and then nothing has been done.
+type QuickHandler = fn(&Call<'_>, &Reading<'_, '_>) -> Result<Option<Vec<u8>>, ApiError>;
 
 impl Call<'_> {
     /// A reply of success with fields of its own.
@@ -90,87 +100,227 @@ impl Call<'_> {
     }
 }
 
-/// Answers a request to `/`.
-pub(crate) fn serve(service: &Service, wire: &Wire) -> Answer {
-    let (caller, claimed) = authenticate(service, wire)?;
-    let access_key_id = claimed.claim.access_key_id.as_str();
-    if let Err(wait) = service.rates.take(access_key_id, Instant::now()) {
-        let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-        return Err(ApiError::of(Code::Throttling).retry_after(milliseconds.saturating_add(1)));
+/// How much of a request is read on a thread that must not be held up.
+const MAX_QUICK_BYTES: usize = 16 << 10;
+
+/// A request to `/`, as far as it has come. Each step is taken once: a nonce is good once, a call counts once.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// Nothing is known of it.
+    Arrived,
+    /// Its parameters are read.
+    Claimed(Claimed),
+    /// Its caller is let in.
+    Admitted(Box<Admitted>),
+}
+
+/// What became of a request on a thread that must not be held up.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// It is answered.
+    Done(Answer),
+    /// It has to go on elsewhere.
+    Later(Pending),
+}
+
+/// Answers a request as far as that can be done without waiting for anything and in about a millisecond.
+pub(crate) fn attempt(service: &Service, wire: &Wire) -> Attempt {
+    if wire.body.len() + wire.query.len() > MAX_QUICK_BYTES {
+        return Attempt::Later(Pending::Arrived);
     }
-    let Caller::Account(principal) = caller else {
-        return Err(ApiError::new(
-            Code::NoPermission,
-            "The key of an agent is good for the agent protocol only.",
-        ));
+    let claimed = match claim(&wire.as_request()) {
+        Ok(claimed) => claimed,
+        Err(error) => return Attempt::Done(Err(error)),
     };
-    let action = claimed
-        .claim
-        .action
-        .as_deref()
-        .ok_or_else(|| ApiError::of(Code::MissingAction))?;
-    let version = claimed
-        .claim
-        .version
-        .as_deref()
-        .ok_or_else(|| ApiError::of(Code::MissingVersion))?;
-    // Before the parameters are handed on, and only for calls that are kept: most only look.
-    let target = audited::is_kept(action).then(|| audited::named(&claimed.pairs));
-    let params = Params::new(claimed.pairs);
-    let subject = |action: String| {
-        target.map(|target| {
-            let who = (&principal.account, principal.arn());
-            Subject::new(service, wire, who, access_key_id, action, target)
-        })
+    let Some(quick) = quick_handler(&claimed.claim) else {
+        return Attempt::Later(Pending::Claimed(claimed));
     };
-    if version == sts::VERSION {
-        let serve = || sts::serve(service, wire, &principal, action, &params);
-        return match subject(format!("sts:{action}")) {
-            Some(subject) if action == "AssumeRole" => subject.witness(service, serve),
-            _ => serve(),
+    let mut claimed = Some(claimed);
+    let tried = service.catalog.try_reading(|reading| {
+        let claimed = claimed.take()?;
+        Some(attempt_in(service, wire, claimed, quick, reading))
+    });
+    match tried {
+        Ok(Some(Some(Ok(attempt)))) => attempt,
+        Ok(Some(Some(Err(error)))) => Attempt::Done(Err(error)),
+        Ok(_) => Attempt::Later(claimed.map_or(Pending::Arrived, Pending::Claimed)),
+        Err(error) => Attempt::Done(Err(failure::of_catalog(error))),
+    }
+}
+
+/// The same in a state of the catalog that is at hand.
+fn attempt_in(
+    service: &Service,
+    wire: &Wire,
+    claimed: Claimed,
+    quick: QuickHandler,
+    reading: &Reading<'_, '_>,
+) -> Result<Attempt, ApiError> {
+    let caller = auth::caller_in(service, reading, &claimed.claim)?;
+    let admitted = Admitted::new(service, caller, claimed)?;
+    let reply = quick(&admitted.prepare(service, wire)?.call, reading)?;
+    Ok(match reply {
+        Some(reply) => Attempt::Done(Ok(reply)),
+        None => Attempt::Later(Pending::Admitted(Box::new(admitted))),
+    })
+}
+
+fn quick_handler(claim: &Claim) -> Option<QuickHandler> {
+    let action = claim.action.as_deref()?;
+    let is_quick = claim.version.as_deref() == Some(api::VERSION) && auth::is_lasting(claim);
+    is_quick.then(|| registry::quick(action))?
+}
+
+impl Pending {
+    /// Answers the request, however long that takes.
+    pub(crate) fn finish(self, service: &Service, wire: &Wire) -> Answer {
+        let claimed = match self {
+            Self::Arrived => claim(&wire.as_request())?,
+            Self::Claimed(claimed) => claimed,
+            Self::Admitted(admitted) => return admitted.finish(service, wire),
         };
+        let caller = auth::caller(service, &claimed.claim)?;
+        Admitted::new(service, caller, claimed)?.finish(service, wire)
     }
-    if version != api::VERSION {
-        return Err(ApiError::of(Code::InvalidVersion));
+}
+
+/// A call whose caller is let in: the signature is right, and he has not called too often.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    principal: Principal,
+    claim: Claim,
+    params: Arc<Params>,
+    /// What the audit log is told of the parameters, of calls that are kept there.
+    target: Option<Map<String, Value>>,
+}
+
+impl Admitted {
+    fn new(service: &Service, caller: Caller, claimed: Claimed) -> Result<Self, ApiError> {
+        let Claimed { claim, pairs } = claimed;
+        if let Err(wait) = service.rates.take(&claim.access_key_id, Instant::now()) {
+            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            return Err(ApiError::of(Code::Throttling).retry_after(milliseconds.saturating_add(1)));
+        }
+        let Caller::Account(principal) = caller else {
+            return Err(ApiError::new(
+                Code::NoPermission,
+                "The key of an agent is good for the agent protocol only.",
+            ));
+        };
+        // Only for calls that are kept: most only look.
+        let is_kept = claim.action.as_deref().is_some_and(audited::is_kept);
+        Ok(Self {
+            target: is_kept.then(|| audited::named(&pairs)),
+            params: Arc::new(Params::new(pairs)),
+            principal,
+            claim,
+        })
     }
-    let handler = match registry::find(action) {
-        Some(Entry::Serve(handler)) => handler,
-        Some(Entry::Refuse(why)) => return Err(ApiError::new(Code::OperationNotSupported, why)),
-        None => return Err(ApiError::of(Code::InvalidActionNotFound)),
-    };
-    let known = contract().action(action);
-    if known.is_some_and(api::contract::Action::is_post_only) && wire.method != "POST" {
-        return Err(ApiError::new(
-            Code::UnsupportedHttpMethod,
-            format!("The action {action} is served for POST only."),
-        ));
+
+    /// Answers the call, however long that takes.
+    fn finish(&self, service: &Service, wire: &Wire) -> Answer {
+        let action = self.action()?;
+        if self.version()? == sts::VERSION {
+            let serve = || sts::serve(service, wire, &self.principal, action, &self.params);
+            return match self.subject(service, wire, format!("sts:{action}")) {
+                Some(subject) if action == "AssumeRole" => subject.witness(service, serve),
+                _ => serve(),
+            };
+        }
+        let Prepared {
+            handler,
+            call,
+            subject,
+        } = self.prepare(service, wire)?;
+        match subject {
+            Some(subject) => subject.witness(service, || handler(&call)),
+            None => handler(&call),
+        }
     }
-    if let Some(action) = known {
-        action.check_request(&params)?;
+
+    fn action(&self) -> Result<&str, ApiError> {
+        let action = self.claim.action.as_deref();
+        action.ok_or_else(|| ApiError::of(Code::MissingAction))
     }
-    tracing::debug!(action, request_id = %wire.request_id, "call");
-    let now = service.now();
-    let resource = resource::of(&service.region, &principal.account, &params);
-    let named = format!("{}:{action}", registry::product(action));
-    let allowed = principal.authorize(&named, &resource, wire.peer, now);
-    let subject = subject(named);
-    if let Err(denied) = allowed {
-        return Err(match subject {
-            Some(subject) => subject.refused(service, denied),
-            None => denied,
-        });
+
+    fn version(&self) -> Result<&str, ApiError> {
+        let version = self.claim.version.as_deref();
+        version.ok_or_else(|| ApiError::of(Code::MissingVersion))
     }
-    let call = Call {
-        service,
-        account: principal.account.clone(),
-        principal,
-        params,
-        request_id: &wire.request_id,
-        host: wire.host(),
-        now,
-    };
-    match subject {
-        Some(subject) => subject.witness(service, || handler(&call)),
-        None => handler(&call),
+
+    fn subject(&self, service: &Service, wire: &Wire, action: String) -> Option<Subject> {
+        let target = self.target.clone()?;
+        let who = (&self.principal.account, self.principal.arn());
+        let access_key_id = &self.claim.access_key_id;
+        Some(Subject::new(
+            service,
+            wire,
+            who,
+            access_key_id,
+            action,
+            target,
+        ))
     }
+
+    /// Finds what is to be done, checks that the parameters fit and that the caller may.
+    fn prepare<'a>(
+        &'a self,
+        service: &'a Service,
+        wire: &'a Wire,
+    ) -> Result<Prepared<'a>, ApiError> {
+        let action = self.action()?;
+        if self.version()? != api::VERSION {
+            return Err(ApiError::of(Code::InvalidVersion));
+        }
+        let handler = match registry::find(action) {
+            Some(Entry::Serve(handler)) => handler,
+            Some(Entry::Refuse(why)) => {
+                return Err(ApiError::new(Code::OperationNotSupported, why));
+            }
+            None => return Err(ApiError::of(Code::InvalidActionNotFound)),
+        };
+        let known = contract().action(action);
+        if known.is_some_and(api::contract::Action::is_post_only) && wire.method != "POST" {
+            return Err(ApiError::new(
+                Code::UnsupportedHttpMethod,
+                format!("The action {action} is served for POST only."),
+            ));
+        }
+        if let Some(action) = known {
+            action.check_request(&self.params)?;
+        }
+        tracing::debug!(action, request_id = %wire.request_id, "call");
+        let now = service.now();
+        let resource = resource::of(&service.region, &self.principal.account, &self.params);
+        let named = format!("{}:{action}", registry::product(action));
+        let allowed = self.principal.authorize(&named, &resource, wire.peer, now);
+        let subject = self.subject(service, wire, named);
+        if let Err(denied) = allowed {
+            return Err(match subject {
+                Some(subject) => subject.refused(service, denied),
+                None => denied,
+            });
+        }
+        let call = Call {
+            service,
+            account: self.principal.account.clone(),
+            principal: &self.principal,
+            params: self.params.clone(),
+            request_id: &wire.request_id,
+            host: wire.host(),
+            now,
+        };
+        Ok(Prepared {
+            handler,
+            call,
+            subject,
+        })
+    }
+}
+
+/// A call that may be done.
+struct Prepared<'a> {
+    handler: Handler,
+    call: Call<'a>,
+    subject: Option<Subject>,
 }

@@ -1,7 +1,7 @@
 //! Every action by name: those that are served, and those that are refused with the reason. The coverage page is made from
 //! this file, and a test compares it with the contract.
 
-use super::Handler;
+use super::{Handler, QuickHandler};
 use super::{
     account_info, audit, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
     container_clusters, cross_accounts, data_sources, identities, job_history, job_records,
@@ -212,6 +212,19 @@ pub(crate) fn product(action: &str) -> &'static str {
     }
 }
 
+/// Actions that are tried without being handed over to another thread. They only look, so that nothing of them goes to the
+/// audit log.
+const QUICK: &[(&str, QuickHandler)] = &[(
+    "DescribeBackupJobs2",
+    backup_jobs::try_describe_backup_jobs2,
+)];
+
+/// What tries an action on a thread that must not be held up.
+pub(super) fn quick(action: &str) -> Option<QuickHandler> {
+    let found = QUICK.iter().find(|(name, _)| *name == action);
+    found.map(|(_, handler)| *handler)
+}
+
 /// What is to be done for an action.
 pub(crate) enum Entry {
     Serve(Handler),
@@ -235,7 +248,7 @@ pub(crate) fn find(action: &str) -> Option<Entry> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{EXTENSIONS, REFUSED, SERVED};
+    use super::{EXTENSIONS, QUICK, REFUSED, SERVED};
     use api::contract::contract;
 
     #[test]
@@ -248,6 +261,14 @@ mod tests {
         let distinct: BTreeSet<&str> = named.iter().copied().collect();
         assert_eq!(named.len(), distinct.len(), "an action is named twice");
         assert_eq!(distinct, contract().names().collect());
+    }
+
+    #[test]
+    fn quick_actions_are_served_and_only_look() {
+        for (name, _) in QUICK {
+            assert!(SERVED.iter().any(|(served, _)| served == name), "{name}");
+            assert!(!crate::audited::is_kept(name), "{name}");
+        }
     }
 
     #[test]

@@ -15,12 +15,15 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{pragma, schema};
 use crate::error::{CatalogError, SqlResult};
 use crate::sql::pool::Pool;
-use crate::sql::{Durability, Session};
+use crate::sql::{Durability, Memo, Session};
 
 /// Prepared statements that each connection keeps.
 const STATEMENT_CACHE: usize = 128;
 /// The WAL file is cut back to this size after a checkpoint, in bytes.
 const WAL_SIZE_LIMIT: i64 = 64 << 20;
+
+/// Pages that each reading connection keeps at most; a history of a million jobs has half a gigabyte.
+const READER_CACHE_KIB: u32 = 8 << 10;
 
 /// How to open a file.
 pub(crate) struct Settings {
@@ -35,7 +38,13 @@ pub(crate) struct Settings {
 pub(crate) struct Database {
     /// A mutex, not a read-write lock: every use of it writes.
     writer: Mutex<Connection>,
-    readers: Pool<Connection>,
+    readers: Pool<Reader>,
+}
+
+/// A connection that reads.
+struct Reader {
+    connection: Connection,
+    memo: Memo,
 }
 
 impl Database {
@@ -54,7 +63,11 @@ impl Database {
             .map(|_| {
                 let reader = connect(path, settings)?;
                 set(&reader, "query_only", "ON")?;
-                Ok(reader)
+                set(&reader, "cache_size", &format!("-{READER_CACHE_KIB}"))?;
+                Ok(Reader {
+                    connection: reader,
+                    memo: Memo::default(),
+                })
             })
             .collect::<Result<Vec<_>, CatalogError>>()?;
         Ok(Self {
@@ -66,11 +79,21 @@ impl Database {
     pub(crate) fn read<T>(
         &self,
         operation: &'static str,
-        body: impl FnOnce(Session<'_>) -> Result<T, CatalogError>,
+        body: impl FnOnce(Session<'_>, Option<&Memo>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let mut reader = self.readers.take();
-        let transaction = sql(reader.transaction(), operation)?;
-        body(Session::Sqlite(&transaction))
+        self.readers.take().read(operation, body)
+    }
+
+    /// As [`Database::read`]; `None` when all connections are in use.
+    pub(crate) fn try_read<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(Session<'_>, Option<&Memo>) -> Result<T, CatalogError>,
+    ) -> Result<Option<T>, CatalogError> {
+        let reader = self.readers.try_take();
+        reader
+            .map(|reader| reader.read(operation, body))
+            .transpose()
     }
 
     pub(crate) fn write<T>(
@@ -89,6 +112,50 @@ impl Database {
         set(&writer, "synchronous", "FULL")?;
         drop(writer);
         result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+}
+
+impl Reader {
+    fn read<T>(
+        &self,
+        operation: &'static str,
+        body: impl FnOnce(Session<'_>, Option<&Memo>) -> Result<T, CatalogError>,
+    ) -> Result<T, CatalogError> {
+        let reading = sql(Reading::begin(&self.connection), operation)?;
+        // The first statement fixes the state that the transaction sees. The number is another one when anybody else, in
+        // this program or not, has committed since this connection last asked.
+        let version = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
+        self.memo.enter(sql(version, operation)?);
+        let result = body(Session::Sqlite(&self.connection), Some(&self.memo));
+        drop(reading);
+        result
+    }
+}
+
+/// A transaction that only reads. Its statements are kept prepared, which those of [`Connection::transaction`] are not.
+struct Reading<'a>(&'a Connection);
+
+impl<'a> Reading<'a> {
+    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        if !connection.is_autocommit() {
+            // Its last transaction could not be ended then.
+            connection.prepare_cached("ROLLBACK")?.execute([])?;
+        }
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(connection))
+    }
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        // Nothing was changed. What fails here is tried again by the next transaction.
+        let _ = self
+            .0
+            .prepare_cached("ROLLBACK")
+            .and_then(|mut statement| statement.execute([]));
     }
 }
 
