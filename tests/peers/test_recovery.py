@@ -5,6 +5,7 @@ import shutil
 import pytest
 from harness.programs import RESTICS, STABLE, Trees, run
 from harness.service import Service
+from harness.waiting import wait_for
 
 
 def test_adopting_a_vault_with_the_recovery_file_alone(fresh, folder):
@@ -73,6 +74,8 @@ def test_a_repository_of_restic_becomes_a_vault(fresh, folder, restic):
     fresh.start()
     [vault] = [row for row in fresh.call("DescribeVaults")["Vaults"]["Vault"] if row["VaultName"].startswith("adopted")]
     assert vault["Status"] == "CREATED", vault
+    agents = lambda: fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT")["Clients"]  # noqa: E731
+    wait_for("the agent of this host", agents, 60)
     fresh.cli("restore", "latest", "--target", folder / "restored")
     Trees.assert_same(source, folder / "restored" / source.relative_to("/"), "--holes", "--skip-root")
     before = len(restic.json(repository, password, "snapshots"))
