@@ -255,13 +255,44 @@ fn parts_of(pattern: &str) -> Vec<&str> {
 }
 
 fn glob(text: &str, pattern: &str) -> Result<globset::Glob, PatternError> {
-    GlobBuilder::new(text)
+    GlobBuilder::new(&in_one_name(text))
         .literal_separator(true)
         .build()
         .map_err(|source| PatternError {
             pattern: pattern.to_owned(),
             source,
         })
+}
+
+/// The pattern with a slash among what each `[^...]` leaves out: globset lets that match one, whatever it is told of
+/// separators, and then `[^a]?` would be `/x`.
+fn in_one_name(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 4);
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        match c {
+            '\\' => out.extend(rest.next()),
+            '[' => {
+                if let Some(negation) = rest.next_if(|next| matches!(next, '^' | '!')) {
+                    out.push(negation);
+                    // In the first place these stand for themselves.
+                    out.extend(rest.next_if(|next| matches!(next, ']' | '-')));
+                    out.push('/');
+                } else {
+                    out.extend(rest.next_if_eq(&']'));
+                }
+                for inner in rest.by_ref() {
+                    out.push(inner);
+                    if inner == ']' {
+                        break;
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    out
 }
 
 /// Nothing, with or without a `!`, matches nothing.
@@ -333,6 +364,12 @@ mod tests {
         check("[ab]?", "/x/c1", false);
         check("[^ab]?", "/x/c1", true);
         check("[^ab]?", "/x/a1", false);
+        check("q[!a]x", "/d/q/x", false);
+        check("q[!a]x", "/d/qbx", true);
+        check("[^]a]b", "/d/]b", false);
+        check("[^]a]b", "/d/cb", true);
+        check("[^-a]b", "/d/-b", false);
+        check(r"\[^a]b", "/d/[^a]b", true);
         check("{x,y}.txt", "/q/y.txt", true);
     }
 
