@@ -70,7 +70,7 @@ def test_a_repository_of_restic_becomes_a_vault(fresh, folder, restic):
     assert "password" in done.stderr, done
     for new in (1, 0):
         done = fresh.cli("vault", "adopt", "--password-file", folder / "password", "--storage", repository)
-        assert f"1 snapshots, {new} of them new" in done.stdout, done
+        assert f"1 snapshot, {new} of them new" in done.stdout, done
     fresh.start()
     [vault] = [row for row in fresh.call("DescribeVaults")["Vaults"]["Vault"] if row["VaultName"].startswith("adopted")]
     assert vault["Status"] == "CREATED", vault
