@@ -448,3 +448,48 @@ fn a_storage_that_is_away_is_no_damage() {
         }
     }
 }
+
+/// What somebody took away or put in: each is told, and nothing is guessed or written over.
+#[test]
+fn what_is_missing_or_strange_is_told() {
+    let whole = Memory::new();
+    create(Arc::new(whole.clone())).unwrap();
+    let id = back_up(Arc::new(whole.clone()), 1).unwrap();
+    let first = |memory: &Memory, folder: &str| memory.list(folder).unwrap()[0].name.clone();
+
+    let memory = whole.snapshot();
+    memory.delete("config").unwrap();
+    assert!(matches!(
+        create(Arc::new(memory)),
+        Err(VaultError::Refused { .. })
+    ));
+
+    let memory = whole.snapshot();
+    let pack = first(&memory, "data");
+    memory.delete(&pack).unwrap();
+    let repository = open(Arc::new(memory.clone())).unwrap();
+    let (_, missing) = repository.load_index_for_backup().unwrap();
+    assert_eq!(missing.len(), 1);
+    assert!(pack.ends_with(&missing[0].to_hex()));
+
+    let memory = whole.snapshot();
+    memory.put("snapshots/strange", b"").unwrap();
+    let repository = open(Arc::new(memory.clone())).unwrap();
+    assert_eq!(repository.find_snapshot("latest").unwrap().0, id);
+    let junk = Id::hash(b"junk").to_hex();
+    memory.put(&format!("snapshots/{junk}"), b"junk").unwrap();
+    assert!(repository.find_snapshot("latest").is_err());
+
+    let memory = whole.snapshot();
+    memory.put(&format!("keys/{junk}"), b"junk").unwrap();
+    let report = check(
+        &open(Arc::new(memory)).unwrap(),
+        &CheckOptions::default(),
+        &|_| {},
+    );
+    let errors = report.unwrap().errors;
+    assert!(
+        matches!(errors.as_slice(), [vault::CheckError::Key { .. }]),
+        "{errors:?}"
+    );
+}
