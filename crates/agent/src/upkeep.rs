@@ -182,8 +182,8 @@ fn others(repository: &Repository, known: &HashSet<Id>) -> Result<Vec<OtherSnaps
         }
         let text = match repository.snapshot_text(&id) {
             Ok(text) => text,
+            // It cannot be read, or was removed since it was listed.
             Err(error) if error.storage_kind().is_none() => continue,
-            Err(VaultError::SnapshotNotFound { .. }) => continue,
             Err(error) => return Err(error),
         };
         let is_listed = Snapshot::decode(&id, text.as_bytes())
