@@ -213,7 +213,7 @@ fn may_be(action: &str, known: &[String]) -> bool {
 }
 
 fn proposal(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!("; {name} is meant?"))
+    nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 fn wrong(element: &'static str, expected: &'static str) -> DocumentError {
