@@ -201,7 +201,7 @@ def test_a_vault_is_judged_whichever_id_reaches_it(service, world, module_folder
         return f"temp/{service.credentials()['AccountId']}/report/{one['JobId']}/{one['JobId']}-total.csv"
 
     made = {vault: service.call("CreatePolicyV2", PolicyName=vault, Rules=rule(vault))["PolicyId"] for vault in (own, other)}
-    tasks = {vault: service.call("ListVaultTasks", VaultId=vault)["Tasks"][0]["TaskId"] for vault in (own, other)}
+    tasks = {vault: service.call("CheckVault", VaultId=vault)["TaskId"] for vault in (own, other)}
     equal = {"Key": "VaultId", "Operator": "EQUAL"}
     searched = {"field": "VaultId", "operation": "MATCH_TERM"}
     # Each call with what lies in the user's vault, in the other one, and nowhere.
