@@ -298,7 +298,8 @@ fn give_back(tx: &Tx<'_>, work: &Work, why: &str, now: Timestamp) -> Result<Work
     if status.is_final() {
         ended_unreported(tx, work, now)?;
     } else if !work.kind.is_task()
-        && let Some(why) = clients::why_waits_in_vain(tx, &work.account_id, work.client_id.as_ref())?
+        && let Some(why) =
+            clients::why_waits_in_vain(tx, &work.account_id, work.client_id.as_ref())?
     {
         fail(tx, work, &why, now)?;
     }

@@ -71,7 +71,10 @@ const ACTIONS: [(&str, &[&str]); 33] = [
 
 /// What an action takes beyond the golden file.
 pub(super) fn of(action: &str) -> &'static [&'static str] {
-    let found = MORE.iter().chain(&ACTIONS).find(|(name, _)| *name == action);
+    let found = MORE
+        .iter()
+        .chain(&ACTIONS)
+        .find(|(name, _)| *name == action);
     found.map_or(&[], |(_, taken)| taken)
 }
 

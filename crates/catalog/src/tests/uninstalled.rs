@@ -115,7 +115,12 @@ fn what_waits_for_it_fails_when_it_is_asked_to_go() {
     let why = "is being uninstalled";
     assert_failed(ended.status, ended.error_message.as_deref(), goes, why);
     assert_eq!(ended.complete_time, Some(at(20)));
-    assert_failed(restored.status, restored.error_message.as_deref(), goes, why);
+    assert_failed(
+        restored.status,
+        restored.error_message.as_deref(),
+        goes,
+        why,
+    );
     for (kind, id) in [
         (WorkKind::Backup, waiting.job_id.as_str()),
         (WorkKind::Restore, restore.restore_id.as_str()),
@@ -213,5 +218,10 @@ fn what_waits_for_a_client_that_is_deleted_fails() {
     clients::delete(catalog, account, &world.goes.client_id, at(11)).unwrap();
     let ended = world.restored(&restore);
     let why = "was deleted";
-    assert_failed(ended.status, ended.error_message.as_deref(), &world.goes, why);
+    assert_failed(
+        ended.status,
+        ended.error_message.as_deref(),
+        &world.goes,
+        why,
+    );
 }

@@ -112,8 +112,12 @@ impl Statement {
             .0
             .iter()
             .any(|action| pattern::matches_any_case(action, request.action));
-        let fits =
-            |pattern: &String| request.resources.iter().any(|name| pattern::matches(pattern, name));
+        let fits = |pattern: &String| {
+            request
+                .resources
+                .iter()
+                .any(|name| pattern::matches(pattern, name))
+        };
         let has_resource = self.resources.0.iter().any(fits);
         has_action != self.actions.1
             && has_resource != self.resources.1

@@ -85,15 +85,38 @@ fn one_thing_may_have_several_names() {
         format!(r#"{{"Effect":"{effect}","Action":"*","{key}":"{resource}"}}"#)
     };
     let document = |statements: &[String]| {
-        format!(r#"{{"Version":"1","Statement":[{}]}}"#, statements.join(","))
+        format!(
+            r#"{{"Version":"1","Statement":[{}]}}"#,
+            statements.join(",")
+        )
     };
     let everything = statement("Allow", "Resource", "*");
     for (statements, names, expected) in [
-        (vec![statement("Allow", "Resource", VAULT)], [PLAN, VAULT], Decision::Allowed),
-        (vec![statement("Allow", "Resource", PLAN)], [PLAN, VAULT], Decision::Allowed),
-        (vec![statement("Allow", "Resource", VAULT)], [PLAN, OTHER], Decision::NotAllowed),
-        (vec![statement("Allow", "NotResource", VAULT)], [PLAN, VAULT], Decision::NotAllowed),
-        (vec![statement("Allow", "NotResource", VAULT)], [PLAN, OTHER], Decision::Allowed),
+        (
+            vec![statement("Allow", "Resource", VAULT)],
+            [PLAN, VAULT],
+            Decision::Allowed,
+        ),
+        (
+            vec![statement("Allow", "Resource", PLAN)],
+            [PLAN, VAULT],
+            Decision::Allowed,
+        ),
+        (
+            vec![statement("Allow", "Resource", VAULT)],
+            [PLAN, OTHER],
+            Decision::NotAllowed,
+        ),
+        (
+            vec![statement("Allow", "NotResource", VAULT)],
+            [PLAN, VAULT],
+            Decision::NotAllowed,
+        ),
+        (
+            vec![statement("Allow", "NotResource", VAULT)],
+            [PLAN, OTHER],
+            Decision::Allowed,
+        ),
         (
             vec![everything.clone(), statement("Deny", "Resource", VAULT)],
             [PLAN, VAULT],

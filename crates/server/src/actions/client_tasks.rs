@@ -284,8 +284,7 @@ pub(crate) fn delete_backup_client(call: &Call<'_>) -> Answer {
         }));
     }
     delete_resources(call, &client_id)?;
-    clients::delete(catalog, &call.account, &client_id, call.now)
-        .map_err(failure::of_catalog)?;
+    clients::delete(catalog, &call.account, &client_id, call.now).map_err(failure::of_catalog)?;
     call.service.ring();
     call.done()
 }

@@ -243,7 +243,10 @@ mod tests {
     fn modes(folder: &Path) -> BTreeMap<String, u32> {
         let mode = |entry: std::fs::DirEntry| {
             let name = entry.file_name().into_string().unwrap();
-            (name, entry.metadata().unwrap().permissions().mode() & 0o7777)
+            (
+                name,
+                entry.metadata().unwrap().permissions().mode() & 0o7777,
+            )
         };
         let entries = std::fs::read_dir(folder).unwrap();
         entries.map(|entry| mode(entry.unwrap())).collect()
