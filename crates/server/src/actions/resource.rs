@@ -37,6 +37,8 @@ const IDS: [&str; 9] = [
 const OF_A_CLIENT: [&str; 2] = ["DeleteBackupClient", "UpdateClientSettings"];
 /// The actions that delete what a client has in vaults.
 const DELETES_SNAPSHOTS: [&str; 2] = ["DeleteBackupClient", "DeleteBackupClientResource"];
+/// Most ids of one parameter, each of which is looked up; no action takes as many.
+const MAX_IDS: usize = 1_000;
 /// What ids of policies start with.
 const POLICY_PREFIX: &str = "po-";
 
@@ -54,7 +56,12 @@ pub(super) fn of(
         things: Vec::new(),
     };
     for name in IDS.iter().filter(|name| takes(action, name)) {
-        for id in ids(params, name) {
+        let ids = ids(params, name);
+        if ids.len() > MAX_IDS {
+            let why = format!("it may name at most {MAX_IDS}");
+            return Err(ApiError::invalid(name, why));
+        }
+        for id in ids {
             reach.add(&id)?;
         }
     }
