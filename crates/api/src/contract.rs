@@ -288,7 +288,10 @@ mod tests {
                 .map(|unknown| (unknown.name.to_owned(), unknown.nearest))
         };
         for (action, names) in [
-            ("CreateBackupPlan", &["PlanName", "Path.1", "Rule.1.Retention"][..]),
+            (
+                "CreateBackupPlan",
+                &["PlanName", "Path.1", "Rule.1.Retention"][..],
+            ),
             ("CreateBackupPlan", &["RegionId", "Format"]),
             ("CreateVault", &["VaultName", "StorageUrl"]),
             ("CreateRestoreJob", &["ClientToken"]),
@@ -300,16 +303,40 @@ mod tests {
             assert_eq!(check(action, names), None, "{action}");
         }
         for (action, names, unknown, nearest) in [
-            ("CreateBackupPlan", &["PlanName", "Paths"][..], "Paths", Some("Path")),
+            (
+                "CreateBackupPlan",
+                &["PlanName", "Paths"][..],
+                "Paths",
+                Some("Path"),
+            ),
             ("CreateBackupPlan", &["Paths.1"], "Paths", Some("Path")),
             ("CreateBackupPlan", &["path"], "path", Some("Path")),
-            ("CreateBackupPlan", &["Retentoin"], "Retentoin", Some("Retention")),
+            (
+                "CreateBackupPlan",
+                &["Retentoin"],
+                "Retentoin",
+                Some("Retention"),
+            ),
             ("CreateBackupPlan", &["Colour"], "Colour", None),
-            ("CreateVault", &["VaultNmae"], "VaultNmae", Some("VaultName")),
-            ("CheckVault", &["VaultId", "ReadDate"], "ReadDate", Some("ReadData")),
+            (
+                "CreateVault",
+                &["VaultNmae"],
+                "VaultNmae",
+                Some("VaultName"),
+            ),
+            (
+                "CheckVault",
+                &["VaultId", "ReadDate"],
+                "ReadDate",
+                Some("ReadData"),
+            ),
             ("DescribeRegions", &["VaultId"], "VaultId", None),
         ] {
-            assert_eq!(check(action, names), Some((unknown.to_owned(), nearest)), "{action}");
+            assert_eq!(
+                check(action, names),
+                Some((unknown.to_owned(), nearest)),
+                "{action}"
+            );
         }
         assert!(takes("DescribeVaults", "VaultId") && !takes("DescribeBackupJobs2", "VaultId"));
     }
