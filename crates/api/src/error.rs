@@ -211,6 +211,8 @@ codes! {
     VaultBound = "VaultBoundPolicyCannotBeDeleted", 409, "The vault is used by a policy and cannot be deleted.";
     /// The client was heard of too lately.
     ClientActive = "ClientActive", 409, "The backup client is active.";
+    /// The agent of the client was uninstalled.
+    ClientNotInstalled = "ClientNotInstalled", 409, "The backup client is uninstalled.";
     /// No such resource of another kind.
     ResourceNotExist = "InvalidResourceId.NotFound", 404, "The specified resource does not exist.";
     /// A resource with these features exists.

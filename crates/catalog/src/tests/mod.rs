@@ -17,5 +17,6 @@ mod servers;
 mod snapshots;
 pub(crate) mod support;
 mod tls;
+mod uninstalled;
 mod upkeep;
 mod vaults;

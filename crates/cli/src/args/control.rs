@@ -452,6 +452,9 @@ pub(crate) struct ApiArgs {
     /// Parameters as the API names them
     #[arg(value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) parameters: Vec<(String, String)>,
+    /// Send parameters, too, that the action does not take: the service ignores them
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
