@@ -133,7 +133,7 @@ impl Principal {
                 Decision::NotAllowed => "ImplicitDeny",
                 Decision::Denied => "ExplicitDeny",
             };
-            return Err(ApiError::denied(AccessDenied {
+            let detail = AccessDenied {
                 auth_action: action.to_owned(),
                 auth_principal_type: match self.kind {
                     Kind::Role { .. } => "AssumedRoleUser",
@@ -143,7 +143,9 @@ impl Principal {
                 auth_principal_display_name: self.display_name(),
                 no_permission_type,
                 policy_type: "AccountLevelIdentityBasedPolicy",
-            }));
+            };
+            let named = resources.first().map_or("*", String::as_str);
+            return Err(ApiError::denied(detail, named));
         }
         Ok(())
     }

@@ -221,7 +221,7 @@ impl Admitted {
     /// Answers the call, however long that takes.
     fn finish(&self, service: &Service, wire: &Wire) -> Answer {
         let action = self.action()?;
-        if self.version()? == sts::VERSION {
+        if self.version()? == api::STS_VERSION {
             let serve = || sts::serve(service, wire, &self.principal, action, &self.params);
             return match self.subject(service, wire, format!("sts:{action}")) {
                 Some(subject) if action == "AssumeRole" => subject.witness(service, serve),

@@ -21,9 +21,6 @@ use crate::service::Service;
 use crate::sessions;
 use crate::wire::Wire;
 
-/// The version that STS clients send.
-pub(super) const VERSION: &str = "2015-04-01";
-
 const DEFAULT_SECONDS: i64 = 3_600;
 const SHORTEST_SECONDS: i64 = 900;
 /// Longest session policy, in bytes.
