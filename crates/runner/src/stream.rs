@@ -59,7 +59,7 @@ pub fn back_up_stream(
     repository.unlock(UnlockScope::Dead)?;
     let lock = repository.lock(LockKind::Shared)?;
     repository.sync_what_is_there()?;
-    let index = Arc::new(repository.load_index_for_backup()?.0);
+    let index = Arc::new(repository.load_index_for_backup()?.index);
     let writer = Writer::open(repository.clone(), index, WriterOptions::default())?;
     let tally = Tally::new();
     tally.enter(Phase::Running);

@@ -136,7 +136,7 @@ impl<'a> NewIndexFiles<'a> {
     fn put(&mut self, file: &IndexFile) -> Result<Id, VaultError> {
         self.lock.ensure_held()?;
         let json = file::encode_file(file)?;
-        let id = self.repository.save_json_compared(FileKind::Index, &json)?;
+        let id = self.repository.save_json(FileKind::Index, &json)?;
         self.written.push(id);
         Ok(id)
     }

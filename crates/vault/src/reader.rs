@@ -81,7 +81,11 @@ impl Reader {
                 None => match homes.part(number, |file| self.repository.load_index_file(file)) {
                     // A prune beside this has put others in its place.
                     Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
-                        homes.read_whole(|| self.repository.load_index())?
+                        // What an index file names that cannot be read is missed by the files that need it.
+                        homes.read_whole(|| {
+                            let read = self.repository.load_index_and_damage();
+                            read.map(|(index, _)| index)
+                        })?
                     }
                     read => read?,
                 },

@@ -52,6 +52,7 @@ struct Known {
 /// Repairs the index.
 pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let mut report = IndexRepair::default();
     let mut stored: HashMap<Id, u64> = HashMap::new();
     for listed in repository.storage().list(FileKind::Pack.folder())? {

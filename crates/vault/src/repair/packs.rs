@@ -51,6 +51,7 @@ pub fn repair_packs(
     on_progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<PackRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let index = Arc::new(repository.load_index()?);
     let by_pack = index.by_pack();
     let mut numbers: HashMap<Id, usize> = HashMap::new();

@@ -70,6 +70,7 @@ enum Rest {
 /// damaged ones are named no more.
 pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let index = Arc::new(load_index(repository)?);
     let mut report = SnapshotsRepair::default();
     let snapshots = read_snapshots(repository, &mut report)?;
@@ -162,7 +163,7 @@ fn replace(
         return Ok(written);
     }
     let json = fields.to_json()?;
-    repository.save_json_compared(FileKind::Snapshot, &json)
+    repository.save_json(FileKind::Snapshot, &json)
 }
 
 /// The snapshot that has just these fields.
