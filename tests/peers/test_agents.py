@@ -222,6 +222,9 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         found = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", ClientIds=[client_id])["Clients"]
         return found[0] if found else None
 
+    first = fresh.backup(vault_id, [Trees.small(folder / "own source")], name="own")
+    restore = {"RestoreType": "ECS_FILE", "SourceType": "ECS_FILE", "TargetPath": str(folder / "to"),
+               "SnapshotId": fresh.snapshot_of(vault_id, first["JobId"])["SnapshotId"]}  # fmt: skip
     with agent(fresh, folder, "guest") as process:
         instance_id = instance_of(fresh, "guest")
         [guest] = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id])["Clients"]
@@ -230,9 +233,6 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         job_id = fresh.execute(plan_id)
         fresh.wait_job(job_id, status="RUNNING")
         waiting_id = fresh.execute(plan_id)
-        first = fresh.backup(vault_id, [Trees.small(folder / "own source")], name="own")
-        restore = {"RestoreType": "ECS_FILE", "SourceType": "ECS_FILE", "TargetInstanceId": guest["InstanceId"],
-                   "SnapshotId": fresh.snapshot_of(vault_id, first["JobId"])["SnapshotId"], "TargetPath": str(folder / "to")}
         for wrong, code in [
             ({"InstanceIds": [own["InstanceId"]]}, "OperationDenied.NotSupported"),
             ({"ClientIds": [guest["ClientId"], own["ClientId"]]}, "OperationDenied.NotSupported"),
@@ -257,7 +257,9 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         assert "uninstalled" in ended["ErrorMessage"], ended
     adhoc = {"SourceType": "ECS_FILE", "VaultId": vault_id, "InstanceId": guest["InstanceId"]}
     for action, parameters in [
-        ("ExecuteBackupPlan", {"PlanId": plan_id}), ("CreateBackupJob", adhoc), ("CreateRestoreJob", restore)
+        ("ExecuteBackupPlan", {"PlanId": plan_id}),
+        ("CreateBackupJob", adhoc),
+        ("CreateRestoreJob", {**restore, "TargetInstanceId": guest["InstanceId"]}),
     ]:
         with pytest.raises(ApiError) as failure:
             fresh.call(action, **parameters)
