@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Storage};
 
-use super::{HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname};
+use super::file::{Holder, LockJson, Origin};
+use super::{HeldState, LockKind, STALE_AFTER, UnlockScope, hostname};
 use crate::error::VaultError;
 use crate::layout::FileKind;
 use crate::repository::Repository;
@@ -341,6 +342,97 @@ fn a_refresh_that_fails_keeps_the_old_lock() {
     assert!(guard.shared.refresh().is_ok());
     drop(guard);
     assert_eq!(lock_count(&repository), 0);
+}
+
+/// What a look at the locks finds while somebody holds one.
+type Look = fn(&Repository) -> Result<usize, VaultError>;
+
+/// How many hold a lock, as a prune sees it.
+fn count_holders(repository: &Repository) -> Result<usize, VaultError> {
+    let holders = repository.lock_holders(Time::now(), STALE_AFTER)?;
+    Ok(holders.len())
+}
+
+/// How many stop somebody who wants the repository for himself.
+fn count_conflicts(repository: &Repository) -> Result<usize, VaultError> {
+    match repository.lock(LockKind::Exclusive) {
+        Ok(_) => Ok(0),
+        Err(VaultError::Locked { .. }) => Ok(1),
+        Err(error) => Err(error),
+    }
+}
+
+/// A lock that is refreshed at any call of who looks, once or at each call from then on: it is seen, or the look fails.
+#[test]
+fn t07_a_lock_that_is_refreshed_beside_a_look_is_seen() {
+    let mut cases = 0;
+    for (look, goes_on) in [
+        (count_holders as Look, false),
+        (count_holders, true),
+        (count_conflicts, false),
+        (count_conflicts, true),
+    ] {
+        for first in 0.. {
+            let memory = Memory::new();
+            let guard = create(Arc::new(memory.clone()))
+                .lock(LockKind::Shared)
+                .unwrap();
+            let calls = Arc::new(AtomicUsize::new(0));
+            let mut watched = Watched::new(memory);
+            watched.before = Box::new({
+                let calls = Arc::clone(&calls);
+                move |_, name| {
+                    let is_of_locks = name.starts_with(FileKind::Lock.folder());
+                    let call = calls.fetch_add(usize::from(is_of_locks), Ordering::SeqCst);
+                    if is_of_locks && (call == first || (goes_on && call > first)) {
+                        guard.shared.refresh().unwrap();
+                    }
+                }
+            });
+            let found = look(&open(Arc::new(watched)).unwrap());
+            match found {
+                Ok(count) => assert_eq!(count, 1, "refreshed at call {first}"),
+                Err(VaultError::Refused { .. }) => assert!(goes_on),
+                Err(error) => panic!("{error}"),
+            }
+            if calls.load(Ordering::SeqCst) <= first {
+                break;
+            }
+            cases += 1;
+        }
+    }
+    assert!(cases >= 12, "{cases}");
+}
+
+/// T2: any one listing of who looks is cut. And a storage that lists a lock for long after it is gone stops nobody.
+#[test]
+fn t02_a_listing_that_lies_hides_no_lock() {
+    for look in [count_holders as Look, count_conflicts] {
+        for nth in 0..2 {
+            let memory = Memory::new();
+            let guard = create(Arc::new(memory.clone()))
+                .lock(LockKind::Shared)
+                .unwrap();
+            let listings = AtomicUsize::new(0);
+            let mut watched = Watched::new(memory.clone());
+            watched.listed = Box::new(move |folder, listed| {
+                let is_of_locks = folder == FileKind::Lock.folder();
+                if is_of_locks && listings.fetch_add(1, Ordering::SeqCst) == nth {
+                    listed.clear();
+                }
+            });
+            assert_eq!(look(&open(Arc::new(watched)).unwrap()).unwrap(), 1);
+            let late = memory.list(FileKind::Lock.folder()).unwrap();
+            drop(guard);
+            let mut watched = Watched::new(memory);
+            watched.listed = Box::new(move |folder, listed| {
+                if folder == FileKind::Lock.folder() {
+                    listed.extend(late.clone());
+                }
+            });
+            assert_eq!(look(&open(Arc::new(watched)).unwrap()).unwrap(), 0);
+        }
+    }
 }
 
 /// Two processes that look at the same moment: whatever the order, never both hold conflicting locks.
