@@ -19,7 +19,7 @@
 //! Why nothing that is needed is ever removed is argued in `docs/vault-format.md`, section "Prune". A kill between any two
 //! steps leaves a repository that is whole for every reader, and the next run goes on.
 //!
-//! Memory: about 9 bytes for each needed blob, 48 for each tree blob, 120 for each pack, a few decoded index files, and
+//! Memory: about 17 bytes for each needed blob, 48 for each tree blob, 120 for each pack, a few decoded index files, and
 //! 16 for each copy of needed blobs that exist more than once.
 
 mod decide;
