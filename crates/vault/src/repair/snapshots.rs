@@ -66,8 +66,8 @@ enum Rest {
     Part(Id, u64),
 }
 
-/// Repairs all snapshots. A blob counts as lost when no index names it; run [`super::repair_packs`] before, so that
-/// damaged ones are named no more.
+/// Repairs all snapshots. A blob counts as lost when no index names it, not even in a pack that is marked for deletion; run
+/// [`super::repair_packs`] before, so that damaged ones are named no more.
 pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
     repository.sync_what_is_there()?;
@@ -311,7 +311,7 @@ impl Surgeon<'_> {
     }
 
     fn rest_of_entry(&mut self, node: &Node, depth: usize) -> Result<Rest, VaultError> {
-        let is_there = |blob: &Id| self.index.contains(BlobKind::Data, blob);
+        let is_there = |blob: &Id| self.index.get(BlobKind::Data, blob).is_some();
         if !node.content.iter().all(is_there) {
             return Ok(Rest::Lost);
         }

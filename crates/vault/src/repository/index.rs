@@ -10,7 +10,6 @@ use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::{Index, IndexBuilder, file};
 use crate::layout::FileKind;
-use crate::pack::PackedBlob;
 
 use super::Repository;
 
@@ -118,10 +117,13 @@ impl Repository {
     pub(crate) fn load_index_file(&self, id: &Id) -> Result<Index, VaultError> {
         let json = self.load_json(FileKind::Index, id)?;
         let mut builder = IndexBuilder::default();
-        for pack in file::decode(id, &json)?.packs {
-            let is_data = |blob: &PackedBlob| blob.kind == BlobKind::Data;
-            builder.add_pack(pack.id, pack.blobs.into_iter().filter(is_data));
+        let mut file = file::decode(id, &json)?;
+        let blobs = file.packs.iter_mut().map(|pack| &mut pack.blobs);
+        let marked = file.marked_packs.iter_mut().map(|pack| &mut pack.blobs);
+        for blobs in blobs.chain(marked) {
+            blobs.retain(|blob| blob.kind == BlobKind::Data);
         }
+        add_file(&mut builder, id, file);
         Ok(builder.build())
     }
 
@@ -211,6 +213,6 @@ fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
         builder.add_pack(pack.id, pack.blobs);
     }
     for pack in file.marked_packs {
-        builder.add_marked_pack(pack.id);
+        builder.add_marked_pack(pack.id, pack.blobs);
     }
 }
