@@ -1,14 +1,17 @@
 //! Locks as restic understands them: small files that say who uses the repository, and how.
 //!
 //! Any number of shared locks may be held at once, or one exclusive lock alone. A lock is refreshed every five minutes
-//! by writing a new file and then removing the old one. One that is older than 30 minutes, or whose process is known to
-//! be dead on this host, is stale and stops nobody.
+//! by writing a new file and then removing the old one. One whose process is known to be dead on this host stops nobody.
+//! Silence proves little, since clocks differ: one that nobody has refreshed is believed for a day, and for the thirty
+//! minutes of restic only by people ([`UnlockScope::Stale`]) and by who wants to share with an exclusive lock of restic.
 //!
 //! Who is dead is a matter of proof, since a live lock that is removed costs its holder the work. restic goes by the name
 //! of the host and the process id, but hosts share names, and containers share hosts. So our locks say more (`origin`):
 //! only a lock of this machine, and of this process namespace if the machine has not been started anew since, is known
-//! to be dead when its process is gone. A lock without that, one of restic, stops nobody when it looks dead in restic's
-//! way, but is not removed before somebody asks for it ([`UnlockScope::Stale`], as with `restic unlock`).
+//! to be dead when its process is gone. A clone of a machine has its name and its ids, so of another start of the machine
+//! only a lock is dead that was silent since before this one. A lock without all that, one of restic, stops nobody when it
+//! looks dead in restic's way, but is not removed before somebody asks for it ([`UnlockScope::Stale`], as with
+//! `restic unlock`).
 //!
 //! A lock that was lost stays lost: others may have come in since, so nothing that happens later makes it held again.
 //!
@@ -44,6 +47,8 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Other programs take a lock of this age for dead.
 const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
+/// Without a proof we take a lock for dead after this time: the clock of its host, or ours, may be wrong by hours.
+pub(crate) const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Our own lock counts as lost this long before others would take it for dead.
 const SAFETY_MARGIN: Duration = Duration::from_secs(5 * 60);
 /// How often the locks are listed while listed ones are gone when they are read.
@@ -64,9 +69,10 @@ pub enum LockKind {
 /// Which locks [`Repository::unlock`] removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnlockScope {
-    /// Those whose holder has been silent for long, or is known to be dead. Safe without anybody's decision.
+    /// Those whose holder is known to be dead, or has been silent for a day. Safe without anybody's decision.
     Dead,
-    /// Also those that look dead by the name of the host and the process id alone, as restic goes by.
+    /// Also those that nobody has refreshed for 30 minutes by the clock of this host, and those that look dead by the name
+    /// of the host and the process id alone, as restic goes by.
     Stale,
     /// Those of this very process, which is about to end.
     ThisProcess,
@@ -333,7 +339,8 @@ impl Repository {
             let conflicts = kind == LockKind::Exclusive
                 || lock.exclusive
                 || (kind == LockKind::Maintenance && lock.maintenance);
-            if conflicts && lock.holder(now) == Holder::Alive {
+            let holder = lock.holder(now, lock.believed_for(kind));
+            if conflicts && holder == Holder::Alive {
                 return Err(lock.conflict());
             }
         }
@@ -352,11 +359,7 @@ impl Repository {
     ) -> Result<Vec<LockHolder>, VaultError> {
         let mut holders = Vec::new();
         for (_, lock) in self.locks()? {
-            let refreshed = lock.time.parse::<Time>().unwrap_or(now);
-            let age = now.seconds.saturating_sub(refreshed.seconds);
-            let is_forgotten = age > believed_for.as_secs() as i64;
-            let is_dead = lock.process() == Holder::Dead;
-            if !lock.maintenance && !is_forgotten && !is_dead {
+            if !lock.maintenance && lock.holder(now, believed_for) != Holder::Dead {
                 holders.push(LockHolder {
                     hostname: lock.hostname,
                     username: lock.username,
@@ -435,10 +438,10 @@ impl Repository {
                 }
                 (UnlockScope::Dead, Ok(lock)) => lock
                     .as_ref()
-                    .is_none_or(|lock| lock.holder(now) == Holder::Dead),
+                    .is_none_or(|lock| lock.holder(now, BELIEVED_FOR) == Holder::Dead),
                 (UnlockScope::Stale, Ok(lock)) => lock
                     .as_ref()
-                    .is_none_or(|lock| lock.holder(now) != Holder::Alive),
+                    .is_none_or(|lock| lock.holder(now, STALE_AFTER) != Holder::Alive),
             };
             if !is_meant {
                 continue;

@@ -40,7 +40,7 @@ use crate::id::Id;
 use crate::index::journal::{LockRecord, PruneJournal};
 use crate::index_files::each_index_file;
 use crate::layout::FileKind;
-use crate::lock::{LockGuard, LockKind};
+use crate::lock::{BELIEVED_FOR, LockGuard, LockKind};
 use crate::repository::Repository;
 use crate::time::Time;
 
@@ -54,9 +54,6 @@ use rewrite::{Rewrite, Rewritten};
 use scan::Scan;
 use usage::Usage;
 use used::UsedBlobs;
-
-/// A lock of somebody else that was not refreshed for so long, or for the grace if that is longer, counts no more.
-const LOCK_BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// Prunes. `now` is the time of this host's clock.
 ///
@@ -157,9 +154,13 @@ impl Pruner<'_> {
         Ok(report)
     }
 
+    /// A lock of somebody else that was not refreshed for so long counts no more.
+    fn believed_for(&self) -> Duration {
+        BELIEVED_FOR.max(self.options.keep_delete)
+    }
+
     fn look(&self, options: &PruneOptions, repacked: &HashSet<Id>) -> Result<View, VaultError> {
-        let believed_for = LOCK_BELIEVED_FOR.max(self.options.keep_delete);
-        let mut scan = scan::scan(self.repository, Time::now(), believed_for)?;
+        let mut scan = scan::scan(self.repository, Time::now(), self.believed_for())?;
         if options.deletion == Deletion::Instant {
             // The exclusive lock is the only one.
             scan.holders.clear();
@@ -331,8 +332,9 @@ impl Pruner<'_> {
         rewritten: Rewritten,
         report: &mut PruneReport,
     ) -> Result<(), VaultError> {
-        let believed_for = LOCK_BELIEVED_FOR.max(self.options.keep_delete);
-        let holders = self.repository.lock_holders(Time::now(), believed_for)?;
+        let holders = self
+            .repository
+            .lock_holders(Time::now(), self.believed_for())?;
         let mut marks = self.marks(view);
         let mut journal = self.next_journal(view);
         let mut index_ids: Vec<Id> = view.scan.index_ids.clone();

@@ -1,9 +1,11 @@
 //! What a lock file says, and what can be known here about who wrote it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use storage::process;
 
-use super::{LockKind, STALE_AFTER, hostname};
+use super::{BELIEVED_FOR, LockKind, REFRESH_INTERVAL, STALE_AFTER, hostname};
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::time::Time;
@@ -55,29 +57,51 @@ impl LockJson {
         }
     }
 
-    /// What can be known here about the holder.
-    pub(super) fn holder(&self, now: Time) -> Holder {
-        // A time that cannot be read, or one of the future, says nothing: such a lock stays.
-        let age = self
-            .time
-            .parse::<Time>()
-            .map_or(0, |time| now.seconds.saturating_sub(time.seconds));
-        if age > STALE_AFTER.as_secs() as i64 {
+    /// What can be known here about the holder, who is taken for dead when the lock was not refreshed for longer than
+    /// `believed_for`, whatever the clock of which host that means.
+    pub(super) fn holder(&self, now: Time, believed_for: Duration) -> Holder {
+        if self.is_older_than(believed_for, now) {
             return Holder::Dead;
         }
-        self.process()
-    }
-
-    /// What can be known here about the process, whatever the age of the lock.
-    pub(super) fn process(&self) -> Holder {
         if self.hostname != hostname() {
             return Holder::Alive;
         }
         match (&self.origin, Origin::of_process(std::process::id())) {
-            (Some(origin), Some(own)) => origin.holder(&own, self.pid),
+            (Some(origin), Some(own)) => {
+                let is_of_former_boot = self.is_of_former_boot(process::uptime(), now);
+                origin.holder(&own, self.pid, is_of_former_boot)
+            }
             _ if process::is_gone(self.pid) => Holder::LooksDead,
             _ => Holder::Alive,
         }
+    }
+
+    /// For how long who wants a lock of this kind believes that this one is held, although nobody refreshes it.
+    ///
+    /// The clock of one of the two hosts may be wrong, and what comes in beside a lock that is held may remove what the other
+    /// one refers to. Only among locks that restics know, who go by that anyway, its own time is enough.
+    pub(super) fn believed_for(&self, wanted: LockKind) -> Duration {
+        match (wanted, &self.origin) {
+            (LockKind::Shared, None) => STALE_AFTER,
+            _ => BELIEVED_FOR,
+        }
+    }
+
+    /// Whether its last refresh was longer ago. A time that cannot be read, or one of the future, says nothing.
+    fn is_older_than(&self, limit: Duration, now: Time) -> bool {
+        let age = self
+            .time
+            .parse::<Time>()
+            .map_or(0, |time| now.seconds.saturating_sub(time.seconds));
+        age > limit.as_secs() as i64
+    }
+
+    /// Whether it was refreshed before this start of the machine alone.
+    ///
+    /// A clone of this machine has its ids and another boot, and lives: its lock is refreshed while this one is up, or, if
+    /// this one was started a moment ago, will be.
+    pub(super) fn is_of_former_boot(&self, uptime: Option<Duration>, now: Time) -> bool {
+        uptime.is_some_and(|uptime| self.is_older_than(uptime.max(2 * REFRESH_INTERVAL), now))
     }
 
     pub(super) fn is_of_this_process(&self) -> bool {
@@ -104,7 +128,7 @@ pub(super) enum Holder {
     Alive,
     /// Dead if the name of the host means this host.
     LooksDead,
-    /// Dead, or silent for so long that everybody may take it for dead.
+    /// Dead, or silent for so long that it is taken for dead.
     Dead,
 }
 
@@ -132,12 +156,13 @@ impl Origin {
         })
     }
 
-    /// What can be known about the process with this origin and id by one with the origin `own`.
-    pub(super) fn holder(&self, own: &Self, pid: u32) -> Holder {
+    /// What can be known about the process with this origin and id by one with the origin `own`. `is_of_former_boot` says
+    /// whether it was heard of before this start of the machine alone.
+    pub(super) fn holder(&self, own: &Self, pid: u32, is_of_former_boot: bool) -> Holder {
         if self.boot != own.boot {
             // Started anew since, or another machine.
             let is_same_machine = !own.machine.is_empty() && self.machine == own.machine;
-            return if is_same_machine {
+            return if is_same_machine && is_of_former_boot {
                 Holder::Dead
             } else {
                 Holder::Alive

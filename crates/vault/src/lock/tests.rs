@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Storage};
 
 use super::file::{Holder, LockJson, Origin};
-use super::{HeldState, LockKind, STALE_AFTER, UnlockScope, hostname};
+use super::{BELIEVED_FOR, HeldState, LockKind, STALE_AFTER, UnlockScope, hostname};
 use crate::error::VaultError;
 use crate::layout::FileKind;
 use crate::repository::Repository;
@@ -133,20 +133,15 @@ fn dead_and_silent_locks_stop_nobody_and_live_ones_do() {
         lock.pid = NO_PID;
     };
     check(&elsewhere, false);
-    check(
-        &|lock| {
-            elsewhere(lock);
-            lock.time = seconds_ago(29 * 60);
-        },
-        false,
-    );
-    check(
-        &|lock| {
-            elsewhere(lock);
-            lock.time = seconds_ago(31 * 60);
-        },
-        true,
-    );
+    for (hours, is_dead) in [(0, false), (1, false), (23, false), (25, true)] {
+        check(
+            &|lock| {
+                elsewhere(lock);
+                lock.time = seconds_ago(hours * 3600);
+            },
+            is_dead,
+        );
+    }
     // T11: a time of the future, or none, proves nothing.
     check(
         &|lock| {
@@ -182,11 +177,85 @@ fn a_machine_that_was_started_anew_knows_its_dead_and_no_others() {
             machine: own_machine.to_owned(),
             ..own.clone()
         };
-        assert_eq!(before.holder(&own, std::process::id()), expected);
+        let pid = std::process::id();
+        assert_eq!(before.holder(&own, pid, true), expected);
+        assert_eq!(before.holder(&own, pid, false), Holder::Alive);
     };
     check("m", "m", Holder::Dead);
     check("other", "m", Holder::Alive);
     check("", "", Holder::Alive);
+}
+
+/// A clone of a machine, which has its name and its ids, is seen by its original and the other way round, whenever the one
+/// that looks was started: a lock that is refreshed every five minutes is never taken for one of a former boot, one that was
+/// left before the boot is, once that is sure.
+#[test]
+fn a_clone_of_a_machine_is_not_the_machine_before_it_was_started_anew() {
+    let now = Time::now();
+    let minutes = |minutes: i64| Duration::from_secs(minutes.unsigned_abs() * 60);
+    let mut lock = LockJson::of_this_process(LockKind::Shared);
+    let mut dead = 0;
+    for up_minutes in 0..200 {
+        for silent_minutes in 0..200 {
+            lock.time = Time::new(now.seconds - silent_minutes * 60 - 1, 0).to_string();
+            let is_dead = lock.is_of_former_boot(Some(minutes(up_minutes)), now);
+            assert!(!is_dead || silent_minutes > 5, "it is refreshed");
+            assert_eq!(is_dead, silent_minutes >= up_minutes.max(10));
+            dead += usize::from(is_dead);
+        }
+    }
+    assert!(dead > 10_000, "{dead}");
+    assert!(!lock.is_of_former_boot(None, now));
+    lock.time = "never".to_owned();
+    assert!(!lock.is_of_former_boot(Some(minutes(0)), now));
+}
+
+/// T19 of the history of failures: the clock of who looks is ahead by anything below a day. He removes no live lock of
+/// another host, and comes in beside it neither alone nor for a prune; nor beside one that is there alone, unless it is
+/// restic's, of whom all restics think so. A person may say otherwise.
+#[test]
+fn t19_a_clock_ahead_takes_no_live_lock_for_dead() {
+    type Change = fn(&mut LockJson);
+    let kinds: [(Change, &[LockKind]); 4] = [
+        (|lock| lock.exclusive = false, &[LockKind::Exclusive]),
+        (
+            |lock| (lock.exclusive, lock.maintenance) = (false, true),
+            &[LockKind::Exclusive, LockKind::Maintenance],
+        ),
+        (
+            |_| {},
+            &[LockKind::Exclusive, LockKind::Maintenance, LockKind::Shared],
+        ),
+        (
+            |lock| lock.origin = None,
+            &[LockKind::Exclusive, LockKind::Maintenance],
+        ),
+    ];
+    for (change, stopped) in kinds {
+        for ahead_minutes in [0, 31, 90, 23 * 60, 25 * 60] {
+            let repository = repository();
+            leave(&repository, |lock| {
+                lock.hostname = "elsewhere".to_owned();
+                lock.time = seconds_ago(ahead_minutes * 60);
+                change(lock);
+            });
+            let is_dead = Duration::from_secs(ahead_minutes.unsigned_abs() * 60) > BELIEVED_FOR;
+            for kind in stopped {
+                match repository.lock(*kind) {
+                    Ok(_) => assert!(is_dead, "{kind:?} {ahead_minutes}"),
+                    Err(VaultError::Locked { hostname, .. }) => {
+                        assert!(!is_dead, "{kind:?} {ahead_minutes}");
+                        assert_eq!(hostname, "elsewhere");
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            let removed = repository.unlock(UnlockScope::Dead).unwrap();
+            assert_eq!(removed, usize::from(is_dead));
+            let by_a_person = repository.unlock(UnlockScope::Stale).unwrap();
+            assert_eq!(removed + by_a_person, usize::from(ahead_minutes > 30));
+        }
+    }
 }
 
 /// Locks of restic name host and process only. One that looks dead stops nobody, as among restics, and nobody removes it
