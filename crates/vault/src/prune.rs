@@ -65,6 +65,12 @@ pub fn prune(
     now: Time,
     on_progress: OnPruneProgress<'_>,
 ) -> Result<PruneReport, VaultError> {
+    if options.run == Run::Real && !options.ignored_snapshots.is_empty() {
+        return Err(VaultError::Refused {
+            reason: "a prune that takes snapshots for gone which are there can only be tried"
+                .to_owned(),
+        });
+    }
     let lock = repository.lock(match options.deletion {
         Deletion::TwoPhase => LockKind::Maintenance,
         Deletion::Instant => LockKind::Exclusive,

@@ -59,14 +59,8 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
     let lock = repository.lock(LockKind::Exclusive)?;
     repository.sync_what_is_there()?;
     let mut report = IndexRepair::default();
-    let mut stored: HashMap<Id, u64> = HashMap::new();
-    for listed in repository.storage().list(FileKind::Pack.folder())? {
-        if let Some(id) = FileKind::Pack.id_of(&listed.name)
-            && FileKind::Pack.name(&id) == listed.name
-        {
-            stored.insert(id, listed.size_bytes);
-        }
-    }
+    let listed = repository.list_packs()?.into_iter();
+    let stored: HashMap<Id, u64> = listed.map(|pack| (pack.id, pack.size_bytes)).collect();
     let mut known: HashMap<Id, Known> = HashMap::new();
     let mut good = Vec::new();
     let mut builder = IndexBuilder::default();
