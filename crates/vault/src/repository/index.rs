@@ -1,21 +1,19 @@
 //! Reading the index files of a repository into an [`Index`].
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 
-use parking_lot::Mutex;
 use storage::{ErrorKind, Listed};
 
 use crate::blob::BlobKind;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::{Index, IndexBuilder, file};
+use crate::index_files::each_index_file_read;
 use crate::layout::FileKind;
-use crate::pack::PackedBlob;
 
 use super::Repository;
 
-/// Threads that read index files at once, on hosts with as many cores: each decodes a file, which takes about 15 MB.
-const THREADS: usize = 4;
 /// How often the index is read again when files of it went away meanwhile.
 const TRIES: usize = 8;
 
@@ -67,7 +65,7 @@ impl Repository {
         // A listing may be short, or older than a pack that another backup has just put: what it lacks is asked for.
         let packs = self.list_packs()?;
         let listed: HashSet<&Id> = packs.iter().map(|pack| &pack.id).collect();
-        let missing = Mutex::new(Vec::new());
+        let missing = RefCell::new(Vec::new());
         let is_there = |pack: &Id| {
             if listed.contains(pack) {
                 return Ok(true);
@@ -75,7 +73,7 @@ impl Repository {
             match self.storage().size(&FileKind::Pack.name(pack)) {
                 Ok(_) => Ok(true),
                 Err(error) if error.kind == ErrorKind::NotFound => {
-                    missing.lock().push(*pack);
+                    missing.borrow_mut().push(*pack);
                     Ok(false)
                 }
                 Err(error) => Err(error.into()),
@@ -118,10 +116,13 @@ impl Repository {
     pub(crate) fn load_index_file(&self, id: &Id) -> Result<Index, VaultError> {
         let json = self.load_json(FileKind::Index, id)?;
         let mut builder = IndexBuilder::default();
-        for pack in file::decode(id, &json)?.packs {
-            let is_data = |blob: &PackedBlob| blob.kind == BlobKind::Data;
-            builder.add_pack(pack.id, pack.blobs.into_iter().filter(is_data));
+        let mut file = file::decode(id, &json)?;
+        let blobs = file.packs.iter_mut().map(|pack| &mut pack.blobs);
+        let marked = file.marked_packs.iter_mut().map(|pack| &mut pack.blobs);
+        for blobs in blobs.chain(marked) {
+            blobs.retain(|blob| blob.kind == BlobKind::Data);
         }
+        add_file(&mut builder, id, file);
         Ok(builder.build())
     }
 
@@ -147,7 +148,7 @@ impl Repository {
     ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
         for _ in 0..TRIES {
             let ids = self.list(FileKind::Index)?;
-            let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted);
+            let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted)?;
             let is_gone =
                 |(_, error): &(Id, VaultError)| error.storage_kind() == Some(ErrorKind::NotFound);
             if !damaged.iter().any(is_gone) {
@@ -155,55 +156,39 @@ impl Repository {
             }
         }
         let ids = self.list(FileKind::Index)?;
-        let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted);
+        let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted)?;
         Ok((builder.build(), damaged))
     }
 
     fn read_index_files(
         &self,
         ids: &[Id],
-        builder: IndexBuilder,
+        mut builder: IndexBuilder,
         is_wanted: PackFilter<'_>,
-    ) -> (IndexBuilder, Vec<(Id, VaultError)>) {
-        let read_file = |id: &Id| {
-            let mut file = file::decode(id, &self.load_json(FileKind::Index, id)?)?;
-            let mut failure = None;
-            file.packs.retain(|pack| match is_wanted(&pack.id) {
-                Ok(is_wanted) => is_wanted,
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    false
-                }
-            });
-            failure.map_or(Ok(file), Err)
-        };
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-        // A mutex around the results: a thread holds it to append what it decoded outside.
-        let state = Mutex::new((ids.iter(), builder, Vec::new()));
-        std::thread::scope(|scope| {
-            for _ in 0..THREADS.min(cores).min(ids.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let Some(id) = state.lock().0.next() else {
-                            return;
-                        };
-                        let read = read_file(id);
-                        let (_, builder, damaged) = &mut *state.lock();
-                        match read {
-                            Ok(file) => add_file(builder, id, file),
-                            Err(error) => damaged.push((*id, error)),
+    ) -> Result<(IndexBuilder, Vec<(Id, VaultError)>), VaultError> {
+        let mut damaged = Vec::new();
+        each_index_file_read(self, ids, |id, read| {
+            match read {
+                Ok(mut file) => {
+                    let mut wanted = Vec::with_capacity(file.packs.len());
+                    for pack in file.packs {
+                        if is_wanted(&pack.id)? {
+                            wanted.push(pack);
                         }
                     }
-                });
+                    file.packs = wanted;
+                    add_file(&mut builder, &id, file);
+                }
+                Err(error) => damaged.push((id, error)),
             }
-        });
-        let (_, builder, damaged) = state.into_inner();
-        (builder, damaged)
+            Ok(())
+        })?;
+        Ok((builder, damaged))
     }
 }
 
 /// Whether the blobs of a pack count.
-type PackFilter<'a> = &'a (dyn Fn(&Id) -> Result<bool, VaultError> + Sync);
+type PackFilter<'a> = &'a dyn Fn(&Id) -> Result<bool, VaultError>;
 
 fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
     builder.begin_file(*id);
@@ -211,6 +196,6 @@ fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
         builder.add_pack(pack.id, pack.blobs);
     }
     for pack in file.marked_packs {
-        builder.add_marked_pack(pack.id);
+        builder.add_marked_pack(pack.id, pack.blobs);
     }
 }

@@ -257,10 +257,7 @@ pub(crate) fn vault_failure(error: &VaultError) -> Failure {
             Exit::WrongPassword,
             "check the password file, command or variable",
         ),
-        VaultError::Locked { .. } => (
-            Exit::Locked,
-            "wait for the other program; if it is gone: strongroom repo unlock",
-        ),
+        VaultError::Locked { .. } => (Exit::Locked, "wait for the other program"),
         VaultError::LockLost { .. } => {
             (Exit::Locked, "start again; what was uploaded is used again")
         }
