@@ -2,6 +2,8 @@
 //!
 //! Whoever is killed in between leaves both; the same change again finds the new one and removes the former.
 
+use storage::ErrorKind;
+
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::layout::FileKind;
@@ -84,7 +86,12 @@ fn find_written(
 ) -> Result<Option<Id>, VaultError> {
     let others = snapshots.iter().filter(|(other, _)| other != id);
     for (other, _) in others.filter(|(_, snapshot)| snapshot.original.is_some()) {
-        let json = repository.load_json(FileKind::Snapshot, other)?;
+        let json = match repository.load_json(FileKind::Snapshot, other) {
+            Ok(json) => json,
+            // Replaced a moment ago.
+            Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => continue,
+            Err(error) => return Err(error),
+        };
         if SnapshotFields::read(other, &json)? == *fields {
             return Ok(Some(*other));
         }
