@@ -222,6 +222,9 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         found = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", ClientIds=[client_id])["Clients"]
         return found[0] if found else None
 
+    first = fresh.backup(vault_id, [Trees.small(folder / "own source")], name="own")
+    restore = {"RestoreType": "ECS_FILE", "SourceType": "ECS_FILE", "TargetPath": str(folder / "to"),
+               "SnapshotId": fresh.snapshot_of(vault_id, first["JobId"])["SnapshotId"]}  # fmt: skip
     with agent(fresh, folder, "guest") as process:
         instance_id = instance_of(fresh, "guest")
         [guest] = fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT", InstanceIds=[instance_id])["Clients"]
@@ -229,6 +232,7 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
                              SpeedLimit="0:24:2048")  # fmt: skip
         job_id = fresh.execute(plan_id)
         fresh.wait_job(job_id, status="RUNNING")
+        waiting_id = fresh.execute(plan_id)
         for wrong, code in [
             ({"InstanceIds": [own["InstanceId"]]}, "OperationDenied.NotSupported"),
             ({"ClientIds": [guest["ClientId"], own["ClientId"]]}, "OperationDenied.NotSupported"),
@@ -246,10 +250,34 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         wait_for("the task", lambda: task(asked["TaskId"]) == ("completed", "NOT_INSTALLED"))
     assert not (folder / "guest" / "state").exists()
     assert client_of(guest["ClientId"])["Status"] == "NOT_INSTALLED"
-    assert fresh.job(job_id)["Status"] == "QUEUED", "it waits for the host"
+    # Nothing waits for it any more, and nothing new is taken on.
+    for one in (job_id, waiting_id):
+        ended = fresh.job(one)
+        assert ended["Status"] == "FAILED" and guest["ClientId"] in ended["ErrorMessage"], ended
+        assert "uninstalled" in ended["ErrorMessage"], ended
+    adhoc = {"SourceType": "ECS_FILE", "VaultId": vault_id, "InstanceId": guest["InstanceId"]}
+    for action, parameters in [
+        ("ExecuteBackupPlan", {"PlanId": plan_id}),
+        ("CreateBackupJob", adhoc),
+        ("CreateRestoreJob", {**restore, "TargetInstanceId": guest["InstanceId"]}),
+    ]:
+        with pytest.raises(ApiError) as failure:
+            fresh.call(action, **parameters)
+        assert (failure.value.code, failure.value.http_status) == ("ClientNotInstalled", 409), failure.value
+        assert guest["ClientId"] in failure.value.message, failure.value
+    # The schedule goes on: each of its runs says why it fails.
+    soon = f"I|{int(time.time()) + 2}|P1D"
+    fresh.call("UpdateBackupPlan", PlanId=plan_id, Schedule=soon)
+
+    def last():
+        [plan] = fresh.call("DescribeBackupPlans", Filters=[{"Key": "planId", "Values": [plan_id]}])["BackupPlans"]["BackupPlan"]
+        return plan["LatestFinishJobId"]
+
+    scheduled = wait_for("the scheduled run", lambda: last() if last() not in (job_id, waiting_id) else None)
+    assert fresh.job(scheduled)["Status"] == "FAILED" and "is uninstalled" in fresh.job(scheduled)["ErrorMessage"]
     with agent(fresh, folder, "guest"):
         wait_for("the agent", lambda: client_of(guest["ClientId"])["Status"] == "ACTIVATED")
-        assert fresh.wait_job(job_id)["Status"] == "COMPLETE"
+        assert fresh.wait_job(fresh.execute(plan_id))["Status"] == "COMPLETE"
         asked = fresh.call("UninstallBackupClients", ClientIds=[guest["ClientId"]])
         wait_for("the task", lambda: task(asked["TaskId"]) == ("completed", "NOT_INSTALLED"))
         fresh.call("DeleteBackupClient", ClientId=guest["ClientId"])

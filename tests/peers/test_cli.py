@@ -78,7 +78,14 @@ def test_any_action(service):
         ).stdout
     )
     assert body["PageSize"] == 1
-    failed = service.cli("api", "NoSuchAction", status=range(1, 30))
+    # What the service would ignore is told before anything is sent.
+    plan = ["CreateBackupPlan", "PlanName=misspelt", "SourceType=ECS_FILE", "Paths=[\"/\"]"]
+    failed = service.cli("api", *plan, status=2)
+    assert "CreateBackupPlan has no parameter Paths; did you mean Path?" in failed.stderr and "--force" in failed.stderr
+    assert not [row for row in service.call("DescribeBackupPlans", PageSize=99)["BackupPlans"]["BackupPlan"]
+                if row["PlanName"] == "misspelt"]  # fmt: skip
+    assert json.loads(service.cli("api", "--force", "DescribeRegions", "Colour=red").stdout)["Regions"]["Region"]
+    failed = service.cli("api", "NoSuchAction", "Colour=red", status=range(1, 30))
     assert "InvalidAction.NotFound" in failed.stderr + failed.stdout
 
 

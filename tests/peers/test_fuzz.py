@@ -125,13 +125,19 @@ def test_random_parameters(service):
     plan_id = service.plan(vault_id, ["/tmp/none"], name="fuzzed")
     known = [vault_id, client["ClientId"], client["InstanceId"], policy_id, plan_id, "cn-hangzhou", "vault", "client"]
     fuzzer = Fuzzer(seed, known)
-    caller = FormCaller(service.credentials())
+    # One that may everything, and one whose policies are asked each time what the call is about.
+    everything = {"Version": "1", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    service.call("CreateUser", UserName="fuzzed", PolicyDocument=json.dumps(everything))
+    key = service.call("CreateKey", UserName="fuzzed")
+    user = {name: key[name] for name in ("AccessKeyId", "AccessKeySecret")}
+    callers = [FormCaller(service.credentials()), FormCaller({**service.credentials(), **user})]
     # Left out: it would end the vault of the other requests, and is called by the rest of the suite.
     actions = sorted(set(ALL) - {"DeleteVault", "CreateRestoreJob"}) + ["CreatePolicyV2", "CreatePolicyBindings"]
     answers = {}
     for number in range(REQUESTS):
         action = actions[number % len(actions)]
         parameters = fuzzer.parameters(action)
+        caller = callers[number // len(actions) % 2]
         try:
             caller.call(action, parameters)
             status = 200

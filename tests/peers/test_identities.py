@@ -181,6 +181,108 @@ def test_a_user_may_what_its_policy_says(service, world):
     assert refusal(lambda: hbr.call("DescribeVaults")) == "NoPermission" and hbr.call("DescribeRegions")
 
 
+def test_a_vault_is_judged_whichever_id_reaches_it(service, world, module_folder):
+    """A policy about one vault binds calls that name a plan, a job, a snapshot, a task, a policy or a file of a report."""
+    own = world["vault"]
+    source = Trees.small(module_folder / "other source")
+    other = service.vault("other")
+    job = service.backup(other, [source], name="other")
+    snapshot = service.snapshot_of(other, job["JobId"])
+    confined = SignedCaller(user(service, "confined", policy(("Allow", "*", f"acs:hbr:*:*:vault/{own}"))))
+    barred = SignedCaller(user(service, "barred", policy(
+        ("Allow", "*", "*"), ("Deny", "*", f"acs:hbr:*:*:vault/{other}"))))
+    planner = SignedCaller(user(service, "planner", policy(
+        ("Allow", "hbr:*BackupPlan", f"acs:hbr:*:*:plan/{world['job']['PlanId']}"))))
+
+    def rule(vault_id):
+        return [{"RuleType": "BACKUP", "Schedule": "I|1893456000|P1Y", "VaultId": vault_id}]
+
+    def file(one):
+        return f"temp/{service.credentials()['AccountId']}/report/{one['JobId']}/{one['JobId']}-total.csv"
+
+    made = {vault: service.call("CreatePolicyV2", PolicyName=vault, Rules=rule(vault))["PolicyId"] for vault in (own, other)}
+    tasks = {vault: service.call("CheckVault", VaultId=vault)["TaskId"] for vault in (own, other)}
+    equal = {"Key": "VaultId", "Operator": "EQUAL"}
+    searched = {"field": "VaultId", "operation": "MATCH_TERM"}
+    # Each call with what lies in the user's vault, in the other one, and nowhere.
+    cases = [
+        ("ListJobEvents", lambda job, _: {"JobId": job["JobId"]}),
+        ("ListSnapshots", lambda job, _: {"ProtectedResourceId": world["client"]["InstanceId"], "SourceType": "ECS_FILE",
+                                          "PlanId": job["PlanId"]}),
+        ("EnableBackupPlan", lambda job, _: {"PlanId": job["PlanId"], "SourceType": "ECS_FILE"}),
+        ("HoldSnapshot", lambda _, snapshot: {"SnapshotId": snapshot["SnapshotId"]}),
+        ("ReleaseSnapshot", lambda _, snapshot: {"SnapshotId": snapshot["SnapshotId"]}),
+        ("DescribeTask", lambda _, snapshot: {"TaskId": tasks[snapshot["VaultId"]]}),
+        ("DescribePoliciesV2", lambda _, snapshot: {"PolicyId": made[snapshot["VaultId"]]}),
+        ("UpdatePolicyV2", lambda _, snapshot: {"PolicyId": made[own], "Rules": rule(snapshot["VaultId"])}),
+        ("TagResources", lambda _, snapshot: {"ResourceType": "vault", "ResourceId": [snapshot["VaultId"]],
+                                              "Tag": [{"Key": "a", "Value": "b"}]}),
+        ("GetTempFileDownloadLink", lambda job, _: {"TempFileKey": file(job)}),
+        ("DescribeBackupJobs2", lambda _, snapshot: {"Filters": [{**equal, "Values": [snapshot["VaultId"]]}]}),
+        ("DescribeRestoreJobs2", lambda _, snapshot: {"Filters": [{**equal, "Values": [snapshot["VaultId"]]}]}),
+        ("DescribeBackupPlans", lambda _, snapshot: {"Filters": [{"Key": "vaultId", "Values": [snapshot["VaultId"]]}]}),
+        ("SearchHistoricalSnapshots", lambda _, snapshot: {
+            "SourceType": "ECS_FILE", "Query": json.dumps([{**searched, "value": snapshot["VaultId"]}])}),
+    ]
+    tried = 0
+    for action, parameters in cases:
+        mine, foreign = parameters(world["job"], world["snapshot"]), parameters(job, snapshot)
+        for caller in (confined, barred):
+            assert caller.call(action, mine), action
+            assert refusal(lambda: caller.call(action, foreign)) == "NoPermission", action
+            tried += 1
+    # What the action does not take names nothing, and two vaults are judged both.
+    reads = {"SourceType": "ECS_FILE"}
+    for caller, action, parameters in [
+        (confined, "DescribeBackupJobs2", {**reads, "VaultId": own}),
+        (confined, "DescribeBackupJobs2", reads),
+        (confined, "HoldSnapshot", {"SnapshotId": "s-0000000000000000none", "VaultId": own}),
+        (confined, "DeleteSnapshot", {"SnapshotId": snapshot["SnapshotId"], "VaultId": own}),
+        (confined, "CreatePolicyV2", {"PolicyName": "both", "Rules": rule(own) + rule(other)}),
+        (confined, "DescribeBackupJobs2", {"Filters": [{"Key": "VaultId", "Values": [own, other]}]}),
+        (confined, "DescribeBackupJobs2", {"Filters": [{"Key": "VaultId", "Operator": "NOT_EQUAL", "Values": [other]}]}),
+        (barred, "DeleteBackupClientResource", {"ClientIds": [world["client"]["ClientId"]]}),
+        (planner, "EnableBackupPlan", {"PlanId": job["PlanId"], "SourceType": "ECS_FILE"}),
+        (planner, "EnableBackupPlan", {"PlanId": world["job"]["PlanId"], "VaultId": other}),
+    ]:
+        assert refusal(lambda: caller.call(action, parameters)) == "NoPermission", (action, parameters)
+        tried += 1
+    print(f"negative cases, resources that policies leave out: {tried}, let in: 0")
+    assert barred.call("DescribeBackupJobs2", reads)["TotalCount"] >= 2
+    for more in ({}, {"VaultId": own}):
+        assert planner.call("EnableBackupPlan", {"PlanId": world["job"]["PlanId"], **more})
+    for policy_id in made.values():
+        service.call("DeletePolicyV2", PolicyId=policy_id)
+
+
+def test_actions_that_there_are_not_are_refused(service):
+    """A denial of a misspelt action would deny nothing. What other services have is theirs."""
+    everything = ("Allow", "*", "*")
+    trust = {"Version": "1", "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": f"acs:ram::{service.credentials()['AccountId']}:root"}}]}
+    for action, told in [
+        ("hbr:DescribeBackupJob2", "did you mean hbr:DescribeBackupJobs2?"),
+        ("hbr:DeleteVualt", "did you mean hbr:DeleteVault?"),
+        ("hbr:*Foo", "fits no action"),
+        ("sts:AssumeRoles", "did you mean sts:AssumeRole?"),
+        ("DeleteVault", "did you mean hbr:DeleteVault?"),
+    ]:
+        document = policy(everything, ("Deny", ["hbr:DeleteSnapshot", action], "*"))
+        for call, parameters in [
+            ("CreateUser", {"UserName": "misspelt", "PolicyDocument": document}),
+            ("SetUserPolicy", {"UserName": "reader", "PolicyDocument": document}),
+            ("CreateRole", {"RoleName": "misspelt", "AssumeRolePolicyDocument": json.dumps(trust), "PolicyDocument": document}),
+        ]:
+            with pytest.raises(ApiError) as failure:
+                service.call(call, **parameters)
+            assert failure.value.code == "InvalidParameter.PolicyDocument"
+            assert action in failure.value.message and told in failure.value.message, failure.value.message
+    foreign = ["ecs:DescribeInstances", "ram:PassRole", "hbr:Describe*", "hbr:CreateHanaInstance", "hbr:RegisterAgent", "*"]
+    service.call("CreateUser", UserName="foreign", PolicyDocument=policy(("Allow", foreign, "*")))
+    [document] = [row["PolicyDocument"] for row in service.call("ListUsers")["Users"] if row["UserName"] == "foreign"]
+    assert json.loads(document)["Statement"][0]["Action"] == foreign
+
+
 def test_bad_documents_are_refused(service):
     for document in ("{", "[]", '{"Version":"1","Statement":[]}', policy(("Perhaps", "*", "*"))):
         assert refusal(lambda: service.call("CreateUser", UserName="bad", PolicyDocument=document)).startswith("InvalidParameter")
@@ -230,7 +332,8 @@ def test_roles_are_taken_on_for_a_while(service, world):
     codes = {refusal(lambda: assume(other, one)) for one in (arn, f"acs:ram::{account}:role/none", "acs:ram::1:role/see")}
     assert codes == {"NoPermission"}
     assert refusal(lambda: assume(ops, f"acs:ram::{account}:role/restore")) == "NoPermission"
-    for wrong in ({"session": "x"}, {"duration_seconds": 1}, {"duration_seconds": 9999999}, {"policy": "{"}):
+    misspelt = policy(("Deny", "hbr:DeleteVualt", "*"))
+    for wrong in ({"session": "x"}, {"duration_seconds": 1}, {"duration_seconds": 9999999}, {"policy": "{"}, {"policy": misspelt}):
         assert refusal(lambda: assume(ops, arn, **wrong)).startswith("InvalidParameter"), wrong
     # When the role goes, so do its sessions.
     service.call("DeleteRole", RoleName="see")

@@ -215,3 +215,10 @@ def queries(life, vault_id, job):
         life.jobs(("CompleteTime", "IN", [str(completed)]))
     assert "InvalidParameter" in failure.value.code, failure.value
     assert life.jobs(mine, PageNumber=2, PageSize=1, SortDirection="ASCEND") == []
+
+
+def test_two_vaults_may_have_one_name(service):
+    """HBR asks no more of a name than its length: ids tell vaults apart."""
+    made = sorted(service.vault("twin") for _ in range(2))
+    found = service.call("DescribeVaults", VaultName="twin")["Vaults"]["Vault"]
+    assert sorted(vault["VaultId"] for vault in found) == made

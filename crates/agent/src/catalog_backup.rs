@@ -34,6 +34,7 @@ pub(crate) fn run(engine: &Engine, spec: &CatalogBackupSpec, work: &Arc<Work>) -
         name: CATALOG_FILE.to_owned(),
         tags: tags.clone(),
         hostname: engine.hostname.clone(),
+        writer: vault::WriterOptions::default(),
     };
     let listener = Listener {
         work: Arc::clone(work),

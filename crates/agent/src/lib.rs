@@ -109,6 +109,14 @@ pub enum AgentError {
         /// The folder.
         path: PathBuf,
     },
+    /// The state folder has the identity of this host in another account of the same server, which is not overwritten.
+    #[error("the state folder {path} is that of an agent of account {account_id}")]
+    OtherAccount {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        account_id: String,
+    },
     /// A file of the state folder cannot be used.
     #[error("cannot {operation} {path}")]
     State {

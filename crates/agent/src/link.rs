@@ -7,7 +7,7 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::agent_protocol::{AgentRequest, RegisterRequest};
+use api::agent_protocol::{AgentRequest, DeregisterRequest, RegisterRequest};
 use api::client::{Client, ClientError, Credentials, Trust};
 use parking_lot::RwLock;
 
@@ -48,6 +48,15 @@ impl Link {
         let known = state.identity()?;
         let identity = match register(&account, &hostname, known.as_ref()) {
             Ok(identity) => {
+                if let Some(known) = &known
+                    && known.account_id != identity.account_id
+                    && is_known_here(options, known)?
+                {
+                    return Err(AgentError::OtherAccount {
+                        path: options.state_dir.clone(),
+                        account_id: known.account_id.clone(),
+                    });
+                }
                 state.store_identity(&identity)?;
                 identity
             }
@@ -130,6 +139,20 @@ impl Link {
         let client = agent_client(&self.endpoint, &self.trust, &self.region, &identity)?;
         *self.current.write() = (identity, client);
         Ok(())
+    }
+}
+
+/// Whether the server that has just registered this host for one account knows it for another, too, by this identity.
+/// Asked with a goodbye for nobody, which a server answers and does nothing about. An identity that it does not accept is
+/// of a server that is no more, or of an account that is closed.
+fn is_known_here(options: &AgentOptions, known: &Identity) -> Result<bool, AgentError> {
+    let client = agent_client(&options.endpoint, &options.trust, &options.region, known)?;
+    let nobody = DeregisterRequest {
+        client_id: String::new(),
+    };
+    match client.agent_call(&nobody) {
+        Err(error) => Ok(!is_key_refused(&error)),
+        Ok(_) => Ok(true),
     }
 }
 

@@ -145,19 +145,20 @@ fn with_snapshots(
         texts.iter().filter_map(|text| text.parse().ok()).collect()
     };
     let (expected, gone) = (ids(&spec.expected), ids(&spec.missing));
-    let looked = repository.absent_snapshots(&expected).and_then(|missing| {
-        let still_gone = repository.absent_snapshots(&gone)?;
-        let known = expected.iter().chain(&gone).copied().collect();
-        Ok((missing, still_gone, others(repository, &known)?))
+    let asked: Vec<Id> = expected.iter().chain(&gone).copied().collect();
+    let looked = repository.absent_snapshots(&asked).and_then(|absent| {
+        let known = asked.iter().copied().collect();
+        let absent: HashSet<Id> = absent.into_iter().collect();
+        Ok((absent, others(repository, &known)?))
     });
     match looked {
-        Ok((missing, still_gone, others)) => {
-            found.others = others;
-            let still_gone: HashSet<Id> = still_gone.into_iter().collect();
-            let present = gone.iter().filter(|id| !still_gone.contains(id));
+        Ok((absent, others)) => {
             let told = |id: &Id| id.to_hex();
+            let missing = expected.iter().filter(|id| absent.contains(id));
+            let present = gone.iter().filter(|id| !absent.contains(id));
+            found.missing = missing.take(MAX_TOLD_SNAPSHOTS).map(told).collect();
             found.present = present.take(MAX_TOLD_SNAPSHOTS).map(told).collect();
-            found.missing = missing.iter().take(MAX_TOLD_SNAPSHOTS).map(told).collect();
+            found.others = others;
         }
         Err(_) if work.stop_token.requested().is_some() => return End::stopped(),
         Err(error) => tracing::warn!(

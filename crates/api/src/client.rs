@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::Deserialize;
 use serde_json::Value;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -13,12 +14,14 @@ use crate::agent_protocol::{AgentRequest, PREFIX};
 use crate::secret::SecretText;
 use crate::signature::v3::{TOKEN_HEADER, authorize, sha256_hex};
 use crate::signature::{WireRequest, format_time};
-use crate::{VERSION, pairs};
+use crate::{VERSION, pairs, version_of};
 
 /// Time for one call, connecting included. Long polls add the time that the server may wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait before a throttled call is made again, when the server names none.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Largest reply that is read.
 const MAX_REPLY_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -31,6 +34,20 @@ pub struct Credentials {
     pub access_key_secret: SecretText,
     /// The token of a temporary key, as AssumeRole gives it.
     pub security_token: Option<SecretText>,
+}
+
+/// Who was not allowed what: the members of `AccessDeniedDetail` that a caller can act on.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Denied {
+    /// `hbr:DeleteVault`.
+    pub auth_action: String,
+    /// `SubUser` or `AssumedRoleUser`.
+    pub auth_principal_type: String,
+    /// The user's name, or `role:session`.
+    pub auth_principal_display_name: String,
+    /// `ImplicitDeny` (nothing allows it) or `ExplicitDeny`.
+    pub no_permission_type: String,
 }
 
 /// Why a call gave no result.
@@ -64,6 +81,8 @@ pub enum ClientError {
         request_id: String,
         /// Time after which the call may be repeated.
         retry_after_ms: Option<u64>,
+        /// Of a refusal by policies: who was not allowed what.
+        denied: Option<Box<Denied>>,
     },
     /// No answer: connection, time-out.
     #[error("no answer from {endpoint}")]
@@ -93,6 +112,23 @@ impl ClientError {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Api { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
+    /// How long to wait before a call that was made too soon is made again; `None` for any other error. Such a call has
+    /// changed nothing.
+    #[must_use]
+    pub fn throttled_for(&self) -> Option<Duration> {
+        match self {
+            Self::Api {
+                code,
+                http_status,
+                retry_after_ms,
+                ..
+            } if code.starts_with("Throttling") || *http_status == 429 => {
+                Some(retry_after_ms.map_or(DEFAULT_RETRY_AFTER, Duration::from_millis))
+            }
             _ => None,
         }
     }
@@ -235,7 +271,7 @@ impl Client {
         format!("{}://{}", self.scheme, self.authority)
     }
 
-    /// Calls an action. `RegionId` is added if the parameters do not name one.
+    /// Calls an action of the Cloud Backup API or of STS. `RegionId` is added if the parameters do not name one; STS has none.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -245,7 +281,7 @@ impl Client {
         parameters: &[(String, String)],
     ) -> Result<Value, ClientError> {
         let mut all = parameters.to_vec();
-        if !all.iter().any(|(name, _)| name == "RegionId") {
+        if version_of(action) == VERSION && !all.iter().any(|(name, _)| name == "RegionId") {
             all.push(("RegionId".to_owned(), self.region.clone()));
         }
         let body = pairs::canonical(&all);
@@ -407,7 +443,7 @@ impl Client {
             ("x-acs-content-sha256", hash),
             ("x-acs-date", &date),
             ("x-acs-signature-nonce", &nonce),
-            ("x-acs-version", VERSION),
+            ("x-acs-version", version_of(action)),
         ];
         let mut headers = lines
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -448,6 +484,10 @@ impl Client {
             http_status,
             request_id: text("RequestId"),
             retry_after_ms,
+            denied: json
+                .get("AccessDeniedDetail")
+                .and_then(|detail| Denied::deserialize(detail).ok())
+                .map(Box::new),
         })
     }
 
@@ -508,6 +548,32 @@ mod tests {
         assert_eq!(address("https://a/").unwrap(), ("https", "a".to_owned()));
         for text in ["ftp://a", "", "http://", "http://a/b", "http://u@a"] {
             assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_throttled_call_says_how_long_to_wait() {
+        let error = |code: &str, http_status, retry_after_ms| ClientError::Api {
+            code: code.to_owned(),
+            message: String::new(),
+            http_status,
+            request_id: String::new(),
+            retry_after_ms,
+            denied: None,
+        };
+        for (error, expected) in [
+            (error("Throttling.User", 429, Some(250)), Some(250)),
+            (error("Throttling.User", 400, None), Some(1_000)),
+            (error("TooMany", 429, None), Some(1_000)),
+            (error("ServiceUnavailable", 503, Some(250)), None),
+            (error("NoPermission", 403, None), None),
+        ] {
+            let wait = error.throttled_for();
+            assert_eq!(
+                wait,
+                expected.map(std::time::Duration::from_millis),
+                "{error}"
+            );
         }
     }
 

@@ -1,8 +1,10 @@
 //! The golden file of the API as data: which actions HBR has, what they take and what they answer.
 //!
 //! Used at the border (is this an action? are mandatory parameters there, do numbers and booleans parse?) and by tests
-//! that compare what is served with it. The file is a copy of facts read off the official clients; it is never edited.
+//! that compare what is served with it. The file is a copy of facts read off the official clients; it is never edited. What
+//! the server takes beyond it is in `extensions`.
 
+mod extensions;
 mod structures;
 
 use std::collections::BTreeMap;
@@ -65,6 +67,52 @@ pub fn contract() -> &'static Contract {
     static CONTRACT: OnceLock<Contract> = OnceLock::new();
     CONTRACT.get_or_init(|| {
         Contract::parse(GOLDEN).expect("the golden file is part of the program and a test reads it")
+    })
+}
+
+/// Parameters that callers may send with any action: they say how it is called, not what is asked for.
+const OF_ANY_CALL: [&str; 4] = ["Format", "RegionId", "SecureTransport", "SourceIp"];
+
+/// Whether an action takes a parameter of this name, members of structures and lists not counted. Any other one is ignored.
+#[must_use]
+pub fn takes(action: &str, parameter: &str) -> bool {
+    parameters(action).any(|name| name == parameter)
+}
+
+fn parameters(action: &str) -> impl Iterator<Item = &'static str> {
+    let golden = contract().action(action).map(|action| &action.request);
+    let golden = golden.into_iter().flatten();
+    golden
+        .map(|field| field.name.as_str())
+        .chain(extensions::of(action).iter().copied())
+}
+
+/// A parameter that the action does not take, and the one that was most likely meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unknown<'a> {
+    /// As it was written, without members.
+    pub name: &'a str,
+    /// A parameter of the action that is written nearly so.
+    pub nearest: Option<&'static str>,
+}
+
+/// The first of these parameters that the action does not take. The service ignores such a one, as HBR does: whoever writes
+/// calls by hand is better told. `None` for actions that are not known: the service refuses them.
+#[must_use]
+pub fn first_unknown<'a>(
+    action: &str,
+    named: impl IntoIterator<Item = &'a str>,
+) -> Option<Unknown<'a>> {
+    if contract().action(action).is_none() && !extensions::has(action) {
+        return None;
+    }
+    let name = named
+        .into_iter()
+        .map(|full| full.split_once('.').map_or(full, |(head, _)| head))
+        .find(|name| !OF_ANY_CALL.contains(name) && !takes(action, name))?;
+    Some(Unknown {
+        name,
+        nearest: model::nearest(name, parameters(action)),
     })
 }
 
@@ -208,7 +256,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use serde_json::json;
 
-    use super::contract;
+    use super::{contract, first_unknown, takes};
     use crate::params::Params;
 
     #[test]
@@ -231,6 +279,66 @@ mod tests {
                 .unwrap()
                 .is_post_only()
         );
+    }
+
+    #[test]
+    fn parameters_that_an_action_does_not_take() {
+        let check = |action: &str, names: &[&str]| {
+            first_unknown(action, names.iter().copied())
+                .map(|unknown| (unknown.name.to_owned(), unknown.nearest))
+        };
+        for (action, names) in [
+            (
+                "CreateBackupPlan",
+                &["PlanName", "Path.1", "Rule.1.Retention"][..],
+            ),
+            ("CreateBackupPlan", &["RegionId", "Format"]),
+            ("CreateVault", &["VaultName", "StorageUrl"]),
+            ("CreateRestoreJob", &["ClientToken"]),
+            ("TagResources", &["ResourceId.1", "Tag.1.Key"]),
+            ("DescribeRegions", &[]),
+            ("CheckVault", &["VaultId", "ReadData"]),
+            ("NoSuchAction", &["Anything"]),
+        ] {
+            assert_eq!(check(action, names), None, "{action}");
+        }
+        for (action, names, unknown, nearest) in [
+            (
+                "CreateBackupPlan",
+                &["PlanName", "Paths"][..],
+                "Paths",
+                Some("Path"),
+            ),
+            ("CreateBackupPlan", &["Paths.1"], "Paths", Some("Path")),
+            ("CreateBackupPlan", &["path"], "path", Some("Path")),
+            (
+                "CreateBackupPlan",
+                &["Retentoin"],
+                "Retentoin",
+                Some("Retention"),
+            ),
+            ("CreateBackupPlan", &["Colour"], "Colour", None),
+            (
+                "CreateVault",
+                &["VaultNmae"],
+                "VaultNmae",
+                Some("VaultName"),
+            ),
+            (
+                "CheckVault",
+                &["VaultId", "ReadDate"],
+                "ReadDate",
+                Some("ReadData"),
+            ),
+            ("DescribeRegions", &["VaultId"], "VaultId", None),
+        ] {
+            assert_eq!(
+                check(action, names),
+                Some((unknown.to_owned(), nearest)),
+                "{action}"
+            );
+        }
+        assert!(takes("DescribeVaults", "VaultId") && !takes("DescribeBackupJobs2", "VaultId"));
     }
 
     #[test]

@@ -211,6 +211,8 @@ codes! {
     VaultBound = "VaultBoundPolicyCannotBeDeleted", 409, "The vault is used by a policy and cannot be deleted.";
     /// The client was heard of too lately.
     ClientActive = "ClientActive", 409, "The backup client is active.";
+    /// The agent of the client was uninstalled.
+    ClientNotInstalled = "ClientNotInstalled", 409, "The backup client is uninstalled.";
     /// No such resource of another kind.
     ResourceNotExist = "InvalidResourceId.NotFound", 404, "The specified resource does not exist.";
     /// A resource with these features exists.
@@ -283,11 +285,11 @@ impl ApiError {
         )
     }
 
-    /// `NoPermission`, with who was not allowed what.
+    /// `NoPermission`, with who was not allowed what; `resource` is what the call named.
     #[must_use]
-    pub fn denied(detail: AccessDenied) -> Self {
+    pub fn denied(detail: AccessDenied, resource: &str) -> Self {
         let message = format!(
-            "You are not authorized to do this operation: {} of {} by {}.",
+            "You are not authorized to do this operation: {} of {} on {resource} by {}.",
             detail.no_permission_type, detail.auth_action, detail.auth_principal_display_name
         );
         Self {

@@ -17,5 +17,17 @@ pub mod secret;
 pub mod shapes;
 pub mod signature;
 
-/// The only API version that is spoken.
+/// The version of the Cloud Backup API.
 pub const VERSION: &str = "2017-09-08";
+
+/// The version of STS, of which two actions are served on the same endpoint.
+pub const STS_VERSION: &str = "2015-04-01";
+
+/// The version that a call of this action must name. No action of one of them is called as one of the other.
+#[must_use]
+pub fn version_of(action: &str) -> &'static str {
+    match action {
+        "AssumeRole" | "GetCallerIdentity" => STS_VERSION,
+        _ => VERSION,
+    }
+}

@@ -12,6 +12,7 @@ use crate::records::{Client, Page, PageRequest, Sealed};
 use crate::row::RowReader;
 use crate::sql::{Row, params};
 use crate::words::{AccessKeyKind, ClientType};
+use crate::work;
 
 /// What an agent says about itself when it registers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,19 +104,21 @@ fn by(
 /// An agent that was heard of in this time is alive: longer than the longest time between two of its messages.
 pub const LIVE_TIME: Duration = Duration::from_secs(60);
 
-/// Deletes a client with its keys; what it made stays. `NotFound` when it is another account's.
+/// Deletes a client with its keys; what it made stays, jobs that wait for it fail. `NotFound` when it is another account's.
 pub fn delete(
     catalog: &Catalog,
     account_id: &AccountId,
     client_id: &ClientId,
+    now: Timestamp,
 ) -> Result<(), CatalogError> {
     let operation = "delete a client";
     catalog.write(operation, |tx| {
         let ids = [account_id.as_str(), client_id.as_str()];
+        let client = require(tx, account_id, client_id)?;
+        let why = format!("{} was deleted", shown(&client));
+        work::fail_waiting_for(tx, &client, &why, now)?;
         let sql = "DELETE FROM clients WHERE account_id = ? AND client_id = ?";
-        if change(tx, operation, sql, ids)? == 0 {
-            return Err(CatalogError::not_found(Entity::Client, client_id));
-        }
+        change(tx, operation, sql, ids)?;
         let keys = "DELETE FROM access_keys WHERE account_id = ? AND client_id = ?";
         change(tx, operation, keys, ids)?;
         let tags = "DELETE FROM tags WHERE account_id = ? AND resource_id = ?";
@@ -227,10 +230,16 @@ pub fn get(
     account_id: &AccountId,
     client_id: &ClientId,
 ) -> Result<Client, CatalogError> {
-    catalog.read("read a client", |tx| {
-        by(tx, account_id, "client_id", client_id.as_str())?
-            .ok_or_else(|| CatalogError::not_found(Entity::Client, client_id))
-    })
+    catalog.read("read a client", |tx| require(tx, account_id, client_id))
+}
+
+fn require(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    client_id: &ClientId,
+) -> Result<Client, CatalogError> {
+    by(tx, account_id, "client_id", client_id.as_str())?
+        .ok_or_else(|| CatalogError::not_found(Entity::Client, client_id))
 }
 
 /// The client of an instance, if the account has it.
@@ -304,7 +313,8 @@ pub fn adopt(
 }
 
 /// Asks the client's agent to uninstall itself: UNINSTALLING, until it says that it has. One that was not heard of since
-/// `heard_before` is NOT_INSTALLED at once; should it come back, it is asked then.
+/// `heard_before` is NOT_INSTALLED at once; should it come back, it is asked then. Jobs and restore jobs that wait for it
+/// fail, and so do those that it holds, when it puts them down.
 pub fn request_uninstall(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -314,15 +324,51 @@ pub fn request_uninstall(
 ) -> Result<(), CatalogError> {
     let operation = "uninstall a client";
     catalog.write(operation, |tx| {
-        let client = by(tx, account_id, "client_id", client_id.as_str())?
-            .ok_or_else(|| CatalogError::not_found(Entity::Client, client_id))?;
+        let client = require(tx, account_id, client_id)?;
         let status = match client.status {
             ClientStatus::NotInstalled => return Ok(()),
             _ if client.last_heart_beat_time < heard_before => ClientStatus::NotInstalled,
             _ => ClientStatus::Uninstalling,
         };
-        set_status(tx, client_id, status, now)
+        set_status(tx, client_id, status, now)?;
+        let client = Client { status, ..client };
+        match why_gone(&client) {
+            Some(why) => work::fail_waiting_for(tx, &client, &why, now),
+            None => Ok(()),
+        }
     })
+}
+
+/// Why nothing runs on the client's host: its agent was uninstalled, or is asked to go. `None` for one that is there or may
+/// come back by itself.
+#[must_use]
+pub fn why_gone(client: &Client) -> Option<String> {
+    let state = match client.status {
+        ClientStatus::Uninstalling => "is being uninstalled",
+        ClientStatus::NotInstalled => "is uninstalled",
+        _ => return None,
+    };
+    Some(format!(
+        "{} {state}; when its agent was started again, it runs what is created from then on",
+        shown(client)
+    ))
+}
+
+fn shown(client: &Client) -> String {
+    format!("backup client {} ({})", client.client_id, client.hostname)
+}
+
+/// As [`why_gone`], of the client that a work waits for.
+pub(crate) fn why_waits_in_vain(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    client_id: Option<&ClientId>,
+) -> Result<Option<String>, CatalogError> {
+    let Some(client_id) = client_id else {
+        return Ok(None);
+    };
+    let client = by(tx, account_id, "client_id", client_id.as_str())?;
+    Ok(client.as_ref().and_then(why_gone))
 }
 
 fn set_status(
@@ -346,14 +392,7 @@ pub fn is_leaving(catalog: &Catalog, client_id: &ClientId) -> Result<bool, Catal
             row.parsed("status")
         })
     })?;
-    Ok(found.is_some_and(is_asked_to_leave))
-}
-
-const fn is_asked_to_leave(status: ClientStatus) -> bool {
-    matches!(
-        status,
-        ClientStatus::Uninstalling | ClientStatus::NotInstalled
-    )
+    Ok(found.is_some_and(ClientStatus::is_leaving))
 }
 
 /// The agent has uninstalled itself: NOT_INSTALLED, and its key opens nothing any more. Says whether it was asked to;
@@ -367,7 +406,7 @@ pub fn uninstalled(
     let operation = "note that a client is gone";
     catalog.write(operation, |tx| {
         let client = by(tx, account_id, "client_id", client_id.as_str())?;
-        if !client.is_some_and(|client| is_asked_to_leave(client.status)) {
+        if !client.is_some_and(|client| client.status.is_leaving()) {
             return Ok(false);
         }
         set_status(tx, client_id, ClientStatus::NotInstalled, now)?;

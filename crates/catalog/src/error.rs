@@ -205,7 +205,7 @@ pub enum CatalogError {
         policy_id: String,
     },
     /// The data source is bound already.
-    #[error("{data_source_id} is bound to policy {policy_id} already")]
+    #[error("data source {data_source_id} is bound to policy {policy_id} already")]
     AlreadyBound {
         /// The data source.
         data_source_id: String,

@@ -15,7 +15,7 @@ use crate::row::{RowReader, json, text};
 use crate::sql::{Row, params};
 use crate::words::WorkKind;
 use crate::work::{self, Claim, FinishAnswer, NewWork};
-use crate::{item_errors, snapshots};
+use crate::{clients, item_errors, snapshots};
 
 /// What CreateRestoreJob asks for; the rest comes from the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +120,7 @@ fn require(
 }
 
 /// Creates a restore job with its work (CreateRestoreJob). With a token that came before: the same restore job again
-/// when the request is the same, else `TokenMismatch`.
+/// when the request is the same, else `TokenMismatch`. For a client that is uninstalled it is FAILED at once.
 pub fn create(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -149,7 +149,12 @@ pub fn create(
             not_before: now,
         };
         work::insert(catalog, tx, &new, now)?;
-        Ok(restore_job)
+        let target = restore.target_client_id.as_ref();
+        let Some(why) = clients::why_waits_in_vain(tx, account_id, target)? else {
+            return Ok(restore_job);
+        };
+        work::fail_new(tx, restore_id.as_str(), &why, now)?;
+        require(tx, account_id, &restore_id)
     })
 }
 

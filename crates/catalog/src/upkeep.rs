@@ -131,6 +131,7 @@ fn read(row: &Row<'_>) -> crate::sql::Result<VaultHealth> {
             pruned: row.time_opt("pruned")?,
             wants_prune: row.get::<_, Option<i64>>("wants_prune")? == Some(1),
             is_busy: row.flag("is_busy")?,
+            has_unfinished_backup: row.flag("has_unfinished_backup")?,
         },
         check_ended: row.time_opt("check_ended")?,
         prune_ended: row.time_opt("prune_ended")?,
@@ -145,7 +146,9 @@ const HEALTH: &str = "SELECT vaults.vault_id, vaults.account_id, vaults.created_
      upkeep.check_part, upkeep.check_ended, upkeep.check_trouble, upkeep.pruned, upkeep.prune_ended, \
      upkeep.prune_trouble, upkeep.wants_prune, \
      EXISTS (SELECT 1 FROM work WHERE work.vault_id = vaults.vault_id AND work.state <> 'DONE' \
-     AND work.kind IN ('CHECK_VAULT', 'PRUNE_VAULT')) AS is_busy \
+     AND work.kind IN ('CHECK_VAULT', 'PRUNE_VAULT')) AS is_busy, \
+     EXISTS (SELECT 1 FROM work WHERE work.vault_id = vaults.vault_id AND work.state <> 'DONE' \
+     AND work.kind = 'BACKUP') AS has_unfinished_backup \
      FROM vaults LEFT JOIN vault_upkeep upkeep ON upkeep.vault_id = vaults.vault_id \
      WHERE vaults.deleted_time IS NULL AND vaults.status = 'CREATED'";
 

@@ -1,7 +1,10 @@
 //! Vaults: where backups are kept. The catalog knows where the repository lies and keeps its password sealed; making
 //! and removing what lies there are tasks that an agent runs ([`crate::tasks`]).
 
-use model::{AccountId, ClientId, SourceType, TaskId, Timestamp, VaultId, VaultStatus};
+use model::{
+    AccountId, ClientId, JobId, PlanId, RestoreId, SnapshotId, SourceType, TaskId, Timestamp,
+    VaultId, VaultStatus,
+};
 
 use crate::conditions::{Conditions, all, change, first};
 use crate::db::{Catalog, Tx};
@@ -120,6 +123,41 @@ pub(crate) fn require(
         read,
     )?
     .ok_or_else(|| CatalogError::not_found(Entity::Vault, vault_id))
+}
+
+/// The tables whose rows lie in a vault, by what their ids start with, and the column of the id.
+const IN_A_VAULT: [(&str, &str, &str); 5] = [
+    (PlanId::PREFIX, "plans", "plan_id"),
+    (JobId::PREFIX, "jobs", "job_id"),
+    (RestoreId::PREFIX, "restore_jobs", "restore_id"),
+    (SnapshotId::PREFIX, "snapshots", "snapshot_id"),
+    (TaskId::PREFIX, "tasks", "task_id"),
+];
+
+/// The vault of a plan, job, restore job, snapshot (a deleted one also) or task of the account, by its id; none for what has
+/// none, and for ids of nobody.
+pub fn of_record(
+    catalog: &Catalog,
+    account_id: &AccountId,
+    id: &str,
+) -> Result<Option<VaultId>, CatalogError> {
+    let operation = "read a record's vault";
+    let found = IN_A_VAULT
+        .iter()
+        .find(|(prefix, ..)| id.starts_with(prefix));
+    let Some((_, table, column)) = found else {
+        return Ok(None);
+    };
+    let sql = format!("SELECT vault_id FROM {table} WHERE account_id = ? AND {column} = ?");
+    catalog.read(operation, |tx| {
+        if *table == "jobs" && jobs::hides(tx, account_id, id)? {
+            return Ok(None);
+        }
+        first(tx, operation, &sql, [account_id.as_str(), id], |row| {
+            row.parsed_opt("vault_id")
+        })
+        .map(Option::flatten)
+    })
 }
 
 /// The client of another account that does the tasks on it.

@@ -15,13 +15,13 @@ use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
 use crate::jobs;
 pub(crate) use crate::progress::{read_progress, write_progress};
-use crate::records::{Progress, Work};
+use crate::records::{Client, Progress, Work};
 use crate::row::{RowReader, seconds};
 use crate::sql::{Row, ToParam, params};
 pub use crate::takeable::LeaseLimit;
 use crate::takeable::{Takeable, takeable};
 use crate::words::{WorkKind, WorkState};
-use crate::{item_errors, job_events};
+use crate::{clients, item_errors, job_events};
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,7 +276,8 @@ pub(crate) fn retry_later(
     Ok(())
 }
 
-/// Ends a lease without a result: the work waits again, or is CANCELED when that was asked for.
+/// Ends a lease without a result: the work waits again, is CANCELED when that was asked for, or FAILED when its client was
+/// uninstalled.
 fn give_back(tx: &Tx<'_>, work: &Work, why: &str, now: Timestamp) -> Result<Work, CatalogError> {
     // A work that ends here ends under an epoch of its own: a late report of the lease counts no more.
     let (state, status, raise) = if work.cancel_requested {
@@ -296,6 +297,11 @@ fn give_back(tx: &Tx<'_>, work: &Work, why: &str, now: Timestamp) -> Result<Work
     change_status(tx, work, status, Told::Why(why), now)?;
     if status.is_final() {
         ended_unreported(tx, work, now)?;
+    } else if !work.kind.is_task()
+        && let Some(why) =
+            clients::why_waits_in_vain(tx, &work.account_id, work.client_id.as_ref())?
+    {
+        fail(tx, work, &why, now)?;
     }
     find(tx, &work.work_id)?.ok_or_else(|| CatalogError::not_found(Entity::Work, &work.work_id))
 }
@@ -429,9 +435,54 @@ pub(crate) fn fail_waiting(
     let operation = "fail waiting works";
     let sql = "SELECT * FROM work WHERE vault_id = ? AND state = 'QUEUED' AND kind IN ('BACKUP', 'RESTORE')";
     for work in all(tx, operation, sql, [vault_id.as_str()], read)? {
-        close(tx, &work, JobStatus::Failed, Some(message), now)?;
+        fail(tx, &work, message, now)?;
     }
     Ok(())
+}
+
+/// Ends the jobs and restore jobs of a client that nobody holds: it will not take them.
+pub(crate) fn fail_waiting_for(
+    tx: &Tx<'_>,
+    client: &Client,
+    message: &str,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    let operation = "fail waiting works";
+    let sql = "SELECT * FROM work WHERE account_id = ? AND client_id = ? AND state = 'QUEUED' \
+               AND kind IN ('BACKUP', 'RESTORE')";
+    let ids = [client.account_id.as_str(), client.client_id.as_str()];
+    for work in all(tx, operation, sql, ids, read)? {
+        fail(tx, &work, message, now)?;
+    }
+    Ok(())
+}
+
+/// Ends a job or restore job that was just created: it would wait in vain.
+pub(crate) fn fail_new(
+    tx: &Tx<'_>,
+    work_id: &str,
+    message: &str,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    match find(tx, work_id)? {
+        Some(work) => fail(tx, &work, message, now),
+        None => Err(CatalogError::not_found(Entity::Work, work_id)),
+    }
+}
+
+/// Ends a work that nobody holds, under an epoch of its own: a late report of a former lease counts no more.
+fn fail(tx: &Tx<'_>, work: &Work, message: &str, now: Timestamp) -> Result<(), CatalogError> {
+    let sql = "UPDATE work SET state = 'DONE', epoch = epoch + 1 WHERE work_id = ?";
+    change(tx, "fail a work", sql, [work.work_id.as_str()])?;
+    tx.session().wake_others();
+    change_status(
+        tx,
+        work,
+        JobStatus::Failed,
+        Told::Result(Some(message)),
+        now,
+    )?;
+    ended_unreported(tx, work, now)
 }
 
 pub(crate) fn status_of(

@@ -4,7 +4,7 @@
 //! logic of backups or of the API: each command is a client of the API like any other, or one call of the engine.
 //!
 //! Modules in reading order: `args` (what can be typed), `commands` (what it does), `session` (calls of the API),
-//! `environment`, `secrets`, `paths` (what comes from outside), `output` (what is shown), `signals`, `exit`.
+//! `refusal` (what it refuses), `environment`, `secrets`, `paths` (what comes from outside), `output` (what is shown), `signals`, `exit`.
 
 mod args;
 mod commands;
@@ -13,6 +13,7 @@ mod exit;
 mod logging;
 mod output;
 mod paths;
+mod refusal;
 mod secrets;
 mod session;
 mod signals;

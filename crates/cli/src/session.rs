@@ -1,28 +1,46 @@
 //! The way to a service: where it is, the access key, and calls that end in a value or a failure for a person.
 //!
-//! `STRONGROOM_ENDPOINT` with `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET` (or its `_FILE` or
-//! `_COMMAND` form), and `ALIBABA_CLOUD_SECURITY_TOKEN` for a temporary key, names a service elsewhere; without an endpoint in the environment, `credentials.json` of the data
-//! directory does. `STRONGROOM_CACERT` says which CA an https service is trusted by; `credentials.json` names it for the
-//! service of the data directory; without either those that the host trusts.
+//! `STRONGROOM_ENDPOINT` names a service elsewhere, `credentials.json` of the data directory the one of this host.
+//! `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET` (or its `_FILE` or `_COMMAND` form), and
+//! `ALIBABA_CLOUD_SECURITY_TOKEN` for a temporary key, are the access key for either; `credentials.json` has one for the
+//! service of this host. `STRONGROOM_CACERT` says which CA an https service is trusted by; `credentials.json` names it for
+//! the service of the data directory; without either those that the host trusts.
+//!
+//! A call that comes too soon is made again when the service says, a few times; that is said on standard error.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use api::client::{Client, ClientError, Credentials, Trust};
 use api::secret::SecretText;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::exit::{Exit, Failure, chain};
-use crate::secrets;
+use crate::exit::{Failure, chain};
+use crate::output::Screen;
+use crate::refusal::api_failure;
+use crate::{paths, secrets};
 
 /// Name of the file in the data directory.
 pub(crate) const CREDENTIALS_FILE: &str = "credentials.json";
 const DEFAULT_REGION: &str = "cn-hangzhou";
-const ENDPOINT: &str = "STRONGROOM_ENDPOINT";
-const KEY_ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
-const KEY_SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
-const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
+/// How often a call that came too soon is made again.
+const MOST_RETRIES: u32 = 5;
+/// A service that wants a longer wait than this is not waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// Where the service is.
+pub(crate) const ENDPOINT: &str = "STRONGROOM_ENDPOINT";
+/// The region of the service.
+pub(crate) const REGION: &str = "ALIBABA_CLOUD_REGION_ID";
+/// Public part of the access key.
+pub(crate) const KEY_ID: &str = "ALIBABA_CLOUD_ACCESS_KEY_ID";
+/// Secret part of the access key.
+pub(crate) const KEY_SECRET: &str = "ALIBABA_CLOUD_ACCESS_KEY_SECRET";
+/// The token of a temporary key.
+pub(crate) const TOKEN: &str = "ALIBABA_CLOUD_SECURITY_TOKEN";
+/// Whom to trust.
+pub(crate) const CACERT: &str = "STRONGROOM_CACERT";
 
 /// `credentials.json`, as the first start of the service writes it.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +59,8 @@ struct CredentialsFile {
 pub(crate) struct Access {
     pub(crate) endpoint: String,
     pub(crate) trust: Trust,
+    /// The file that `trust` was read from, absolute.
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) region: String,
     pub(crate) credentials: Credentials,
 }
@@ -51,41 +71,38 @@ impl Access {
         let mut access = Self::without_flag(data_dir)?;
         if let Some(file) = cacert {
             access.trust = trust(file)?;
+            access.ca_file = Some(paths::absolute(file)?);
         }
         Ok(access)
     }
 
     fn without_flag(data_dir: &Path) -> Result<Self, Failure> {
+        let has_key = variable(KEY_ID).is_some();
         let Some(endpoint) = variable(ENDPOINT) else {
-            if !data_dir.join(CREDENTIALS_FILE).exists() && variable(KEY_ID).is_some() {
+            if !has_key {
+                return Self::from_file(data_dir);
+            }
+            if !data_dir.join(CREDENTIALS_FILE).exists() {
                 return Err(Failure::new(
                     "an access key is in the environment, but no endpoint",
                     "set STRONGROOM_ENDPOINT to the address of the service, as http://127.0.0.1:8710",
                 ));
             }
-            return Self::from_file(data_dir);
-        };
-        let key_id = variable(KEY_ID);
-        let secret = secrets::from_environment(KEY_SECRET)?;
-        let (Some(access_key_id), Some(secret)) = (key_id, secret) else {
-            return Err(Failure::new(
-                "STRONGROOM_ENDPOINT is set, but the access key is not",
-                "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET (or its _FILE or _COMMAND form)",
-            ));
-        };
-        let region =
-            variable("ALIBABA_CLOUD_REGION_ID").unwrap_or_else(|| DEFAULT_REGION.to_owned());
-        let credentials = Credentials {
-            access_key_id,
-            access_key_secret: SecretText::new(secret.to_string()),
-            security_token: secrets::from_environment(TOKEN)?
-                .map(|token| SecretText::new(token.to_string())),
+            return Ok(Self {
+                credentials: credentials_of_environment(
+                    "ALIBABA_CLOUD_ACCESS_KEY_ID is set, but its secret is not",
+                )?,
+                ..Self::from_file(data_dir)?
+            });
         };
         Ok(Self {
             endpoint,
             trust: Trust::default(),
-            region,
-            credentials,
+            ca_file: None,
+            region: variable(REGION).unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+            credentials: credentials_of_environment(
+                "STRONGROOM_ENDPOINT is set, but the access key is not",
+            )?,
         })
     }
 
@@ -115,6 +132,7 @@ impl Access {
                 Some(file) => trust(file)?,
                 None => Trust::default(),
             },
+            ca_file: file.ca_file,
             region: file.region_id,
             credentials: Credentials {
                 access_key_id: file.access_key_id,
@@ -123,6 +141,24 @@ impl Access {
             },
         })
     }
+}
+
+/// The access key of the environment; `trouble` says what it means that it is not whole.
+fn credentials_of_environment(trouble: &str) -> Result<Credentials, Failure> {
+    let (Some(access_key_id), Some(secret)) =
+        (variable(KEY_ID), secrets::from_environment(KEY_SECRET)?)
+    else {
+        return Err(Failure::new(
+            trouble,
+            "set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET (or its _FILE or _COMMAND form)",
+        ));
+    };
+    Ok(Credentials {
+        access_key_id,
+        access_key_secret: SecretText::new(secret.to_string()),
+        security_token: secrets::from_environment(TOKEN)?
+            .map(|token| SecretText::new(token.to_string())),
+    })
 }
 
 /// The certificates of a file.
@@ -144,20 +180,26 @@ fn variable(name: &str) -> Option<String> {
 pub(crate) struct Session {
     client: Client,
     region: String,
+    screen: Screen,
 }
 
 impl Session {
     /// Connects lazily: nothing is sent yet.
-    pub(crate) fn new(access: Access) -> Result<Self, Failure> {
+    pub(crate) fn new(access: Access, screen: &Screen) -> Result<Self, Failure> {
         let Access {
             endpoint,
             trust,
             region,
             credentials,
+            ..
         } = access;
         let client = Client::trusting(&endpoint, &trust, credentials, &region)
             .map_err(|error| api_failure("", &error))?;
-        Ok(Self { client, region })
+        Ok(Self {
+            client,
+            region,
+            screen: screen.clone(),
+        })
     }
 
     /// Region of the service.
@@ -167,8 +209,7 @@ impl Session {
 
     /// One call.
     pub(crate) fn call(&self, action: &str, parameters: Parameters) -> Result<Value, Failure> {
-        self.client
-            .call(action, &parameters.pairs)
+        self.try_call(action, &parameters)
             .map_err(|error| api_failure(action, &error))
     }
 
@@ -185,7 +226,26 @@ impl Session {
         action: &str,
         parameters: &Parameters,
     ) -> Result<Value, ClientError> {
-        self.client.call(action, &parameters.pairs)
+        self.patiently(|| self.client.call(action, &parameters.pairs))
+    }
+
+    /// Makes a call that came too soon again when the service says. It has changed nothing.
+    fn patiently<T>(&self, call: impl Fn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+        for number in 1..=MOST_RETRIES {
+            let error = match call() {
+                Err(error) => error,
+                done => return done,
+            };
+            let Some(wait) = error.throttled_for().filter(|wait| *wait <= LONGEST_WAIT) else {
+                return Err(error);
+            };
+            self.screen.note(&format!(
+                "the service answers too many calls: waiting {:.1} s as it says, then trying again ({number} of {MOST_RETRIES})",
+                wait.as_secs_f64()
+            ));
+            std::thread::sleep(wait);
+        }
+        call()
     }
 }
 
@@ -249,114 +309,6 @@ impl Parameters {
     }
 }
 
-/// What the service said, for a person.
-pub(crate) fn api_failure(action: &str, error: &ClientError) -> Failure {
-    match error {
-        ClientError::Api {
-            code,
-            message,
-            http_status,
-            request_id,
-            ..
-        } => {
-            let what = format!("{action} was refused: {code}: {message} (RequestId {request_id})");
-            let (exit, next) = advice(code, *http_status);
-            Failure::with(exit, what, next)
-        }
-        ClientError::Transport { endpoint, .. } => {
-            let cause = last_cause(error);
-            let next = if cause.contains("certificate") {
-                "name the CA of the service with --cacert or STRONGROOM_CACERT, and the service by a name that is in its \
-                 certificate"
-            } else {
-                "start it with `strongroom serve`, or check --data-dir or STRONGROOM_ENDPOINT"
-            };
-            Failure::new(
-                format!("cannot reach the service at {endpoint}: {cause}"),
-                next,
-            )
-        }
-        _ => Failure::new(
-            chain(error),
-            "check the endpoint: it must be the address of a Strongroom service",
-        ),
-    }
-}
-
-fn advice(code: &str, http_status: u16) -> (Exit, &'static str) {
-    let key_trouble = [
-        "InvalidAccessKeyId",
-        "SignatureDoesNotMatch",
-        "NoPermission",
-        "Forbidden",
-    ];
-    if key_trouble.iter().any(|start| code.starts_with(start)) {
-        return (
-            Exit::Refused,
-            "check the access key: credentials.json in the data directory, or ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET",
-        );
-    }
-    if code.starts_with("InvalidTimeStamp") {
-        return (
-            Exit::Refused,
-            "set the clocks of both hosts: they may differ by 15 minutes at most",
-        );
-    }
-    if code.starts_with("Throttling") || http_status == 429 {
-        return (Exit::Throttled, "try again in a moment");
-    }
-    if code.starts_with("InvalidAction") {
-        return (
-            Exit::NotFound,
-            "write the action as the Cloud Backup API does, as DescribeVaults or DescribeBackupJobs2",
-        );
-    }
-    if code.starts_with("InvalidParameter") || code.starts_with("MissingParameter") {
-        return (
-            Exit::Usage,
-            "correct the value that the message names; --help shows what is valid",
-        );
-    }
-    if code.ends_with("NotExist") || http_status == 404 {
-        return (
-            Exit::NotFound,
-            "look for the right id: strongroom jobs, vault list, plan list, snapshots",
-        );
-    }
-    if http_status == 409
-        || [
-            "Conflict",
-            "Duplicate",
-            "AlreadyExist",
-            "Running",
-            "IncorrectStatus",
-            "Cannot",
-        ]
-        .iter()
-        .any(|word| code.contains(word))
-    {
-        return (
-            Exit::Conflict,
-            "look at its state first: strongroom jobs, vault list, plan list",
-        );
-    }
-    if http_status >= 500 {
-        return (
-            Exit::Failed,
-            "look at the log of the service under this RequestId",
-        );
-    }
-    (Exit::Failed, "correct what the message names")
-}
-
-fn last_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
 /// A text field of an object, empty if it is not there.
 pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -381,41 +333,58 @@ pub(crate) fn rows(value: &Value, path: &[&str]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::{Access, Parameters, api_failure, rows, size, text};
-    use crate::exit::Exit;
+    use super::{Access, MOST_RETRIES, Parameters, Session, rows, size, text};
+    use crate::output::Screen;
     use api::client::ClientError;
     use serde_json::json;
+    use std::cell::Cell;
 
-    fn refused(code: &str, http_status: u16) -> ClientError {
+    fn session() -> Session {
+        let access = Access {
+            endpoint: "http://127.0.0.1:9".to_owned(),
+            trust: api::client::Trust::default(),
+            ca_file: None,
+            region: "r".to_owned(),
+            credentials: api::client::Credentials {
+                access_key_id: "k".to_owned(),
+                access_key_secret: "s".into(),
+                security_token: None,
+            },
+        };
+        Session::new(access, &Screen::detect()).unwrap()
+    }
+
+    fn refused(code: &str, retry_after_ms: u64) -> ClientError {
         ClientError::Api {
-            code: code.into(),
-            message: "m".into(),
-            http_status,
-            request_id: "REQ".into(),
-            retry_after_ms: None,
+            code: code.to_owned(),
+            message: String::new(),
+            http_status: 429,
+            request_id: String::new(),
+            retry_after_ms: Some(retry_after_ms),
+            denied: None,
         }
     }
 
+    /// The result after so many calls that fail, and how many there were.
+    fn tried(failures: u32, retry_after_ms: u64) -> (bool, u32) {
+        let calls = Cell::new(0);
+        let done = session().patiently(|| {
+            calls.set(calls.get() + 1);
+            if calls.get() > failures {
+                return Ok(());
+            }
+            Err(refused("Throttling.User", retry_after_ms))
+        });
+        (done.is_ok(), calls.get())
+    }
+
     #[test]
-    fn refusals_have_statuses_and_show_code_and_request() {
-        for (code, http_status, exit) in [
-            ("InvalidAccessKeyId.NotFound", 404, Exit::Refused),
-            ("SignatureDoesNotMatch", 400, Exit::Refused),
-            ("VaultNotExist", 400, Exit::NotFound),
-            ("InvalidAction.NotFound", 404, Exit::NotFound),
-            ("Throttling.User", 400, Exit::Throttled),
-            ("CannotDeleteReplicationSourceVault", 400, Exit::Conflict),
-            ("InvalidParameter.PageSize", 400, Exit::Usage),
-            ("InternalError", 500, Exit::Failed),
-        ] {
-            let failure = api_failure("Do", &refused(code, http_status));
-            assert_eq!(failure.exit, exit, "{code}");
-            assert!(
-                failure.what.contains(code)
-                    && failure.what.contains("REQ")
-                    && !failure.next.is_empty()
-            );
-        }
+    fn a_call_that_comes_too_soon_is_made_again_a_few_times() {
+        assert_eq!(tried(0, 1), (true, 1));
+        assert_eq!(tried(2, 1), (true, 3));
+        assert_eq!(tried(MOST_RETRIES, 1), (true, MOST_RETRIES + 1));
+        assert_eq!(tried(100, 1), (false, MOST_RETRIES + 1));
+        assert_eq!(tried(1, 3_600_000), (false, 1), "nobody waits for an hour");
     }
 
     #[test]

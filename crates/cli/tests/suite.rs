@@ -6,6 +6,7 @@
 mod suite {
     mod bench;
     mod lines;
+    mod looking;
     mod maintain;
     mod recovery;
     mod repo;

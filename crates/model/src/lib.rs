@@ -5,13 +5,14 @@
 //! keep and apply these values; the engine crates use only the speed limit and the restore options.
 //!
 //! Modules in reading order: [`text`] (enums that are words on the wire), [`timestamp`], [`ids`], [`source_type`],
-//! [`status`], [`zone`], [`schedule`], [`retention`], [`upkeep`], [`speed_limit`], [`names`],
+//! [`status`], [`zone`], [`schedule`], [`retention`], [`upkeep`], [`speed_limit`], [`names`], [`nearest`](mod@nearest),
 //! [`patterns`], [`options`], [`ram`], [`audit`], [`job_query`], [`snapshot_query`].
 
 pub mod audit;
 pub mod ids;
 pub mod job_query;
 pub mod names;
+pub mod nearest;
 pub mod options;
 pub mod patterns;
 pub mod ram;
@@ -33,6 +34,7 @@ pub use job_query::{
     Filter, FilterKey, FilterScope, JobFields, JobQuery, Operator, Predicate, QueryError,
     RawFilter, RawJobQuery, RawRestoreQuery, RestoreQuery, SortDirection, Test,
 };
+pub use nearest::nearest;
 pub use options::{BackupOptions, ConflictPolicy, RestoreOptions};
 pub use schedule::{Schedule, ScheduleError};
 pub use snapshot_query::{SnapshotField, SnapshotQuery, SnapshotTest};

@@ -1,16 +1,21 @@
 //! The `Options` JSON texts: of a backup `{"UseVSS":false}`, of a restore
-//! `{"includes":[],"excludes":[],"conflictPolicy":"OVERWRITE_EXISTING"}`. Unknown members are ignored, as the cloud
-//! service does, but one that is a known one in other letters is refused: ignored, `ConflictPolicy` would overwrite what was
-//! to be skipped. The text itself is kept by whoever stores it.
+//! `{"includes":[],"excludes":[],"conflictPolicy":"OVERWRITE_EXISTING"}`. Unknown members are refused: ignored, `excludes` of a
+//! backup would protect what was to be left out, and `ConflictPolicy` overwrite what was to be skipped. Those that begin with
+//! `UI_` are a console's own notes, and stay unread. The text itself is kept by whoever stores it.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::nearest;
 use crate::patterns::{self, PatternsError};
 use crate::text::{UnknownWord, word_enum};
 
 /// Most bytes of an options text.
 const MAX_BYTES: usize = 64 * 1024;
+/// Most characters of a member's name that a refusal repeats.
+const MAX_SHOWN_CHARS: usize = 64;
+/// What members begin with that a console notes for itself.
+const CONSOLE_PREFIX: &str = "UI_";
 
 word_enum! {
     /// What a restore does with a file that is already there.
@@ -36,13 +41,13 @@ pub enum OptionsError {
         /// What the parser says.
         detail: String,
     },
-    /// A member that differs from one that is known in upper and lower case only.
-    #[error("Options.{found} is not known; {meant} is meant")]
+    /// A member that there is not.
+    #[error("Options.{found} is not known; {proposal}")]
     Member {
         /// As it came.
         found: String,
-        /// The member that there is.
-        meant: &'static str,
+        /// What may be meant, or what there is.
+        proposal: String,
     },
     /// More than 64 KiB.
     #[error("Options may have at most {MAX_BYTES} bytes")]
@@ -159,16 +164,18 @@ fn read<T: DeserializeOwned>(
     };
     let members: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(text).map_err(wrong)?;
-    for found in members
+    let unknown = members
         .keys()
-        .filter(|name| !known.contains(&name.as_str()))
-    {
-        if let Some(meant) = known.iter().find(|name| name.eq_ignore_ascii_case(found)) {
-            return Err(OptionsError::Member {
-                found: found.clone(),
-                meant,
-            });
-        }
+        .find(|name| !known.contains(&name.as_str()) && !name.starts_with(CONSOLE_PREFIX));
+    if let Some(found) = unknown {
+        let proposal = match nearest(found, known.iter().copied()) {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("there is {}", known.join(", ")),
+        };
+        return Err(OptionsError::Member {
+            found: found.chars().take(MAX_SHOWN_CHARS).collect(),
+            proposal,
+        });
     }
     serde_json::from_value(members.into())
         .map(Some)
@@ -187,7 +194,7 @@ mod tests {
             ("{}", false),
             ("{\"UseVSS\":false}", false),
             ("{\"UseVSS\": true}", true),
-            ("{\"UseVSS\":null,\"other\":1}", false),
+            ("{\"UseVSS\":null,\"UI_other\":1}", false),
         ] {
             assert_eq!(
                 BackupOptions::parse(text).unwrap(),
@@ -202,6 +209,8 @@ mod tests {
             "{",
             "[\"UseVSS\":true]",
             "{\"useVSS\":true}",
+            "{\"UseVSS\":false,\"excludes\":[\"/tmp\"]}",
+            "{\"UseVVS\":true}",
         ] {
             let error = BackupOptions::parse(bad).unwrap_err().to_string();
             assert!(error.contains("UseVSS"), "{bad}: {error}");
@@ -243,8 +252,15 @@ mod tests {
         let other = RestoreOptions::parse("{\"ConflictPolicy\":\"SKIP_EXISTING\",\"UI_x\":1}");
         assert_eq!(
             other.unwrap_err().to_string(),
-            "Options.ConflictPolicy is not known; conflictPolicy is meant"
+            "Options.ConflictPolicy is not known; did you mean conflictPolicy?"
         );
+        let other = RestoreOptions::parse("{\"includes\":[],\"colour\":1}");
+        assert_eq!(
+            other.unwrap_err().to_string(),
+            "Options.colour is not known; there is includes, excludes, conflictPolicy"
+        );
+        let other = RestoreOptions::parse("{\"exclude\":[\"/a\"]}");
+        assert!(matches!(other, Err(OptionsError::Member { found, .. }) if found == "exclude"));
         assert!(RestoreOptions::parse("{\"UI_TargetTime\":1650032529018}").is_ok());
         assert!(matches!(
             RestoreOptions::parse(&" ".repeat(70_000)),

@@ -25,8 +25,9 @@ pub use document::{Document, DocumentError, Effect, Principal, Statement};
 pub struct Request<'a> {
     /// `hbr:DescribeBackupJobs2`; compared without regard to case.
     pub action: &'a str,
-    /// `acs:hbr:cn-hangzhou:1234567890123456:vault/v-0001`.
-    pub resource: &'a str,
+    /// What it is about, by each of its names, such as `acs:hbr:cn-hangzhou:1234567890123456:vault/v-0001`: a plan also
+    /// has that of its vault. A `Resource` fits that fits one of them, a `NotResource` that fits none.
+    pub resources: &'a [String],
     /// Where the request comes from.
     pub source_ip: IpAddr,
     /// When it is made.

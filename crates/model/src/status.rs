@@ -155,6 +155,14 @@ word_enum! {
     }
 }
 
+impl ClientStatus {
+    /// Whether its agent is to go or has gone: it takes no work.
+    #[must_use]
+    pub const fn is_leaving(self) -> bool {
+        matches!(self, Self::Uninstalling | Self::NotInstalled)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]

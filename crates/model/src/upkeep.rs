@@ -3,7 +3,9 @@
 //! A check always looks at the structure of the whole vault and reads one part of its data, another part each time, so that
 //! all of it has been read once in [`UpkeepRule::read_all_within`]. A prune runs when there is something to free: snapshots
 //! were removed, a former run has marked packs that wait for their removal, or so much time has passed that failed
-//! backups may have left something behind.
+//! backups may have left something behind. It waits for backup jobs that have not ended, as long as that is no week: what a
+//! job has stored when it is interrupted, no snapshot needs yet, and a prune would take for garbage what the next attempt
+//! goes on from.
 
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use crate::Timestamp;
 
 /// After this long a vault is pruned though nobody removed anything.
 const PRUNE_ANYWAY_SECONDS: i64 = 30 * 86_400;
+/// A prune waits no longer for backup jobs to end.
+const PRUNE_WAITS_AT_MOST: Duration = Duration::from_secs(7 * 86_400);
 /// Most parts that the data of a vault is read in: packs are divided by the first byte of their id.
 const MOST_PARTS: u64 = 256;
 
@@ -52,6 +56,8 @@ pub struct UpkeepHistory {
     pub wants_prune: bool,
     /// A check or prune of the vault waits or runs.
     pub is_busy: bool,
+    /// A backup job of the vault has not ended: it waits, runs, or waits to be gone on with.
+    pub has_unfinished_backup: bool,
 }
 
 /// What is due.
@@ -90,9 +96,12 @@ impl UpkeepRule {
             // A clock that was set back must not stop the upkeep for good.
             now >= since.plus(every) || now.plus(every) < since
         };
-        if let Some(every) = self.prune_every {
+        if let Some(mut every) = self.prune_every {
             let since = history.pruned.unwrap_or(history.created);
             let is_wanted = history.wants_prune || now.seconds_since(since) >= PRUNE_ANYWAY_SECONDS;
+            if history.has_unfinished_backup {
+                every = every.saturating_add(PRUNE_WAITS_AT_MOST);
+            }
             if is_wanted && is_over(history.pruned, every) {
                 return Some(Due::Prune);
             }
@@ -160,6 +169,7 @@ mod tests {
             pruned: None,
             wants_prune: false,
             is_busy: false,
+            has_unfinished_backup: false,
         }
     }
 
@@ -206,6 +216,48 @@ mod tests {
         );
         history.is_busy = true;
         assert_eq!(rule.due(&history, three), None);
+    }
+
+    /// A first backup of several days beside daily prunes: none comes while it has not ended, and one a week if that takes
+    /// for ever, or if there is always another one. Checks come every day.
+    #[test]
+    fn a_prune_waits_a_week_for_backups_to_end() {
+        let rule = UpkeepRule::default();
+        for backup_hours in [0, 1, 30, 100, 24 * 7, 24 * 40] {
+            let mut history = UpkeepHistory {
+                pruned: Some(fresh().created),
+                wants_prune: true,
+                ..fresh()
+            };
+            let (mut prune_hours, mut check_count) = (Vec::new(), 0);
+            for hour in 0..24 * 40 {
+                let now = history.created.plus_seconds(hour * 3_600);
+                history.has_unfinished_backup = hour < backup_hours;
+                match rule.due(&history, now) {
+                    Some(Due::Prune) => {
+                        history.pruned = Some(now);
+                        prune_hours.push(hour);
+                    }
+                    Some(Due::Check { .. }) => {
+                        history.checked = Some(now);
+                        check_count += 1;
+                    }
+                    None => {}
+                }
+            }
+            let first = backup_hours.clamp(24, 24 * 8);
+            assert_eq!(prune_hours.first(), Some(&first), "{backup_hours}");
+            let gaps = prune_hours.windows(2).map(|pair| pair[1] - pair[0]);
+            let allowed = match backup_hours {
+                960 => [24 * 8].as_slice(),
+                _ => &[24],
+            };
+            assert!(
+                gaps.into_iter().all(|gap| allowed.contains(&gap)),
+                "{prune_hours:?}"
+            );
+            assert!(check_count >= 38, "{check_count}");
+        }
     }
 
     #[test]

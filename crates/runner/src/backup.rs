@@ -25,14 +25,15 @@ use model::SpeedLimit;
 use source::file::listing::{FileSource, FileSourceOptions};
 use source::file::stat::DevIno;
 use vault::{
-    Id, LockGuard, LockKind, Reader, Repository, Snapshot, SnapshotSummary, Time, UnlockScope,
-    Writer, WriterOptions,
+    Id, IndexForBackup, ListedPack, LockGuard, LockKind, Reader, Repository, Snapshot,
+    SnapshotSummary, Time, UnlockScope, Writer, WriterOptions,
 };
 
 use self::engine::{Changes, EndOnDrop, Engine, EngineParts, Worker};
 use self::parent::{Parent, ParentChoice};
 use self::scan::Scan;
 use crate::error::RunError;
+use crate::node::Cutoff;
 use crate::observe::{Observer, Outcome, Phase, Progress};
 use crate::progress::{Reporter, Tally};
 use crate::stop::{Stop, StopToken};
@@ -66,12 +67,13 @@ pub enum TotalsChoice {
     Never,
 }
 
-/// How long before the start of the parent a file must have changed last to be taken over unread.
+/// How long before the start of the parent a file's content must have changed last to be taken over unread.
 ///
 /// Times may lag behind the content. File systems keep them in steps of up to two seconds (FAT). A page that is mapped into
 /// memory gives the file a new time with the first write only, until the system has written it back: on Linux after
 /// `dirty_expire_centisecs` (30 s) and at most `dirty_writeback_centisecs` (5 s) more, Documentation/admin-guide/sysctl/vm.rst.
-/// And the clock of a file server may be behind by some seconds.
+/// And the clock of a file server may be behind by some seconds. An inode that changed while its content kept an old time (a
+/// rename, a copy with its times) is taken over after five seconds.
 pub const SETTLED_AFTER_SECONDS: u32 = 60;
 
 /// What to back up, and how.
@@ -105,7 +107,7 @@ pub struct BackupRequest {
     pub time: Option<Time>,
     /// Where unchanged files are taken over from.
     pub parent: ParentChoice,
-    /// How long before the start of the parent a file must have changed last to count as unchanged;
+    /// How long before the start of the parent a file's content must have changed last to count as unchanged;
     /// [`SETTLED_AFTER_SECONDS`] by default. What changed later is read again.
     pub settled_after_seconds: u32,
     /// The job this belongs to.
@@ -334,11 +336,16 @@ impl Run<'_> {
             &setup.paths,
         )?;
         drop(snapshots);
-        let (index, missing_packs) = repository.load_index_for_backup()?;
+        let IndexForBackup {
+            index,
+            missing_packs,
+            packs,
+        } = repository.load_index_for_backup()?;
         let index = Arc::new(index);
         let reader = Reader::new(repository.clone(), Arc::clone(&index));
         let writer = Writer::open(repository.clone(), index, request.writer.clone())?;
-        let adopted_packs = self.adopt(&writer)?;
+        let adopted_packs = self.adopt(&writer, &packs)?;
+        drop(packs);
         tally.enter(Phase::Running);
         match self.store(&reader, &writer, parent.as_ref()) {
             Ok((tree, changes)) => {
@@ -361,13 +368,13 @@ impl Run<'_> {
 
     /// Takes over what a killed run left, which takes as long as reading it: told as progress, and ended by a stop or by
     /// the loss of the lock, both of which the next step reports.
-    fn adopt(&self, writer: &Writer) -> Result<usize, RunError> {
+    fn adopt(&self, writer: &Writer, packs: &[ListedPack]) -> Result<usize, RunError> {
         let reporter = Reporter::default();
         let is_over = || self.stop.requested().is_some() || self.lock.ensure_fresh().is_err();
         std::thread::scope(|scope| {
             let _finished = reporter.finish_on_drop();
             scope.spawn(|| reporter.run(self.tally, self.observer, Vec::new));
-            Ok(writer.adopt_unindexed_packs(&is_over)?)
+            Ok(writer.adopt_unindexed_packs(packs, &is_over)?)
         })
     }
 
@@ -390,11 +397,8 @@ impl Run<'_> {
             stop: self.stop,
             tally: self.tally,
             throttle: ReadThrottle::new(self.request.speed_limit.clone(), self.stop.clone()),
-            cutoff: parent.map(|parent| {
-                let began = parent.began();
-                let margin = i64::from(self.request.settled_after_seconds);
-                Time::new(began.seconds.saturating_sub(margin), began.nanoseconds)
-            }),
+            cutoff: parent
+                .map(|parent| Cutoff::new(parent.began(), self.request.settled_after_seconds)),
             worker_count,
         });
         let needs_scan = !self.take_totals(parent) && self.request.totals == TotalsChoice::Auto;

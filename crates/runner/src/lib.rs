@@ -33,6 +33,7 @@ pub use restore::{
     Durability, Locking, RestoreJob, RestoreReport, RestoreRequest, Target, Verification, restore,
 };
 pub use source::file::expand::expand as expand_pattern;
+pub use source::file::filter::{Choice, Filter, PatternError};
 pub use source::file::stat::DevIno;
 pub use stop::{Stop, StopToken};
 pub use stream::{StreamReport, StreamRequest, back_up_stream};

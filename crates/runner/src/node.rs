@@ -88,10 +88,38 @@ pub(crate) fn node_of(name: &[u8], stat: &FileStat, names: &OwnerNames) -> Node 
     }
 }
 
-/// Whether an entry has not changed since the parent read it, as far as times can prove that: the last change that they
-/// tell of was before `cutoff`, which is some time before the parent began.
-pub(crate) fn is_settled(stat: &FileStat, cutoff: Time) -> bool {
-    time(stat.changed) < cutoff && time(stat.modified) < cutoff
+/// How long before the start of the parent an inode must have changed last, seconds.
+///
+/// The system sets this time itself with each change, so it lags behind by the step in which the file system keeps it (up to
+/// two seconds, FAT) and by what the clock of a file server is behind. What is written through a mapping into memory without a
+/// new time has given the file a time of modification within the margin of that one.
+const INODE_SETTLED_AFTER_SECONDS: u32 = 5;
+
+/// Until when an entry may have changed last to count as unchanged since the parent read it: times prove nothing about
+/// what happened close to when they were read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cutoff {
+    modified: Time,
+    changed: Time,
+}
+
+impl Cutoff {
+    /// For a parent that began then. Contents must be older than `settled_after_seconds`.
+    pub(crate) fn new(began: Time, settled_after_seconds: u32) -> Cutoff {
+        let before = |seconds: u32| {
+            let seconds = began.seconds.saturating_sub(i64::from(seconds));
+            Time::new(seconds, began.nanoseconds)
+        };
+        Cutoff {
+            modified: before(settled_after_seconds),
+            changed: before(settled_after_seconds.min(INODE_SETTLED_AFTER_SECONDS)),
+        }
+    }
+
+    /// Whether the last changes that an entry's times tell of were before.
+    pub(crate) fn is_after(&self, stat: &FileStat) -> bool {
+        time(stat.modified) < self.modified && time(stat.changed) < self.changed
+    }
 }
 
 /// Whether size, times, inode and kind are those that the parent saw.
@@ -239,12 +267,30 @@ mod tests {
 
     #[test]
     fn t25_times_of_the_same_tick_prove_nothing() {
-        let check = |cutoff: i64, expected: bool| {
-            assert_eq!(is_settled(&stat(), Time::new(cutoff, 5)), expected)
+        let check = |began: i64, expected: bool| {
+            let cutoff = Cutoff::new(Time::new(began, 5), 0);
+            assert_eq!(cutoff.is_after(&stat()), expected)
         };
         check(101, true);
         check(100, true);
         check(99, false);
         check(50, false);
+    }
+
+    /// A file that was renamed, or got back its old time after it was copied, is trusted sooner than one with new content.
+    #[test]
+    fn a_young_content_is_doubted_longer_than_a_young_inode() {
+        let is_settled = |modified: i64, changed: i64| {
+            let mut stat = stat();
+            stat.modified.seconds = modified;
+            stat.changed.seconds = changed;
+            Cutoff::new(Time::new(1000, 0), 60).is_after(&stat)
+        };
+        assert!(is_settled(900, 900));
+        assert!(is_settled(900, 994));
+        assert!(!is_settled(900, 995));
+        assert!(is_settled(939, 939));
+        assert!(!is_settled(940, 940));
+        assert!(!is_settled(2000, 900));
     }
 }

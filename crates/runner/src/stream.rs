@@ -31,6 +31,8 @@ pub struct StreamRequest {
     pub tags: Vec<String>,
     /// The host in the snapshot.
     pub hostname: String,
+    /// How packs are made.
+    pub writer: WriterOptions,
 }
 
 /// What was stored.
@@ -42,6 +44,8 @@ pub struct StreamReport {
     pub bytes: u64,
     /// Bytes that it added to the vault.
     pub added_bytes: u64,
+    /// What the snapshot says.
+    pub summary: SnapshotSummary,
 }
 
 /// Stores all that `input` gives.
@@ -59,8 +63,8 @@ pub fn back_up_stream(
     repository.unlock(UnlockScope::Dead)?;
     let lock = repository.lock(LockKind::Shared)?;
     repository.sync_what_is_there()?;
-    let index = Arc::new(repository.load_index_for_backup()?.0);
-    let writer = Writer::open(repository.clone(), index, WriterOptions::default())?;
+    let index = Arc::new(repository.load_index_for_backup()?.index);
+    let writer = Writer::open(repository.clone(), index, request.writer.clone())?;
     let tally = Tally::new();
     tally.enter(Phase::Running);
     let reporter = Reporter::default();
@@ -86,13 +90,14 @@ pub fn back_up_stream(
         .before_commit()
         .map_err(|reason| RunError::Refused { reason })?;
     lock.ensure_held()?;
-    let snapshot = snapshot(request, &writer, (tree.id, bytes), start);
-    let added_bytes = writer.stats().stored_bytes;
+    let summary = summary(&writer, bytes, start);
+    let snapshot = snapshot(request, tree.id, &summary);
     let snapshot_id = writer.commit(&snapshot)?;
     Ok(StreamReport {
         snapshot_id,
         bytes,
-        added_bytes,
+        added_bytes: summary.data_added_packed,
+        summary,
     })
 }
 
@@ -163,15 +168,10 @@ fn file_node(name: &str, time: Time, content: Vec<Id>, bytes: u64) -> Node {
     }
 }
 
-fn snapshot(
-    request: &StreamRequest,
-    writer: &Writer,
-    (tree, bytes): (Id, u64),
-    start: Time,
-) -> Snapshot {
+fn summary(writer: &Writer, bytes: u64, start: Time) -> SnapshotSummary {
     let stats = writer.stats();
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let summary = SnapshotSummary {
+    SnapshotSummary {
         backup_start: start,
         backup_end: Time::now(),
         files_new: 1,
@@ -182,9 +182,12 @@ fn snapshot(
         total_files_processed: 1,
         total_bytes_processed: bytes,
         ..SnapshotSummary::default()
-    };
+    }
+}
+
+fn snapshot(request: &StreamRequest, tree: Id, summary: &SnapshotSummary) -> Snapshot {
     Snapshot {
-        time: start,
+        time: summary.backup_start,
         tree,
         paths: vec![format!("/{}", request.name)],
         hostname: request.hostname.clone(),
@@ -193,7 +196,7 @@ fn snapshot(
         gid: rustix::process::getegid().as_raw(),
         tags: request.tags.clone(),
         program_version: concat!("strongroom ", env!("CARGO_PKG_VERSION")).to_owned(),
-        summary: Some(summary),
+        summary: Some(summary.clone()),
         ..Snapshot::default()
     }
 }

@@ -120,7 +120,7 @@ fn not_found(entity: Entity, id: &str) -> ApiError {
 }
 
 /// `a vault is full` to `A vault is full.`
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters
         .next()

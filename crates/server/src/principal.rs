@@ -104,27 +104,36 @@ impl Principal {
         }
     }
 
-    /// Refuses what the policies do not allow.
+    /// Whether policies say what it may; a root key may everything in its account.
+    pub(crate) fn has_policies(&self) -> bool {
+        !self.layers.is_empty()
+    }
+
+    /// Refuses what the policies do not allow of any of the things that a call is about, each given by all its names.
     pub(crate) fn authorize(
         &self,
         action: &str,
-        resource: &str,
+        things: &[Vec<String>],
         source_ip: IpAddr,
         now: Timestamp,
     ) -> Result<(), ApiError> {
-        let request = Request {
-            action,
-            resource,
-            source_ip,
-            now,
-        };
-        for layer in &*self.layers {
+        let asked = self
+            .layers
+            .iter()
+            .flat_map(|layer| things.iter().map(move |names| (layer, names)));
+        for (layer, resources) in asked {
+            let request = Request {
+                action,
+                resources,
+                source_ip,
+                now,
+            };
             let no_permission_type = match evaluate([layer], &request) {
                 Decision::Allowed => continue,
                 Decision::NotAllowed => "ImplicitDeny",
                 Decision::Denied => "ExplicitDeny",
             };
-            return Err(ApiError::denied(AccessDenied {
+            let detail = AccessDenied {
                 auth_action: action.to_owned(),
                 auth_principal_type: match self.kind {
                     Kind::Role { .. } => "AssumedRoleUser",
@@ -134,7 +143,9 @@ impl Principal {
                 auth_principal_display_name: self.display_name(),
                 no_permission_type,
                 policy_type: "AccountLevelIdentityBasedPolicy",
-            }));
+            };
+            let named = resources.first().map_or("*", String::as_str);
+            return Err(ApiError::denied(detail, named));
         }
         Ok(())
     }
@@ -183,9 +194,15 @@ mod tests {
     }
 
     fn ask(principal: &Principal, action: &str) -> Result<(), String> {
+        ask_about(principal, action, &[&["acs:hbr:r:1:*"]])
+    }
+
+    fn ask_about(principal: &Principal, action: &str, things: &[&[&str]]) -> Result<(), String> {
         let ip = "127.0.0.1".parse().unwrap();
+        let owned = |names: &&[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let things: Vec<Vec<String>> = things.iter().map(owned).collect();
         principal
-            .authorize(action, "acs:hbr:r:1:*", ip, Timestamp(0))
+            .authorize(action, &things, ip, Timestamp(0))
             .map_err(|error| error.denied.unwrap().no_permission_type.to_owned())
     }
 
@@ -198,6 +215,29 @@ mod tests {
         assert!(ask(&reader, "hbr:DeleteVault").is_err());
         let barred = user(Some(policy("Deny", "hbr:*")));
         assert_eq!(ask(&barred, "hbr:Any"), Err("ExplicitDeny".to_owned()));
+    }
+
+    #[test]
+    fn everything_that_a_call_is_about_must_be_allowed() {
+        let statement = |effect: &str, resource: &str| {
+            format!(r#"{{"Effect":"{effect}","Action":"*","Resource":"{resource}"}}"#)
+        };
+        let with = |statements: &[String]| {
+            let statements = statements.join(",");
+            user(Some(format!(
+                r#"{{"Version":"1","Statement":[{statements}]}}"#
+            )))
+        };
+        let (one, two): (&[&str], &[&str]) = (&["vault/1", "plan/1"], &["vault/2"]);
+        let of_one = with(&[statement("Allow", "vault/1")]);
+        assert_eq!(ask_about(&of_one, "hbr:Any", &[one]), Ok(()));
+        let implicit = Err("ImplicitDeny".to_owned());
+        assert_eq!(ask_about(&of_one, "hbr:Any", &[one, two]), implicit);
+        let but_two = with(&[statement("Allow", "*"), statement("Deny", "vault/2")]);
+        assert_eq!(ask_about(&but_two, "hbr:Any", &[one]), Ok(()));
+        let explicit = Err("ExplicitDeny".to_owned());
+        assert_eq!(ask_about(&but_two, "hbr:Any", &[one, two]), explicit);
+        assert!(but_two.has_policies() && !Principal::root(AccountId::new(1)).has_policies());
     }
 
     #[test]

@@ -178,7 +178,14 @@ fn start_due_plans(
             now,
         ) {
             Ok(Scheduled::Started(job)) => {
-                tracing::info!(plan_id = %due.plan_id, job_id = %job.job_id, "a plan was due");
+                match &job.error_message {
+                    None => {
+                        tracing::info!(plan_id = %due.plan_id, job_id = %job.job_id, "a plan was due");
+                    }
+                    Some(why) => {
+                        tracing::warn!(plan_id = %due.plan_id, job_id = %job.job_id, why, "a plan was due and cannot run");
+                    }
+                }
                 report.started_jobs += 1;
             }
             Ok(Scheduled::Skipped(reason)) => {

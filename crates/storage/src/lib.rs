@@ -9,11 +9,12 @@
 //! - `local`: a folder of a local (or mounted) file system, durable on return.
 //! - `memory`: a map, for tests.
 //! - `process`: who left something behind in a storage, and whether he is dead.
-//! - `retry`, `record`, `faulty`, `stoppable`: wrappers, each one storage around another.
+//! - `retry`, `record`, `faulty`, `stoppable`, `dry_run`: wrappers, each one storage around another.
 //!
 //! The promise of [`Storage::put`] carries the whole house: when it returns `Ok`, the bytes are there after a power cut,
 //! and at no moment can a reader see a part of them under that name.
 
+mod dry_run;
 mod error;
 mod faulty;
 mod local;
@@ -27,6 +28,7 @@ mod stoppable;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use dry_run::DryRun;
 pub use error::{ErrorKind, Operation, StorageError};
 pub use faulty::{Fault, Faulty};
 pub use local::LocalFolder;

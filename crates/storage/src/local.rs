@@ -39,7 +39,10 @@ const TEMPORARY_TRIES: usize = 16;
 /// Read at once from each of two files that are compared.
 const COMPARE_BYTES: usize = 64 << 10;
 
-const READ_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+/// Not waiting: where a pipe lies in the place of a file, nobody may ever open its other end.
+const READ_FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK);
 const LIST_FLAGS: OFlags = READ_FLAGS.union(OFlags::DIRECTORY);
 const CREATE_FLAGS: OFlags = OFlags::CREATE
     .union(OFlags::EXCL)
@@ -68,7 +71,12 @@ impl LocalFolder {
         check_name(operation, name)?;
         let open = || -> std::io::Result<OwnedFd> {
             let root = self.root.to_read()?;
-            Ok(rustix::fs::openat(&*root, name, READ_FLAGS, Mode::empty())?)
+            let file = rustix::fs::openat(&*root, name, READ_FLAGS, Mode::empty())?;
+            let kind = FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode);
+            if kind == FileType::RegularFile {
+                return Ok(file);
+            }
+            Err(std::io::Error::other("this is no regular file"))
         };
         open()
             .map(File::from)

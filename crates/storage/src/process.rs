@@ -3,6 +3,8 @@
 //! Whoever leaves something behind writes down who he is; whoever finds it may then prove that he is dead. Hosts share
 //! names, and containers share hosts, so a number of a process means nothing without the rest.
 
+use std::time::Duration;
+
 /// The id of this machine, which systemd and D-Bus keep; empty without one. It is not to be told to others.
 #[must_use]
 pub fn machine_id() -> String {
@@ -18,6 +20,14 @@ pub fn machine_id() -> String {
 pub fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned())
+}
+
+/// How long ago this start of the machine was, the time that it slept included. `None` where `/proc` does not tell.
+#[must_use]
+pub fn uptime() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let seconds = text.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// The namespace of process ids: that of a container is its own. `None` where `/proc` does not tell.
@@ -65,10 +75,17 @@ pub fn has_ended(pid: u32, start: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::{has_ended, start_of};
+    use super::{has_ended, start_of, uptime};
 
     /// The largest process id that Linux gives is below this number.
     const NO_PID: u32 = 0x3fff_fff0;
+
+    #[test]
+    fn the_machine_is_up_since_before_this() {
+        let before = uptime().unwrap();
+        assert!(!before.is_zero());
+        assert!(uptime().unwrap() >= before);
+    }
 
     #[test]
     fn a_process_has_one_start() {

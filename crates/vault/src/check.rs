@@ -6,7 +6,10 @@
 //! pack: its hash, its header against the index, and each blob against its id. When anything is lost, every snapshot is
 //! walked by its paths to say which files that touches.
 //!
-//! Memory: the index (48 bytes for each blob), 4 bytes more for each blob in the order of the packs, about 100 for each
+//! What only packs have that are marked for deletion is not lost: such a pack is looked at like the others, and a hint
+//! says that the next prune puts it back.
+//!
+//! Memory: the index (48 bytes for each blob, also those of marked packs), 4 bytes more for each blob in the order of the packs, about 100 for each
 //! pack and 40 for each tree, and for each thread one window of a pack with the largest blob three times. Nothing grows
 //! with the number of snapshots but their own few hundred bytes.
 //!
@@ -19,12 +22,13 @@ mod lost;
 mod touched;
 mod trees;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use storage::ErrorKind;
 
+use crate::blob::BlobKind;
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::{ByPack, Index};
@@ -162,6 +166,8 @@ struct Checker<'a> {
     // A plain mutex: held to push a finding.
     report: Mutex<CheckReport>,
     lost: Lost,
+    /// Marked packs with what snapshots need and no other pack has.
+    needed_marked: Mutex<BTreeSet<Id>>,
     /// Why the storage cannot be asked for now, which ends the check.
     away: Mutex<Option<VaultError>>,
 }
@@ -191,6 +197,7 @@ pub fn check(
         on_progress,
         report: Mutex::new(CheckReport::default()),
         lost: Lost::default(),
+        needed_marked: Mutex::default(),
         away: Mutex::new(None),
     };
     checker.note_unreadable(damaged_snapshots, damaged_indexes);
@@ -203,9 +210,17 @@ pub fn check(
     checker.find_duplicates();
     checker.check_trees()?;
     checker.require_storage()?;
-    checker.check_data(&by_pack, &sizes);
+    let marked = checker.index.marked().map(Index::by_pack);
+    let mut packs: Vec<_> = (0..by_pack.len())
+        .map(|number| (&by_pack, number))
+        .collect();
+    if let Some(marked) = &marked {
+        let needed = checker.check_marked(marked, &mut sizes)?;
+        packs.extend(needed.into_iter().map(|number| (marked, number)));
+    }
+    checker.check_data(packs, &sizes);
     checker.require_storage()?;
-    drop((by_pack, sizes));
+    drop((by_pack, marked, sizes));
     checker.find_touched();
     checker.require_storage()?;
     let mut report = checker.report.into_inner();
@@ -385,6 +400,31 @@ impl Checker<'_> {
                 found,
             });
         }
+    }
+
+    /// Notes the packs of a blob that a snapshot needs and only marked packs hold.
+    fn note_marked(&self, kind: BlobKind, id: &Id) {
+        if self.index.is_only_marked(kind, id) {
+            let packs = self.index.all(kind, id).map(|place| place.pack);
+            self.needed_marked.lock().extend(packs);
+        }
+    }
+
+    /// Compares the marked packs that are needed with what is there, and gives their numbers.
+    fn check_marked(
+        &self,
+        by_pack: &ByPack<'_>,
+        sizes: &mut HashMap<Id, u64>,
+    ) -> Result<Vec<usize>, VaultError> {
+        let needed = std::mem::take(&mut *self.needed_marked.lock());
+        let is_needed = |number: &usize| needed.contains(&by_pack.id(*number));
+        let numbers: Vec<usize> = (0..by_pack.len()).filter(is_needed).collect();
+        for number in &numbers {
+            let (pack, blobs) = by_pack.get(*number);
+            self.check_pack(pack, &blobs, self.size_of(sizes, &pack)?);
+            self.hint(CheckHint::NeededPackMarked { pack });
+        }
+        Ok(numbers)
     }
 
     /// Counts blobs that are stored more than once.

@@ -79,11 +79,14 @@ pub fn copy(
 ) -> Result<CopyReport, VaultError> {
     let _from_lock = from.lock(LockKind::Shared)?;
     let to_lock = to.lock(LockKind::Shared)?;
+    to.sync_what_is_there()?;
     // What only an index file names that cannot be read is missed by the snapshots that need it.
     let (from_index, _) = from.load_index_and_damage()?;
     let from_index = Arc::new(from_index);
-    let writer = Writer::open(to.clone(), Arc::new(to.load_index()?), options)?;
-    writer.adopt_unindexed_packs(&|| false)?;
+    let base = to.load_index_for_backup()?;
+    let writer = Writer::open(to.clone(), Arc::new(base.index), options)?;
+    writer.adopt_unindexed_packs(&base.packs, &|| false)?;
+    drop(base.packs);
     let mut there = Vec::new();
     for id in to.list(FileKind::Snapshot)? {
         match to.load_json(FileKind::Snapshot, &id) {

@@ -84,7 +84,10 @@ pub enum VaultError {
         id: Id,
     },
     /// Another process holds the repository.
-    #[error("repository is locked {} by {username}@{hostname}, PID {pid}, since {since}", if *exclusive { "exclusively" } else { "shared" })]
+    #[error(
+        "repository is locked {} by {username}@{hostname}, PID {pid}, since {since}; if that is gone: strongroom repo unlock",
+        if *exclusive { "exclusively" } else { "shared" }
+    )]
     Locked {
         /// Whether that lock lets nobody else in.
         exclusive: bool,

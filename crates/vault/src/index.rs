@@ -9,6 +9,10 @@
 //! - A restore asks for the places of some ([`IndexBuilder::for_restore`]): 8 bytes for each ([`homes`]), and the entries
 //!   of the index files that it needs.
 //! - Who walks trees asks for none ([`IndexBuilder::for_trees`]).
+//!
+//! Packs that a prune marked for deletion are kept apart, an index in the index: their blobs do not count as stored, but
+//! until the packs are gone they can be read where no other pack has them. A snapshot that was written after the mark may
+//! need them, and the next prune puts them back. Only a backup has no use for them.
 
 mod canonical;
 pub(crate) mod file;
@@ -78,27 +82,42 @@ pub struct Index {
     trees: Table,
     packs: Vec<Id>,
     marked_packs: Vec<Id>,
+    /// What marked packs hold. Data blobs without a place are among `data_homes`.
+    marked: Option<Box<Index>>,
 }
 
 impl Index {
-    /// Where the blob is, in any one of the packs that hold it.
+    /// Where the blob is, in any one of the packs that hold it; see [`Index::all`].
     #[must_use]
     pub fn get(&self, kind: BlobKind, id: &Id) -> Option<BlobLocation> {
-        self.table(kind)
-            .find(id)
-            .first()
-            .map(|entry| self.location(entry))
+        self.all(kind, id).next()
     }
 
-    /// Every place the blob is in.
+    /// Every place the blob is in; those in packs that are marked for deletion come last.
     pub fn all(&self, kind: BlobKind, id: &Id) -> impl Iterator<Item = BlobLocation> {
-        self.table(kind)
-            .find(id)
-            .iter()
-            .map(|entry| self.location(entry))
+        let marked = self.marked().into_iter();
+        self.stored(kind, id)
+            .chain(marked.flat_map(move |marked| marked.stored(kind, id)))
     }
 
-    /// Whether some pack holds the blob.
+    /// Every place the blob is in, but for marked packs.
+    pub(crate) fn stored(&self, kind: BlobKind, id: &Id) -> impl Iterator<Item = BlobLocation> {
+        let entries = self.table(kind).find(id).iter();
+        entries.map(|entry| self.location(entry))
+    }
+
+    /// Whether only marked packs hold the blob, as far as places are known.
+    pub(crate) fn is_only_marked(&self, kind: BlobKind, id: &Id) -> bool {
+        let is_in = |index: &Self| !index.table(kind).find(id).is_empty();
+        self.marked().is_some_and(is_in) && !is_in(self)
+    }
+
+    /// What marked packs hold.
+    pub(crate) fn marked(&self) -> Option<&Self> {
+        self.marked.as_deref()
+    }
+
+    /// Whether some pack holds the blob. One that only marked packs hold does not count as stored.
     #[must_use]
     pub fn contains(&self, kind: BlobKind, id: &Id) -> bool {
         match (&self.data_tags, kind) {
@@ -136,7 +155,7 @@ impl Index {
         &self.packs
     }
 
-    /// Packs that another program marked for deletion (`packs_to_delete`). Their blobs do not count as stored.
+    /// Packs that a prune of any program marked for deletion (`packs_to_delete`), sorted.
     #[must_use]
     pub fn marked_packs(&self) -> &[Id] {
         &self.marked_packs
@@ -218,6 +237,11 @@ impl ByPack<'_> {
         self.index.packs.is_empty()
     }
 
+    /// The pack with this number in [`Index::packs`].
+    pub(crate) fn id(&self, number: usize) -> Id {
+        self.index.packs[number]
+    }
+
     /// The pack with this number in [`Index::packs`] and its blobs in order of offset.
     #[must_use]
     pub fn get(&self, number: usize) -> (Id, Vec<PackedBlob>) {
@@ -238,7 +262,7 @@ impl ByPack<'_> {
             })
             .collect();
         blobs.sort_unstable_by_key(|blob| blob.offset);
-        (self.index.packs[number], blobs)
+        (self.id(number), blobs)
     }
 }
 
@@ -282,6 +306,8 @@ pub struct IndexBuilder {
     packs: Vec<Id>,
     numbers: HashMap<Id, u32>,
     marked_packs: Vec<Id>,
+    /// What marked packs hold, with places.
+    marked: Option<Box<IndexBuilder>>,
 }
 
 impl IndexBuilder {
@@ -349,9 +375,18 @@ impl IndexBuilder {
         }
     }
 
-    /// Notes a pack that is marked for deletion.
-    pub fn add_marked_pack(&mut self, pack: Id) {
+    /// Adds a pack that is marked for deletion, and its blobs.
+    pub fn add_marked_pack(&mut self, pack: Id, blobs: impl IntoIterator<Item = PackedBlob>) {
         self.marked_packs.push(pack);
+        if matches!(self.keep, Keep::Tags(_)) {
+            return;
+        }
+        let marked = self.marked.get_or_insert_default();
+        let known_count = marked.data.len();
+        let keep = &mut self.keep;
+        let has_place =
+            |blob: &PackedBlob| blob.kind == BlobKind::Tree || !keep.takes(&blob.id, known_count);
+        marked.add_pack(pack, blobs.into_iter().filter(has_place));
     }
 
     /// Sorts, and drops entries that say the same twice.
@@ -381,6 +416,7 @@ impl IndexBuilder {
             trees: Table::build(self.trees),
             packs: self.packs,
             marked_packs: self.marked_packs,
+            marked: self.marked.map(|marked| Box::new(marked.build())),
         }
     }
 }
@@ -422,6 +458,43 @@ mod tests {
         assert_eq!(index.get(BlobKind::Tree, &id(2)).unwrap().pack, pack);
         assert_eq!((index.len(), index.placeless_count()), (1, 1));
         assert_eq!(index.packs(), [pack]);
+    }
+
+    /// A blob of a marked pack is found where no other pack has it, and never counts as stored; a backup does not see it.
+    #[test]
+    fn marked_packs_are_the_last_resort() {
+        let id = |number: u8| Id::hash(&[number]);
+        let (live, marked) = (Id::hash(b"p"), Id::hash(b"q"));
+        for kind in [BlobKind::Data, BlobKind::Tree] {
+            for (new_builder, knows_places) in [
+                (IndexBuilder::default as fn() -> IndexBuilder, true),
+                (IndexBuilder::for_restore, true),
+                (IndexBuilder::for_trees, kind == BlobKind::Tree),
+                (IndexBuilder::for_backup, false),
+            ] {
+                let mut builder = new_builder();
+                builder.begin_file(id(0));
+                builder.add_marked_pack(marked, [blob(1, kind, 0), blob(2, kind, 40)]);
+                builder.add_pack(live, [blob(2, kind, 0), blob(3, kind, 40)]);
+                let index = builder.build();
+                let packs = |number: u8| -> Vec<Id> {
+                    let id = id(number);
+                    index.all(kind, &id).map(|place| place.pack).collect()
+                };
+                let in_marked = if knows_places { vec![marked] } else { vec![] };
+                assert_eq!(packs(1), in_marked);
+                assert!(packs(2).is_empty() || packs(2).ends_with(&in_marked));
+                assert!(packs(2).first() != Some(&marked));
+                assert!(!index.contains(kind, &id(1)));
+                assert_eq!(index.is_only_marked(kind, &id(1)), knows_places);
+                assert!(!index.is_only_marked(kind, &id(2)) && !index.is_only_marked(kind, &id(4)));
+                assert_eq!(
+                    (index.packs(), index.marked_packs()),
+                    (&[live][..], &[marked][..])
+                );
+                assert!(index.iter().all(|(_, _, place)| place.pack == live));
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::layout::FileKind;
 use crate::lock::LockGuard;
 use crate::repository::Repository;
 
-/// Index files that are read and decoded at once; each may take a few tens of megabytes while it is.
+/// Index files that are read and decoded at once, on hosts with as many cores: each takes about 15 MB while it is, a few tens
+/// of megabytes at most.
 const INDEX_THREADS: usize = 4;
 /// A new index file is finished when it has so many blobs, as restic does it.
 const INDEX_BLOB_COUNT: usize = 50_000;
@@ -39,11 +40,22 @@ pub(crate) fn each_index_file(
     ids: &[Id],
     mut take: impl FnMut(Id, IndexFile) -> Result<(), VaultError>,
 ) -> Result<(), VaultError> {
+    each_index_file_read(repository, ids, |id, read| take(id, read?))
+}
+
+/// Hands each of these index files to `take`, on the calling thread, or why it cannot be read.
+pub(crate) fn each_index_file_read(
+    repository: &Repository,
+    ids: &[Id],
+    mut take: impl FnMut(Id, Result<IndexFile, VaultError>) -> Result<(), VaultError>,
+) -> Result<(), VaultError> {
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
     // A mutex around the next id: held for a step.
     let next = Mutex::new(ids.iter());
-    let (sender, receiver) = bounded(1);
+    // A file is taken when it is wanted: none waits decoded but in the hands of the thread that read it.
+    let (sender, receiver) = bounded(0);
     std::thread::scope(|scope| {
-        for _ in 0..INDEX_THREADS.min(ids.len()) {
+        for _ in 0..INDEX_THREADS.min(cores).min(ids.len()) {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 loop {
@@ -63,7 +75,7 @@ pub(crate) fn each_index_file(
         // Dropping the receiver when this ends early lets the threads end.
         let receiver = receiver;
         for (id, read) in &receiver {
-            take(id, read?)?;
+            take(id, read)?;
         }
         Ok(())
     })
@@ -136,7 +148,7 @@ impl<'a> NewIndexFiles<'a> {
     fn put(&mut self, file: &IndexFile) -> Result<Id, VaultError> {
         self.lock.ensure_held()?;
         let json = file::encode_file(file)?;
-        let id = self.repository.save_json_compared(FileKind::Index, &json)?;
+        let id = self.repository.save_json(FileKind::Index, &json)?;
         self.written.push(id);
         Ok(id)
     }

@@ -13,7 +13,7 @@
 //!
 //! Modules in reading order, each using only those before it: `id`, `lanes`, `secret`, `time`, `layout`; `crypto`; `blob`;
 //! `error`; `polynomial`, `chunker`; `unpacked`, `key`, `config`; `quote`, `node`, `tree`, `snapshot`; `pack`, `index`;
-//! `repository`, `lock`, `index_files`; `reader`, `frontier`; `writer`; `check`; `forget`, `prune`; `snapshot_json`, `copy`, `repair`, `stats`.
+//! `repository`, `lock`, `index_files`; `reader`, `frontier`; `writer`; `check`; `forget`, `prune`; `snapshot_json`, `copy`, `repair`, `stats`, `diff`, `tags`.
 
 mod blob;
 mod check;
@@ -21,6 +21,7 @@ mod chunker;
 mod config;
 mod copy;
 mod crypto;
+mod diff;
 mod error;
 pub mod forget;
 mod frontier;
@@ -44,6 +45,7 @@ mod secret;
 mod snapshot;
 mod snapshot_json;
 mod stats;
+mod tags;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -61,6 +63,7 @@ pub use check::{
 pub use chunker::{ChunkSizes, Chunker, ChunkerKind, Scan};
 pub use config::Config;
 pub use copy::{CopyProgress, CopyReport, copy};
+pub use diff::{DiffCounts, DiffOptions, DiffReport, diff};
 pub use error::VaultError;
 pub use id::{Id, IdError};
 pub use index::{BlobLocation, ByPack, Index, IndexBuilder};
@@ -78,10 +81,11 @@ pub use repair::{
     IndexRepair, PackRepair, SnapshotRepair, SnapshotsRepair, repair_index, repair_packs,
     repair_snapshots,
 };
-pub use repository::{Repository, key_labels};
+pub use repository::{IndexForBackup, ListedPack, Repository, key_labels};
 pub use secret::Secret;
 pub use snapshot::{Snapshot, SnapshotSummary};
 pub use stats::{RepositoryStats, SnapshotStats, stats};
+pub use tags::{TagChange, change_tags};
 pub use time::{Time, TimeError};
 pub use tree::Tree;
 pub use writer::{SavedBlob, Writer, WriterOptions, WriterStats};

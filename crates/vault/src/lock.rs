@@ -1,34 +1,45 @@
 //! Locks as restic understands them: small files that say who uses the repository, and how.
 //!
 //! Any number of shared locks may be held at once, or one exclusive lock alone. A lock is refreshed every five minutes
-//! by writing a new file and then removing the old one. One that is older than 30 minutes, or whose process is known to
-//! be dead on this host, is stale and stops nobody.
+//! by writing a new file and then removing the old one. One whose process is known to be dead on this host stops nobody.
+//! Silence proves little, since clocks differ: one that nobody has refreshed is believed for a day, and for the thirty
+//! minutes of restic only by people ([`UnlockScope::Stale`]) and by who wants to share with an exclusive lock of restic.
 //!
 //! Who is dead is a matter of proof, since a live lock that is removed costs its holder the work. restic goes by the name
 //! of the host and the process id, but hosts share names, and containers share hosts. So our locks say more (`origin`):
 //! only a lock of this machine, and of this process namespace if the machine has not been started anew since, is known
-//! to be dead when its process is gone. A lock without that, one of restic, stops nobody when it looks dead in restic's
-//! way, but is not removed before somebody asks for it ([`UnlockScope::Stale`], as with `restic unlock`).
+//! to be dead when its process is gone. A clone of a machine has its name and its ids, so of another start of the machine
+//! only a lock is dead that was silent since before this one. A lock without all that, one of restic, stops nobody when it
+//! looks dead in restic's way, but is not removed before somebody asks for it ([`UnlockScope::Stale`], as with
+//! `restic unlock`).
 //!
 //! A lock that was lost stays lost: others may have come in since, so nothing that happens later makes it held again.
 //!
 //! A lock is taken by looking for others, writing it, and looking again. Of two processes that do this at once at least
 //! one sees the other, because a put is visible to every listing that begins after it.
+//!
+//! A lock that is refreshed is another file, which is there before the old one goes. So who looks and finds a listed one
+//! gone looks again: its successor is listed by then.
 
+mod file;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 use storage::{ErrorKind, process};
 
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::index::journal::LockHolder;
+use crate::index_files::list_twice;
 use crate::layout::FileKind;
 use crate::repository::Repository;
 use crate::time::Time;
+
+use file::{Holder, LockJson};
 
 /// restic's own interval.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -36,8 +47,12 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Other programs take a lock of this age for dead.
 const STALE_AFTER: Duration = Duration::from_secs(30 * 60);
+/// Without a proof we take a lock for dead after this time: the clock of its host, or ours, may be wrong by hours.
+pub(crate) const BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Our own lock counts as lost this long before others would take it for dead.
 const SAFETY_MARGIN: Duration = Duration::from_secs(5 * 60);
+/// How often the locks are listed while listed ones are gone when they are read.
+const LOOKS: usize = 16;
 
 /// How a repository is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,9 +69,10 @@ pub enum LockKind {
 /// Which locks [`Repository::unlock`] removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnlockScope {
-    /// Those whose holder has been silent for long, or is known to be dead. Safe without anybody's decision.
+    /// Those whose holder is known to be dead, or has been silent for a day. Safe without anybody's decision.
     Dead,
-    /// Also those that look dead by the name of the host and the process id alone, as restic goes by.
+    /// Also those that nobody has refreshed for 30 minutes by the clock of this host, and those that look dead by the name
+    /// of the host and the process id alone, as restic goes by.
     Stale,
     /// Those of this very process, which is about to end.
     ThisProcess,
@@ -64,164 +80,10 @@ pub enum UnlockScope {
     All,
 }
 
-/// The JSON of a lock.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct LockJson {
-    time: String,
-    exclusive: bool,
-    #[serde(default)]
-    hostname: String,
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    pid: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    uid: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    gid: u32,
-    /// Ours, which restic ignores.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    origin: Option<Origin>,
-    /// Ours: marks [`LockKind::Maintenance`].
-    #[serde(default, skip_serializing_if = "is_false")]
-    maintenance: bool,
-}
-
-fn is_zero(value: &u32) -> bool {
-    *value == 0
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-impl LockJson {
-    fn of_this_process(kind: LockKind) -> Self {
-        let pid = std::process::id();
-        Self {
-            time: Time::now().to_string(),
-            exclusive: kind == LockKind::Exclusive,
-            hostname: hostname(),
-            username: std::env::var("USER").unwrap_or_default(),
-            pid,
-            uid: rustix::process::getuid().as_raw(),
-            gid: rustix::process::getgid().as_raw(),
-            origin: Origin::of_process(pid),
-            maintenance: kind == LockKind::Maintenance,
-        }
-    }
-
-    /// What can be known here about the holder.
-    fn holder(&self, now: Time) -> Holder {
-        // A time that cannot be read, or one of the future, says nothing: such a lock stays.
-        let age = self
-            .time
-            .parse::<Time>()
-            .map_or(0, |time| now.seconds.saturating_sub(time.seconds));
-        if age > STALE_AFTER.as_secs() as i64 {
-            return Holder::Dead;
-        }
-        self.process()
-    }
-
-    /// What can be known here about the process, whatever the age of the lock.
-    fn process(&self) -> Holder {
-        if self.hostname != hostname() {
-            return Holder::Alive;
-        }
-        match (&self.origin, Origin::of_process(std::process::id())) {
-            (Some(origin), Some(own)) => origin.holder(&own, self.pid),
-            _ if process::is_gone(self.pid) => Holder::LooksDead,
-            _ => Holder::Alive,
-        }
-    }
-
-    fn is_of_this_process(&self) -> bool {
-        self.pid == std::process::id()
-            && self.hostname == hostname()
-            && self.origin == Origin::of_process(self.pid)
-    }
-
-    fn conflict(&self) -> VaultError {
-        VaultError::Locked {
-            exclusive: self.exclusive,
-            hostname: self.hostname.clone(),
-            username: self.username.clone(),
-            pid: self.pid,
-            since: self.time.clone(),
-        }
-    }
-}
-
 /// The name of this host, as locks and snapshots have it.
 #[must_use]
 pub fn hostname() -> String {
     process::hostname()
-}
-
-/// What this host knows about the holder of a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Holder {
-    /// Alive, or out of sight.
-    Alive,
-    /// Dead if the name of the host means this host.
-    LooksDead,
-    /// Dead, or silent for so long that everybody may take it for dead.
-    Dead,
-}
-
-/// Where and when a process began.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Origin {
-    /// A hash of the id of the machine, empty where it has none. Hashed because the id itself is not to be told.
-    machine: String,
-    /// Which start of the machine.
-    boot: String,
-    /// The namespace of process ids: that of a container is its own.
-    pid_namespace: String,
-    /// The tick of the boot: tells a process from a later one with the same id.
-    start: String,
-}
-
-impl Origin {
-    /// `None` where `/proc` does not tell.
-    fn of_process(pid: u32) -> Option<Self> {
-        Some(Self {
-            machine: machine(),
-            boot: process::boot_id()?,
-            pid_namespace: process::pid_namespace()?,
-            start: process::start_of(pid)?,
-        })
-    }
-
-    /// What can be known about the process with this origin and id by one with the origin `own`.
-    fn holder(&self, own: &Self, pid: u32) -> Holder {
-        if self.boot != own.boot {
-            // Started anew since, or another machine.
-            let is_same_machine = !own.machine.is_empty() && self.machine == own.machine;
-            return if is_same_machine {
-                Holder::Dead
-            } else {
-                Holder::Alive
-            };
-        }
-        if self.pid_namespace != own.pid_namespace {
-            return Holder::Alive;
-        }
-        if process::has_ended(pid, &self.start) {
-            Holder::Dead
-        } else {
-            Holder::Alive
-        }
-    }
-}
-
-/// A hash of the id of this machine; empty without one.
-fn machine() -> String {
-    match process::machine_id().as_str() {
-        "" => String::new(),
-        id => Id::hash(format!("strongroom lock {id}").as_bytes()).to_hex()[..32].to_owned(),
-    }
 }
 
 /// A lock that is held. Dropping it removes it.
@@ -470,17 +332,15 @@ impl Repository {
 
     fn refuse_conflicts(&self, kind: LockKind, own: Option<&Id>) -> Result<(), VaultError> {
         let now = Time::now();
-        for id in self.list(FileKind::Lock)? {
+        for (id, lock) in self.locks()? {
             if own == Some(&id) {
                 continue;
             }
-            let Some(lock) = self.read_lock(&id)? else {
-                continue;
-            };
             let conflicts = kind == LockKind::Exclusive
                 || lock.exclusive
                 || (kind == LockKind::Maintenance && lock.maintenance);
-            if conflicts && lock.holder(now) == Holder::Alive {
+            let holder = lock.holder(now, lock.believed_for(kind));
+            if conflicts && holder == Holder::Alive {
                 return Err(lock.conflict());
             }
         }
@@ -498,15 +358,8 @@ impl Repository {
         believed_for: Duration,
     ) -> Result<Vec<LockHolder>, VaultError> {
         let mut holders = Vec::new();
-        for id in self.list(FileKind::Lock)? {
-            let Some(lock) = self.read_lock(&id)? else {
-                continue;
-            };
-            let refreshed = lock.time.parse::<Time>().unwrap_or(now);
-            let age = now.seconds.saturating_sub(refreshed.seconds);
-            let is_forgotten = age > believed_for.as_secs() as i64;
-            let is_dead = lock.process() == Holder::Dead;
-            if !lock.maintenance && !is_forgotten && !is_dead {
+        for (_, lock) in self.locks()? {
+            if !lock.maintenance && lock.holder(now, believed_for) != Holder::Dead {
                 holders.push(LockHolder {
                     hostname: lock.hostname,
                     username: lock.username,
@@ -521,11 +374,44 @@ impl Repository {
         Ok(holders)
     }
 
-    /// `None` when the lock went away since it was listed, or is an empty file that a dead writer left.
+    /// All locks, whatever their holders do meanwhile: whoever holds one from before this call until after it is there.
+    ///
+    /// A listed lock that is gone may have been refreshed: its successor was put before that, so the next listing has it.
+    /// One that is gone and listed nevertheless, by a storage that is late, costs no further look.
+    fn locks(&self) -> Result<HashMap<Id, LockJson>, VaultError> {
+        let mut known: HashMap<Id, LockJson> = HashMap::new();
+        let mut gone: HashSet<Id> = HashSet::new();
+        for _ in 0..LOOKS {
+            let listed = list_twice(self, FileKind::Lock)?;
+            known.retain(|id, _| listed.binary_search(id).is_ok());
+            let gone_before = gone.len();
+            for id in listed {
+                if known.contains_key(&id) || gone.contains(&id) {
+                    continue;
+                }
+                match self.read_lock(&id) {
+                    Ok(Some(lock)) => drop(known.insert(id, lock)),
+                    Ok(None) => {}
+                    Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
+                        gone.insert(id);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            if gone.len() == gone_before {
+                return Ok(known);
+            }
+        }
+        Err(VaultError::Refused {
+            reason: "the locks change faster than they can be read: it is not known who is there"
+                .to_owned(),
+        })
+    }
+
+    /// `None` when it is an empty file that a dead writer left.
     fn read_lock(&self, id: &Id) -> Result<Option<LockJson>, VaultError> {
         let json = match self.load_json(FileKind::Lock, id) {
             Ok(json) => json,
-            Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => return Ok(None),
             Err(VaultError::Damaged { .. })
                 if self.storage().size(&FileKind::Lock.name(id)).ok() == Some(0) =>
             {
@@ -552,10 +438,10 @@ impl Repository {
                 }
                 (UnlockScope::Dead, Ok(lock)) => lock
                     .as_ref()
-                    .is_none_or(|lock| lock.holder(now) == Holder::Dead),
+                    .is_none_or(|lock| lock.holder(now, BELIEVED_FOR) == Holder::Dead),
                 (UnlockScope::Stale, Ok(lock)) => lock
                     .as_ref()
-                    .is_none_or(|lock| lock.holder(now) != Holder::Alive),
+                    .is_none_or(|lock| lock.holder(now, STALE_AFTER) != Holder::Alive),
             };
             if !is_meant {
                 continue;

@@ -19,7 +19,7 @@
 //! Why nothing that is needed is ever removed is argued in `docs/vault-format.md`, section "Prune". A kill between any two
 //! steps leaves a repository that is whole for every reader, and the next run goes on.
 //!
-//! Memory: about 9 bytes for each needed blob, 48 for each tree blob, 120 for each pack, a few decoded index files, and
+//! Memory: about 17 bytes for each needed blob, 48 for each tree blob, 120 for each pack, a few decoded index files, and
 //! 16 for each copy of needed blobs that exist more than once.
 
 mod decide;
@@ -40,7 +40,7 @@ use crate::id::Id;
 use crate::index::journal::{LockRecord, PruneJournal};
 use crate::index_files::each_index_file;
 use crate::layout::FileKind;
-use crate::lock::{LockGuard, LockKind};
+use crate::lock::{BELIEVED_FOR, LockGuard, LockKind};
 use crate::repository::Repository;
 use crate::time::Time;
 
@@ -55,9 +55,6 @@ use scan::Scan;
 use usage::Usage;
 use used::UsedBlobs;
 
-/// A lock of somebody else that was not refreshed for so long, or for the grace if that is longer, counts no more.
-const LOCK_BELIEVED_FOR: Duration = Duration::from_secs(24 * 3600);
-
 /// Prunes. `now` is the time of this host's clock.
 ///
 /// Errors leave everything that snapshots need in place. [`VaultError::Refused`] means that the repository or its storage
@@ -68,6 +65,12 @@ pub fn prune(
     now: Time,
     on_progress: OnPruneProgress<'_>,
 ) -> Result<PruneReport, VaultError> {
+    if options.run == Run::Real && !options.ignored_snapshots.is_empty() {
+        return Err(VaultError::Refused {
+            reason: "a prune that takes snapshots for gone which are there can only be tried"
+                .to_owned(),
+        });
+    }
     let lock = repository.lock(match options.deletion {
         Deletion::TwoPhase => LockKind::Maintenance,
         Deletion::Instant => LockKind::Exclusive,
@@ -157,9 +160,13 @@ impl Pruner<'_> {
         Ok(report)
     }
 
+    /// A lock of somebody else that was not refreshed for so long counts no more.
+    fn believed_for(&self) -> Duration {
+        BELIEVED_FOR.max(self.options.keep_delete)
+    }
+
     fn look(&self, options: &PruneOptions, repacked: &HashSet<Id>) -> Result<View, VaultError> {
-        let believed_for = LOCK_BELIEVED_FOR.max(self.options.keep_delete);
-        let mut scan = scan::scan(self.repository, Time::now(), believed_for)?;
+        let mut scan = scan::scan(self.repository, Time::now(), self.believed_for())?;
         if options.deletion == Deletion::Instant {
             // The exclusive lock is the only one.
             scan.holders.clear();
@@ -331,8 +338,9 @@ impl Pruner<'_> {
         rewritten: Rewritten,
         report: &mut PruneReport,
     ) -> Result<(), VaultError> {
-        let believed_for = LOCK_BELIEVED_FOR.max(self.options.keep_delete);
-        let holders = self.repository.lock_holders(Time::now(), believed_for)?;
+        let holders = self
+            .repository
+            .lock_holders(Time::now(), self.believed_for())?;
         let mut marks = self.marks(view);
         let mut journal = self.next_journal(view);
         let mut index_ids: Vec<Id> = view.scan.index_ids.clone();

@@ -15,6 +15,7 @@ use storage::{ErrorKind, StorageError};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
 use crate::id::Id;
+use crate::index::homes::Homes;
 use crate::index::{BlobLocation, Index};
 use crate::layout::FileKind;
 use crate::pack::PackedBlob;
@@ -68,36 +69,48 @@ impl Reader {
         &self.repository
     }
 
-    /// Every place of a blob, and nothing when no index file names it. An index for a restore may have to be completed by
-    /// reading index files for that.
+    /// Every place of a blob, those in packs that are marked for deletion last, and nothing when no index file names it. An
+    /// index for a restore may have to be completed by reading index files for that.
     pub fn places(&self, kind: BlobKind, id: &Id) -> Result<Vec<BlobLocation>, VaultError> {
-        let mut places: Vec<BlobLocation> = self.index.all(kind, id).collect();
-        let (BlobKind::Data, Some(homes)) = (kind, self.index.homes()) else {
-            return Ok(places);
-        };
-        for number in homes.files_of(id) {
-            let part = match homes.whole() {
-                Some(whole) => whole,
-                None => match homes.part(number, |file| self.repository.load_index_file(file)) {
-                    // A prune beside this has put others in its place.
-                    Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
-                        homes.read_whole(|| self.repository.load_index())?
-                    }
-                    read => read?,
-                },
-            };
-            for place in part.all(kind, id) {
-                if !places.contains(&place) {
-                    places.push(place);
-                }
+        let mut parts = vec![&*self.index];
+        if let (BlobKind::Data, Some(homes)) = (kind, self.index.homes()) {
+            for number in homes.files_of(id) {
+                parts.push(self.part(homes, number)?);
+            }
+        }
+        // What one part has marked another one may have in a pack that stays: those come first.
+        let stored = parts.iter().flat_map(|part| part.stored(kind, id));
+        let marked = parts.iter().filter_map(|part| part.marked());
+        let mut places: Vec<BlobLocation> = Vec::new();
+        for place in stored.chain(marked.flat_map(|part| part.stored(kind, id))) {
+            if !places.contains(&place) {
+                places.push(place);
             }
         }
         Ok(places)
     }
 
+    /// The index file of this number.
+    fn part<'a>(&'a self, homes: &'a Homes, number: usize) -> Result<&'a Index, VaultError> {
+        if let Some(whole) = homes.whole() {
+            return Ok(whole);
+        }
+        match homes.part(number, |file| self.repository.load_index_file(file)) {
+            // A prune beside this has put others in its place.
+            Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => {
+                // What an index file names that cannot be read is missed by the files that need it.
+                homes.read_whole(|| {
+                    let read = self.repository.load_index_and_damage();
+                    read.map(|(index, _)| index)
+                })
+            }
+            read => read,
+        }
+    }
+
     /// A place of a blob, see [`Reader::places`].
     pub fn place(&self, kind: BlobKind, id: &Id) -> Result<Option<BlobLocation>, VaultError> {
-        match self.index.get(kind, id) {
+        match self.index.stored(kind, id).next() {
             Some(place) => Ok(Some(place)),
             None => Ok(self.places(kind, id)?.first().copied()),
         }

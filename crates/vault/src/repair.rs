@@ -5,11 +5,13 @@
 //! repository for itself alone, and says in a dry run what it would do.
 //!
 //! Three repairs, best in this order, each useful by itself:
-//! - [`repair_index`]: index files that cannot be read, entries of packs that are not there, packs that no index names;
+//! - [`repair_index`]: index files that cannot be read, entries of packs that are not there, packs that no index names or
+//!   that are marked for deletion and needed;
 //! - [`repair_packs`]: packs that are damaged: what still reads is written anew;
 //! - [`repair_snapshots`]: snapshots that name what is lost: written anew without those files and folders.
 
 mod index;
+mod marked;
 mod packs;
 mod snapshots;
 
@@ -17,6 +19,7 @@ use storage::ErrorKind;
 
 use crate::error::VaultError;
 use crate::id::Id;
+use crate::index::file::IndexedPack;
 use crate::index::{Index, IndexBuilder};
 use crate::index_files::{NewIndexFiles, each_index_file, list_twice};
 use crate::layout::FileKind;
@@ -30,13 +33,16 @@ pub use snapshots::{SnapshotRepair, SnapshotsRepair, repair_snapshots};
 /// Where replaced files go.
 const QUARANTINE: &str = "quarantine";
 
-/// The index by two listings: one that was cut would make blobs look lost.
+/// The index by two listings: one that was cut would make blobs look lost. What only marked packs have is not.
 fn load_index(repository: &Repository) -> Result<Index, VaultError> {
     let ids = list_twice(repository, FileKind::Index)?;
     let mut builder = IndexBuilder::default();
     each_index_file(repository, &ids, |_, file| {
         for pack in file.packs {
             builder.add_pack(pack.id, pack.blobs);
+        }
+        for pack in file.marked_packs {
+            builder.add_marked_pack(pack.id, pack.blobs);
         }
         Ok(())
     })?;
@@ -112,20 +118,36 @@ fn compare(
     })
 }
 
-/// Hands what these index files say to new ones, without the entries of packs that are gone, and gives those that are to be
-/// moved away when the new ones are finished: the ones that said more. Without new ones it only tells which these are.
-fn rewrite_without(
+/// What becomes of what index files say about a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Stays,
+    Goes,
+    /// Its mark for deletion goes: from now on it is one of the packs that stay.
+    ComesBack,
+}
+
+/// Hands what these index files say to new ones, with the entries of packs changed as `entry_of` says, and gives those that
+/// are to be moved away when the new ones are finished. Without new ones it only tells which these are.
+fn rewrite(
     repository: &Repository,
     index_ids: &[Id],
-    is_gone: &dyn Fn(&Id) -> bool,
+    entry_of: &dyn Fn(&Id) -> Entry,
     mut new: Option<&mut NewIndexFiles<'_>>,
 ) -> Result<Vec<Id>, VaultError> {
     let mut replaced = Vec::new();
     each_index_file(repository, index_ids, |id, mut file| {
         let before = (file.packs.len(), file.marked_packs.len());
-        file.packs.retain(|pack| !is_gone(&pack.id));
-        file.marked_packs.retain(|pack| !is_gone(&pack.id));
-        if before == (file.packs.len(), file.marked_packs.len()) {
+        file.packs.retain(|pack| entry_of(&pack.id) != Entry::Goes);
+        let (mut back, mut marked) = (Vec::new(), Vec::new());
+        for pack in file.marked_packs {
+            match entry_of(&pack.id) {
+                Entry::Stays => marked.push(pack),
+                Entry::ComesBack => back.push(pack),
+                Entry::Goes => {}
+            }
+        }
+        if before == (file.packs.len(), marked.len()) {
             return Ok(());
         }
         replaced.push(id);
@@ -135,10 +157,14 @@ fn rewrite_without(
         if let Some(journal) = file.journal {
             new.put_journal(journal)?;
         }
-        for pack in file.packs {
+        let back = back.into_iter().map(|pack| IndexedPack {
+            id: pack.id,
+            blobs: pack.blobs,
+        });
+        for pack in file.packs.into_iter().chain(back) {
             new.keep(pack)?;
         }
-        for pack in file.marked_packs {
+        for pack in marked {
             new.mark(pack)?;
         }
         Ok(())

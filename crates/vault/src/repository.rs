@@ -1,29 +1,25 @@
 //! An open repository: its storage, its master key, and the files that are not packs.
 
+mod index;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use storage::{ErrorKind, Storage};
 
-use crate::blob::BlobKind;
 use crate::chunker::{Chunker, ChunkerKind, Chunkers};
 use crate::config::Config;
 use crate::crypto::{Cipher, KeyBytes};
 use crate::error::VaultError;
 use crate::id::Id;
-use crate::index::{Index, IndexBuilder, file};
 use crate::key::{self, KeyLabel, KeyOptions};
 use crate::layout::FileKind;
-use crate::pack::PackedBlob;
 use crate::secret::Secret;
 use crate::snapshot::Snapshot;
 use crate::unpacked;
 
-/// Threads that read index files at once, on hosts with as many cores: each decodes a file, which takes about 15 MB.
-const INDEX_THREADS: usize = 4;
-/// How often the index is read again when files of it went away meanwhile.
-const INDEX_TRIES: usize = 8;
+pub use index::{IndexForBackup, ListedPack};
+
 /// What asks for the newest snapshot.
 const LATEST: &str = "latest";
 
@@ -260,18 +256,9 @@ impl Repository {
         unpacked::load(&**self.storage(), self.cipher(), kind, id)
     }
 
+    /// Stores `json` and reads it back; fails when the storage kept something else than it was given.
     pub(crate) fn save_json(&self, kind: FileKind, json: &[u8]) -> Result<Id, VaultError> {
         unpacked::save(&**self.storage(), self.cipher(), kind, json)
-    }
-
-    /// As [`Repository::save_json`]; fails when the storage kept something else than it was given.
-    pub(crate) fn save_json_compared(&self, kind: FileKind, json: &[u8]) -> Result<Id, VaultError> {
-        let id = self.save_json(kind, json)?;
-        if self.load_json(kind, &id)? == json {
-            return Ok(id);
-        }
-        let reason = "the storage kept something else than it was given";
-        Err(VaultError::damaged(kind, id, reason))
     }
 
     /// One snapshot.
@@ -409,150 +396,6 @@ impl Repository {
         let folders = [FileKind::Index, FileKind::Snapshot].map(|kind| kind.folder().to_owned());
         Ok(self.storage().sync_folders(&folders)?)
     }
-
-    /// Reads all index files. One that cannot be read is an error of the whole: what it names would look missing.
-    pub fn load_index(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.load_index_and_damage()?;
-        match damaged.pop() {
-            Some((_, error)) => Err(error),
-            None => Ok(index),
-        }
-    }
-
-    /// As [`Repository::load_index`], but the index knows of data blobs only that they are stored: enough to write a
-    /// backup and to read trees, for a quarter of the memory. What is in packs that are missing counts as not stored, so that
-    /// a backup stores it again; these packs are the second part of the answer.
-    pub fn load_index_for_backup(&self) -> Result<(Index, Vec<Id>), VaultError> {
-        // A listing may be short, or older than a pack that another backup has just put: what it lacks is asked for.
-        let listed: HashSet<Id> = self.list(FileKind::Pack)?.into_iter().collect();
-        let missing = Mutex::new(Vec::new());
-        let is_there = |pack: &Id| {
-            if listed.contains(pack) {
-                return Ok(true);
-            }
-            match self.storage().size(&FileKind::Pack.name(pack)) {
-                Ok(_) => Ok(true),
-                Err(error) if error.kind == ErrorKind::NotFound => {
-                    missing.lock().push(*pack);
-                    Ok(false)
-                }
-                Err(error) => Err(error.into()),
-            }
-        };
-        let (index, mut damaged) = self.read_index_of(&IndexBuilder::for_backup, &is_there)?;
-        if let Some((_, error)) = damaged.pop() {
-            return Err(error);
-        }
-        let mut missing = missing.into_inner();
-        if !missing.is_empty() {
-            self.require_there()?;
-            missing.sort_unstable();
-            missing.dedup();
-        }
-        Ok((index, missing))
-    }
-
-    /// As [`Repository::load_index`], for who reads trees and no data.
-    pub fn load_tree_index(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.read_index(&IndexBuilder::for_trees)?;
-        match damaged.pop() {
-            Some((_, error)) => Err(error),
-            None => Ok(index),
-        }
-    }
-
-    /// As [`Repository::load_index_and_damage`], for who reads some of the blobs: a [`crate::Reader`] with this index
-    /// reads an index file again when it needs it.
-    pub fn load_index_to_restore(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        self.read_index(&IndexBuilder::for_restore)
-    }
-
-    /// The data blobs of one index file.
-    pub(crate) fn load_index_file(&self, id: &Id) -> Result<Index, VaultError> {
-        let json = self.load_json(FileKind::Index, id)?;
-        let mut builder = IndexBuilder::default();
-        for pack in file::decode(id, &json)?.packs {
-            let is_data = |blob: &PackedBlob| blob.kind == BlobKind::Data;
-            builder.add_pack(pack.id, pack.blobs.into_iter().filter(is_data));
-        }
-        Ok(builder.build())
-    }
-
-    /// Reads all index files that can be read, and says which cannot.
-    ///
-    /// A prune that runs beside this puts new index files before it removes old ones: when a listed one is gone, all is
-    /// listed and read once more.
-    pub fn load_index_and_damage(&self) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        self.read_index(&IndexBuilder::default)
-    }
-
-    pub(crate) fn read_index(
-        &self,
-        new_builder: &dyn Fn() -> IndexBuilder,
-    ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        self.read_index_of(new_builder, &|_| Ok(true))
-    }
-
-    fn read_index_of(
-        &self,
-        new_builder: &dyn Fn() -> IndexBuilder,
-        is_wanted: PackFilter<'_>,
-    ) -> Result<(Index, Vec<(Id, VaultError)>), VaultError> {
-        for _ in 0..INDEX_TRIES {
-            let ids = self.list(FileKind::Index)?;
-            let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted);
-            let is_gone =
-                |(_, error): &(Id, VaultError)| error.storage_kind() == Some(ErrorKind::NotFound);
-            if !damaged.iter().any(is_gone) {
-                return Ok((builder.build(), damaged));
-            }
-        }
-        let ids = self.list(FileKind::Index)?;
-        let (builder, damaged) = self.read_index_files(&ids, new_builder(), is_wanted);
-        Ok((builder.build(), damaged))
-    }
-
-    fn read_index_files(
-        &self,
-        ids: &[Id],
-        builder: IndexBuilder,
-        is_wanted: PackFilter<'_>,
-    ) -> (IndexBuilder, Vec<(Id, VaultError)>) {
-        let read_file = |id: &Id| {
-            let mut file = file::decode(id, &self.load_json(FileKind::Index, id)?)?;
-            let mut failure = None;
-            file.packs.retain(|pack| match is_wanted(&pack.id) {
-                Ok(is_wanted) => is_wanted,
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    false
-                }
-            });
-            failure.map_or(Ok(file), Err)
-        };
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZeroUsize::get);
-        // A mutex around the results: a thread holds it to append what it decoded outside.
-        let state = Mutex::new((ids.iter(), builder, Vec::new()));
-        std::thread::scope(|scope| {
-            for _ in 0..INDEX_THREADS.min(cores).min(ids.len()) {
-                scope.spawn(|| {
-                    loop {
-                        let Some(id) = state.lock().0.next() else {
-                            return;
-                        };
-                        let read = read_file(id);
-                        let (_, builder, damaged) = &mut *state.lock();
-                        match read {
-                            Ok(file) => add_file(builder, id, file),
-                            Err(error) => damaged.push((*id, error)),
-                        }
-                    }
-                });
-            }
-        });
-        let (_, builder, damaged) = state.into_inner();
-        (builder, damaged)
-    }
 }
 
 fn listed_or_none(
@@ -562,18 +405,5 @@ fn listed_or_none(
     match storage.list(kind.folder()) {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
         listed => Ok(listed?),
-    }
-}
-
-/// Whether the blobs of a pack count.
-type PackFilter<'a> = &'a (dyn Fn(&Id) -> Result<bool, VaultError> + Sync);
-
-fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
-    builder.begin_file(*id);
-    for pack in file.packs {
-        builder.add_pack(pack.id, pack.blobs);
-    }
-    for pack in file.marked_packs {
-        builder.add_marked_pack(pack.id);
     }
 }

@@ -42,6 +42,22 @@ impl SnapshotFields {
             .or_insert_with(|| Value::from(original.to_hex()));
     }
 
+    /// All tags.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let tags = self.0.get("tags").and_then(Value::as_array);
+        let texts = tags.into_iter().flatten().filter_map(Value::as_str);
+        texts.map(str::to_owned).collect()
+    }
+
+    /// These tags and no others.
+    pub(crate) fn set_tags(&mut self, tags: &[String]) {
+        if tags.is_empty() {
+            self.0.shift_remove("tags");
+        } else {
+            self.0.insert("tags".to_owned(), Value::from(tags));
+        }
+    }
+
     /// Adds a tag.
     pub(crate) fn add_tag(&mut self, tag: &str) {
         let tags = self.0.entry("tags").or_insert(Value::Null);
@@ -103,6 +119,12 @@ mod tests {
                 Id::hash(b"t")
             )
         );
+        assert_eq!(fields.tags(), ["a", "repaired"]);
+        fields.set_tags(&["b".to_owned()]);
+        assert_eq!(fields.tags(), ["b"]);
+        fields.set_tags(&[]);
+        let text = String::from_utf8(fields.to_json().unwrap()).unwrap();
+        assert!(fields.tags().is_empty() && !text.contains("tags"), "{text}");
         assert!(SnapshotFields::read(&id, b"[]").is_err());
         assert!(SnapshotFields::read(&id, b"").is_err());
     }

@@ -21,7 +21,8 @@ const LARGEST_PLAINTEXT_BYTES: u64 = 1 << 30;
 /// Memory that is taken because a file says so, before anything of it was seen.
 const LARGEST_HINT_BYTES: u64 = 16 << 20;
 
-/// Seals `json` and stores it under its hash.
+/// Seals `json`, stores it under its hash and reads it back: a storage that loses or cuts what it was given is found out
+/// before anybody relies on it.
 pub(crate) fn save(
     storage: &dyn Storage,
     cipher: &Cipher,
@@ -31,6 +32,7 @@ pub(crate) fn save(
     let sealed = seal(cipher, kind, json)?;
     let id = Id::hash(&sealed);
     storage.put(&kind.name(&id), &sealed)?;
+    read_sealed(storage, kind, &id)?;
     Ok(id)
 }
 
@@ -60,6 +62,12 @@ pub(crate) fn load(
     kind: FileKind,
     id: &Id,
 ) -> Result<Vec<u8>, VaultError> {
+    let sealed = read_sealed(storage, kind, id)?;
+    open(cipher, kind, &id.to_hex(), &sealed)
+}
+
+/// The stored bytes, which have the hash that their name says.
+fn read_sealed(storage: &dyn Storage, kind: FileKind, id: &Id) -> Result<Vec<u8>, VaultError> {
     let read = || match kind.read(storage, id) {
         // Too few bytes, or more than such a file can have.
         Err(error) if error.kind == ErrorKind::Corrupt => {
@@ -80,7 +88,7 @@ pub(crate) fn load(
             "the content does not have this hash",
         ));
     }
-    open(cipher, kind, &id.to_hex(), &sealed)
+    Ok(sealed)
 }
 
 /// The JSON in stored bytes.
@@ -199,7 +207,8 @@ mod tests {
         assert_eq!(report.error_count, 3, "{:?}", report.errors);
         let writer =
             Writer::open(repository.clone(), Arc::default(), WriterOptions::default()).unwrap();
-        assert_eq!(writer.adopt_unindexed_packs(&|| false).unwrap(), 0);
+        let packs = repository.list_packs().unwrap();
+        assert_eq!(writer.adopt_unindexed_packs(&packs, &|| false).unwrap(), 0);
         repository
             .storage()
             .delete(&FileKind::Index.name(&id))

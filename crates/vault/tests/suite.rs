@@ -10,6 +10,8 @@ mod golden;
 mod histories;
 #[path = "suite/interleavings.rs"]
 mod interleavings;
+#[path = "suite/marked.rs"]
+mod marked;
 #[path = "suite/prunes.rs"]
 mod prunes;
 #[path = "suite/sample.rs"]

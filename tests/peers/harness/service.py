@@ -105,8 +105,9 @@ class Service:
     # --- what most tests do first
 
     def client(self):
-        """The client record of this host."""
-        return self.call("DescribeBackupClients", ClientType="ECS_CLIENT")["Clients"][0]
+        """The client record of this host, whose agent registers a moment after the service answers."""
+        found = lambda: self.call("DescribeBackupClients", ClientType="ECS_CLIENT")["Clients"]  # noqa: E731
+        return wait_for("the agent of the service", found)[0]
 
     def vault(self, name="vault", **parameters):
         """Creates a vault and waits until it can be used. Returns its id."""

@@ -30,6 +30,8 @@ pub(super) struct State {
     pub(super) failures: Vec<(&'static str, u16, &'static str, u32)>,
     /// Reports under these work ids count no more.
     pub(super) stale: Vec<String>,
+    /// Whose key signs registrations; `1` if not said.
+    pub(super) account_id: Option<&'static str>,
     /// Connections are closed without an answer.
     pub(super) is_away: bool,
 }
@@ -161,7 +163,7 @@ fn answer(method: &str, body: &[u8], shared: &(Mutex<State>, Condvar)) -> (u16, 
             json!(RegisterReply {
                 client_id: "c-1".into(),
                 instance_id: "i-1".into(),
-                account_id: "1".into(),
+                account_id: state.account_id.unwrap_or("1").into(),
                 agent_key_id: format!("key-{number}"),
                 agent_key_secret: "secret".into(),
             })

@@ -198,6 +198,27 @@ fn work_is_run_and_reported_once() {
     assert!(crate::outbox::kept(bench.folder.path()).unwrap().is_empty());
 }
 
+/// Two accounts on one host: each agent needs a folder of its own. A server that was set up anew is no second account.
+#[test]
+fn the_identity_in_another_account_is_not_overwritten() {
+    let bench = Bench::new();
+    stop(bench.start());
+    let identity = || std::fs::read_to_string(bench.folder.path().join("agent.json")).unwrap();
+    let of_first = identity();
+    bench.server.with(|state| state.account_id = Some("2"));
+    let error = bench.try_start().unwrap_err();
+    let is_told =
+        matches!(&error, AgentError::OtherAccount { account_id, .. } if account_id == "1");
+    assert!(is_told, "{error}");
+    assert_eq!(identity(), of_first);
+    bench.server.with(|state| {
+        let unknown = ("Deregister", 404, "InvalidAccessKeyId.NotFound", 1);
+        state.failures.push(unknown);
+    });
+    stop(bench.start());
+    assert!(identity().contains(r#""account_id":"2""#), "{}", identity());
+}
+
 /// T13 of the history of failures: what hangs ends, and what it held is free.
 #[test]
 fn t13_work_that_stands_still_is_failed_and_its_slot_is_free() {

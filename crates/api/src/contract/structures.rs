@@ -197,11 +197,9 @@ fn member<'f>(path: &str, name: &str, fields: &'f [Field]) -> Result<&'f Field, 
         return Ok(field);
     }
     let shown: String = name.chars().take(64).collect();
-    let near = fields
-        .iter()
-        .find(|field| field.name.eq_ignore_ascii_case(name));
+    let near = model::nearest(name, fields.iter().map(|field| field.name.as_str()));
     let why = match near {
-        Some(field) => format!("there is no such member; {} is meant", field.name),
+        Some(nearest) => format!("there is no such member; did you mean {nearest}?"),
         None => {
             let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
             format!("there is no such member; there are {}", known.join(", "))

@@ -46,7 +46,6 @@ use model::{AccountId, JobId, JobStatus, PlanId, Schedule, Timestamp, VaultStatu
 use crate::conditions::first;
 use crate::db::{Catalog, Tx};
 use crate::error::{CatalogError, Entity};
-use crate::item_errors;
 use crate::plans;
 use crate::records::{Job, Plan, Progress, Work};
 use crate::row::RowReader;
@@ -54,6 +53,7 @@ use crate::snapshots::{self, SnapshotReport};
 use crate::vaults;
 use crate::words::{TriggerMode, WorkKind};
 use crate::work::{self, Claim, FinishAnswer, NewWork};
+use crate::{clients, item_errors};
 
 /// What became of a scheduled run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +87,7 @@ pub struct FinishJob {
 }
 
 /// Creates a job of a plan at a caller's wish (ExecuteBackupPlan), with its work. It is CREATED and
-/// dispatch does the rest; in a vault that could not be made it is FAILED at once.
+/// dispatch does the rest; in a vault that could not be made, or for a client that is uninstalled, it is FAILED at once.
 pub fn create(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -208,18 +208,17 @@ fn insert_for_plan(
     };
     work::insert(catalog, tx, &new, now)?;
     plans::set_latest_execute(tx, &booked_on, &job.job_id)?;
-    if vault.status == VaultStatus::Error {
-        // It would wait for ever, and keep the plan's later runs from starting.
-        let reason = vault.status_message.as_deref().unwrap_or("unknown reason");
-        work::fail_waiting(
-            tx,
-            vault_id,
-            &format!("the vault could not be made: {reason}"),
-            now,
-        )?;
-        return require(tx, account_id, &job.job_id);
-    }
-    Ok(job)
+    // It would wait for ever, and keep the plan's later runs from starting.
+    let why = match vault.status {
+        VaultStatus::Error => {
+            let reason = vault.status_message.as_deref().unwrap_or("unknown reason");
+            Some(format!("the vault could not be made: {reason}"))
+        }
+        _ => clients::why_waits_in_vain(tx, account_id, spec.client_id.as_ref())?,
+    };
+    let Some(why) = why else { return Ok(job) };
+    work::fail_new(tx, job.job_id.as_str(), &why, now)?;
+    require(tx, account_id, &job.job_id)
 }
 
 /// Writes one job that has ended; see [`import_all`]. `AlreadyExists` when the account has a job with this id.

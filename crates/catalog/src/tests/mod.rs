@@ -18,5 +18,6 @@ mod servers;
 mod snapshots;
 pub(crate) mod support;
 mod tls;
+mod uninstalled;
 mod upkeep;
 mod vaults;

@@ -409,7 +409,7 @@ fn another_account_sees_and_changes_nothing() {
         kept_records::update::<u32>(catalog, &stranger, Kind::DataSource, "ds-1", |_| {}, at(1)),
         kept_records::delete(catalog, &stranger, Kind::DataSource, "ds-1"),
         plan_rules::plan_of_rule(catalog, &stranger, "pd-1", &policy.rules[0].rule_id).map(drop),
-        crate::clients::delete(catalog, &stranger, &client.client_id),
+        crate::clients::delete(catalog, &stranger, &client.client_id, at(1)),
     ];
     for (number, result) in refused.iter().enumerate() {
         assert!(

@@ -3,12 +3,12 @@
 use model::upkeep::{Due, UpkeepRule};
 use model::{JobStatus, TaskId, Timestamp, VaultId};
 
-use super::support::{Fixture, TTL, at};
+use super::support::{Fixture, TTL, at, complete};
 use crate::snapshots::{self, FoundSnapshot};
 use crate::tasks::{self, FinishTask};
 use crate::upkeep::{self, Extent, Found, NewUpkeep};
 use crate::work::FinishAnswer;
-use crate::{CatalogError, PageRequest, Snapshot, TaskKind, work};
+use crate::{CatalogError, PageRequest, Snapshot, TaskKind, jobs, work};
 
 const CHECK: NewUpkeep = NewUpkeep {
     kind: TaskKind::CheckVault,
@@ -122,6 +122,40 @@ fn a_vault_comes_due_and_its_task_is_one_at_a_time() {
 }
 
 /// A check of `extent` that finds damage of the structure, of the data.
+/// A job that has not ended, whether it waits, runs, or lost its agent, keeps prunes of its vault away, and of no other.
+#[test]
+fn a_prune_waits_for_the_backup_jobs_of_its_vault() {
+    let fixture = Fixture::new();
+    let (vault, other) = (fixture.vault(0), fixture.vault(0));
+    let waits = || {
+        let found = upkeep::histories(&fixture.catalog).unwrap();
+        let of = |id: &VaultId| {
+            let vault = found.iter().find(|vault| vault.vault_id == *id);
+            vault.unwrap().history.has_unfinished_backup
+        };
+        assert!(!of(&other));
+        of(&vault)
+    };
+    assert!(!waits());
+    let plan = fixture.plan(&vault, "plan");
+    let client = fixture.client("m-1", 1);
+    let job = fixture.job(&plan, 2);
+    assert!(waits(), "it is created");
+    let leased = fixture.lease(&client, "run", 3, 8);
+    assert!(
+        leased
+            .iter()
+            .any(|work| work.work_id == job.job_id.as_str())
+    );
+    assert!(waits(), "it runs");
+    drop(work::expire_leases(&fixture.catalog, at(100_000)).unwrap());
+    assert!(waits(), "its agent is gone");
+    let leased = fixture.lease(&client, "run", 100_001, 8);
+    let finish = complete(&leased[0], &format!("{:064x}", 1));
+    let answer = jobs::finish(&fixture.catalog, &finish, at(100_002)).unwrap();
+    assert!(answer.is_accepted() && !waits());
+}
+
 fn look(fixture: &Fixture, vault: &VaultId, extent: Extent, found: (bool, bool), now: i64) {
     let task = start(fixture, vault, &NewUpkeep { extent, ..CHECK }, now);
     let outcome = match found {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::filters::FilterRows;
+use super::policy::RetentionArgs;
 
 const JOBS_HELP: &str = "\
 Examples:
@@ -254,9 +255,16 @@ pub(crate) struct VaultCreateArgs {
     /// Free text, up to 255 characters
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
-    /// Folder for the vault's data, as seen by the agents [default: in the data directory]
+    /// Folder for the vault's data, as the agents see it: a whole path, unless the service runs on this host [default: in
+    /// the data directory]
     #[arg(long, value_name = "PATH")]
     pub(crate) storage: Option<String>,
+    /// Make it although there is a vault of that name
+    #[arg(long)]
+    pub(crate) allow_duplicate_name: bool,
+    /// Do not wait until an agent has made it
+    #[arg(long)]
+    pub(crate) detach: bool,
 }
 
 const ADOPT_HELP: &str = "\
@@ -296,7 +304,7 @@ pub(crate) struct PlanArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
     /// Make a plan for folders of a host
-    Create(PlanCreateArgs),
+    Create(Box<PlanCreateArgs>),
     /// List the plans
     List {
         /// Print one JSON object a line, with the names of the API
@@ -327,7 +335,8 @@ pub(crate) enum PlanCommand {
 const PLAN_HELP: &str = "\
 Examples:
   strongroom plan create --path /etc --every P1D
-  strongroom plan create --vault offsite --path /srv --exclude '*.tmp' --speed-limit 8:18:5120";
+  strongroom plan create --vault offsite --path /srv --exclude '*.tmp' --speed-limit 8:18:5120
+  strongroom plan create --path /home --keep-days 90 --keep-latest";
 
 /// `strongroom plan create`
 #[derive(Debug, Args)]
@@ -362,6 +371,8 @@ pub(crate) struct PlanCreateArgs {
     /// Throttle, START:END:KBPS with hours of the day; rules joined by |
     #[arg(long, value_name = "RULES")]
     pub(crate) speed_limit: Option<String>,
+    #[command(flatten)]
+    pub(crate) keep: RetentionArgs,
     /// Instance id (i-…) of the host [default: this host]
     #[arg(long, value_name = "INSTANCE")]
     pub(crate) instance: Option<String>,
@@ -441,7 +452,8 @@ const API_HELP: &str = "\
 Examples:
   strongroom api DescribeVaults
   strongroom api DescribeBackupJobs2 SourceType=ECS_FILE Filters.1.Key=Status Filters.1.Values.1=COMPLETE
-  strongroom api CreateVault VaultName=home VaultRegionId=cn-hangzhou";
+  strongroom api CreateVault VaultName=home VaultRegionId=cn-hangzhou
+  strongroom api GetCallerIdentity                               STS is served too, and AssumeRole";
 
 /// `strongroom api`
 #[derive(Debug, Args)]
@@ -452,6 +464,9 @@ pub(crate) struct ApiArgs {
     /// Parameters as the API names them
     #[arg(value_name = "KEY=VALUE", value_parser = key_value)]
     pub(crate) parameters: Vec<(String, String)>,
+    /// Send parameters, too, that the action does not take: the service ignores them
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -166,9 +166,43 @@ const ROLE_HELP: &str = "\
 Example:
   strongroom role create restore --trust trust.json --policy restore.json
 
-where trust.json says who may take the role on with AssumeRole of STS (2015-04-01, same endpoint):
+where trust.json says who may take the role on, with `strongroom role assume` or AssumeRole of STS (2015-04-01, same
+endpoint):
   {\"Version\": \"1\", \"Statement\": [{\"Effect\": \"Allow\", \"Action\": \"sts:AssumeRole\",
     \"Principal\": {\"RAM\": [\"acs:ram::1234567890123456:user/ops\"]}}]}";
+
+const ASSUME_HELP: &str = "\
+Examples:
+  strongroom role assume restore                          show the key, its token and when they end
+  eval \"$(strongroom role assume restore --export)\"      use them in this shell, also for other programs
+  strongroom role assume restore --json > session.json
+
+A user takes a role on, with the sts:AssumeRole of its own policy and named by the role's; a root key cannot. The key
+works with its token alone: commands take both from the variables that --export prints.";
+
+/// `strongroom role assume`
+#[derive(Debug, Args)]
+#[command(after_help = ASSUME_HELP)]
+pub(crate) struct AssumeRoleArgs {
+    /// Name of a role of this account, or acs:ram::ACCOUNT:role/NAME
+    #[arg(value_name = "ROLE")]
+    pub(crate) role: String,
+    /// Name of the session, as the audit log shows it: 2 to 64 letters, digits, or . @ - _
+    #[arg(long, value_name = "NAME", default_value = "strongroom")]
+    pub(crate) session: String,
+    /// Seconds until it ends, 900 to the role's longest session [default: 3600, or that]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) duration: Option<i64>,
+    /// File with a policy document that cuts down what the role may do
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Print lines for a shell, which make this and other programs use the key
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) export: bool,
+    /// Print one JSON object, as AssumeRole answers
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// `strongroom role`
 #[derive(Debug, Args)]
@@ -201,6 +235,8 @@ pub(crate) enum RoleCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Take a role on for a while: print the temporary access key
+    Assume(AssumeRoleArgs),
     /// Delete a role; its sessions end at once
     Delete {
         /// Its name

@@ -25,19 +25,23 @@ pub(crate) use control::{
     SortArg, VaultAdoptArgs, VaultArgs, VaultCheckArgs, VaultCommand, VaultCreateArgs,
 };
 pub(crate) use identity::{
-    AccessKeyCommand, AccountArgs, AccountCommand, KeyArgs, RoleArgs, RoleCommand, UserArgs,
-    UserCommand,
+    AccessKeyCommand, AccountArgs, AccountCommand, AssumeRoleArgs, KeyArgs, RoleArgs, RoleCommand,
+    UserArgs, UserCommand,
 };
+#[cfg(test)]
+pub(crate) use maintain::FilterArgs;
 pub(crate) use maintain::{
     KeyCommand, NewPasswordArgs, PruneArgs, RepairCommand, RepoCopyArgs, RepoForgetArgs,
     RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
 };
 pub(crate) use policy::{
-    PolicyArgs, PolicyCommand, ScheduleArgs, SimulateArgs, SnapshotArgs, SnapshotCommand,
+    PolicyArgs, PolicyBindArgs, PolicyCommand, PolicyCreateArgs, ScheduleArgs, SimulateArgs,
+    SnapshotArgs, SnapshotCommand,
 };
 pub(crate) use repo::{
-    ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoInitArgs, RepoLsArgs,
-    RepoOptions, RepoRestoreArgs, RepoSnapshotsArgs, RepoUnlockArgs,
+    ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoDiffArgs, RepoDumpArgs,
+    RepoFindArgs, RepoInitArgs, RepoLsArgs, RepoOptions, RepoRestoreArgs, RepoSnapshotsArgs,
+    RepoTagArgs, RepoUnlockArgs,
 };
 pub(crate) use serve::{AgentArgs, ServeArgs, TlsArg};
 
@@ -56,11 +60,12 @@ Exit status:
   24 the job failed; 130 interrupted
 
 Environment:
-  STRONGROOM_ENDPOINT, ALIBABA_CLOUD_ACCESS_KEY_ID,
-  ALIBABA_CLOUD_ACCESS_KEY_SECRET[_FILE|_COMMAND],
+  STRONGROOM_ENDPOINT  a service on another host, instead of the one that
+                       credentials.json in the data directory names
+  ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET[_FILE|_COMMAND],
   ALIBABA_CLOUD_SECURITY_TOKEN[_FILE|_COMMAND] (of a temporary key)
-                       a service on another host, instead of credentials.json
-                       in the data directory
+                       the access key, instead of that of credentials.json
+  ALIBABA_CLOUD_REGION_ID  region of a service on another host
   STRONGROOM_DATA_DIR  the data directory
   STRONGROOM_CACERT    the CA of a service that speaks https; without it, the
                        CAs that this host trusts (SSL_CERT_FILE, SSL_CERT_DIR)
@@ -123,7 +128,7 @@ pub(crate) enum Command {
     Vault(VaultArgs),
     /// Create, list, run or delete backup plans
     Plan(PlanArgs),
-    /// List, run, simulate or delete policies
+    /// Create, list, bind, run, simulate or delete policies
     Policy(PolicyArgs),
     /// Create, list or disable accounts, each with vaults, jobs and users of its own
     Account(AccountArgs),
@@ -131,7 +136,7 @@ pub(crate) enum Command {
     User(UserArgs),
     /// Create, list, rotate or disable access keys
     Key(KeyArgs),
-    /// Create, list or delete roles, which users take on for a while
+    /// Create, list, take on or delete roles, which users have for a while
     Role(RoleArgs),
     /// Verify or export the audit log
     Audit(AuditArgs),
@@ -216,7 +221,14 @@ mod tests {
             "strongroom catalog restore --recovery-file /f --storage /v --snapshot 12ab",
             "strongroom catalog restore --from-master-key /k --copy /c --catalog postgres://u@h/d --master-key-file /m",
             "strongroom plan create --vault default --path /a --path /b --every P1D --exclude *.tmp",
+            "strongroom plan create --path /a --keep-days -1 --keep-latest",
             "strongroom plan list --json",
+            "strongroom policy create p --vault v --every PT6H --keep-days 30 --keep-latest --daily 9 --yearly 400",
+            "strongroom policy create --file - --description text",
+            "strongroom policy bind p --path /a --exclude *.tmp --instance i-1 --instance i-2 --speed-limit 0:24:1",
+            "strongroom policy unbind p --instance i-1",
+            "strongroom policy bindings p --json",
+            "strongroom role assume r --session s --duration 900 --policy /p --export",
             "strongroom plan run plan-1 --wait",
             "strongroom plan delete plan-1 --yes",
             "strongroom snapshots --vault default --json",
@@ -229,6 +241,14 @@ mod tests {
             "strongroom repo check --read-data",
             "strongroom repo snapshots --json",
             "strongroom repo ls latest /etc",
+            "strongroom repo backup --stdin --stdin-filename x --dry-run",
+            "strongroom repo backup --stdin-from-command --tag t -- cat -n /f",
+            "strongroom repo find -i -l *.log /etc/x --host h",
+            "strongroom repo find --snapshot latest -s 12ab x",
+            "strongroom repo diff 12ab latest --metadata --json",
+            "strongroom repo dump latest /etc/hosts -t /f",
+            "strongroom repo tag --set a,b latest",
+            "strongroom repo tag --add a --remove b --host h",
             "strongroom repo unlock --remove-all",
             "strongroom repo forget -l 3 -H 2 -d 7 -w 5 -m unlimited -y 1 --keep-within 1y5m7d2h --keep-tag a,b -n",
             "strongroom repo forget 1234abcd latest --prune --max-unused 10% --instant-delete",
@@ -269,6 +289,11 @@ mod tests {
             "strongroom restore latest",
             "strongroom restore latest --target /t --conflict maybe",
             "strongroom repo backup",
+            "strongroom repo backup --stdin /a",
+            "strongroom repo backup --stdin-from-command",
+            "strongroom repo find",
+            "strongroom repo diff latest",
+            "strongroom repo tag --set a --add b",
             "strongroom repo --password secret snapshots",
             "strongroom repo forget --keep-within 2w",
             "strongroom repo forget --keep-daily some",
@@ -277,6 +302,9 @@ mod tests {
             "strongroom repo key add secret",
             "strongroom repo repair",
             "strongroom plan create",
+            "strongroom policy create",
+            "strongroom policy create --file /f --keep-days 3",
+            "strongroom role assume r --export --json",
             "strongroom completion powershell",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -1,5 +1,7 @@
 //! Definitions of `policy`, `snapshot` and `schedule`: what is kept, and when things run.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 /// `strongroom policy`
@@ -12,15 +14,35 @@ pub(crate) struct PolicyArgs {
 /// Verbs of `policy`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
+    /// Make a policy with one BACKUP rule, or with the rules of a file
+    Create(PolicyCreateArgs),
     /// List the policies
     List {
         /// Print one JSON object a line, with the names of the API
         #[arg(long)]
         json: bool,
     },
+    /// Protect a host by a policy
+    Bind(PolicyBindArgs),
+    /// No longer protect a host by a policy; its snapshots stay
+    Unbind {
+        /// Policy id (po-…) or name
+        policy: String,
+        /// Instance id (i-…) of the host; repeat for more [default: this host]
+        #[arg(long, value_name = "INSTANCE")]
+        instance: Vec<String>,
+    },
+    /// List what is bound to policies
+    Bindings {
+        /// Policy id (po-…) or name [default: all]
+        policy: Option<String>,
+        /// Print one JSON object a line, with the names of the API
+        #[arg(long)]
+        json: bool,
+    },
     /// Run the BACKUP rules of a policy now, for all that is bound to it
     Run {
-        /// Policy id (po-…)
+        /// Policy id (po-…) or name
         policy: String,
         /// Only this rule (rule-…)
         #[arg(long, value_name = "RULE")]
@@ -30,12 +52,110 @@ pub(crate) enum PolicyCommand {
     Simulate(SimulateArgs),
     /// Delete a policy; its snapshots stay
     Delete {
-        /// Policy id (po-…)
+        /// Policy id (po-…) or name
         policy: String,
         /// Do not ask
         #[arg(long)]
         yes: bool,
     },
+}
+
+const CREATE_HELP: &str = "\
+Examples:
+  strongroom policy create nightly --schedule 'C|0|0 30 2 ? * *' --keep-days 30
+  strongroom policy create archive --vault offsite --every P1D --keep-days 7 --monthly 365 --keep-latest
+  strongroom policy create --file policy.json
+
+where policy.json has what CreatePolicyV2 takes:
+  {\"PolicyName\": \"nightly\", \"Rules\": [{\"RuleType\": \"BACKUP\", \"Schedule\": \"I|1767225600|P1D\",
+    \"VaultId\": \"v-000…\", \"Retention\": 30}]}
+
+Nothing runs until a host is bound: strongroom policy bind.";
+
+/// `strongroom policy create`
+#[derive(Debug, Args)]
+#[command(after_help = CREATE_HELP)]
+pub(crate) struct PolicyCreateArgs {
+    /// Name, 1 to 64 characters
+    #[arg(required_unless_present = "file")]
+    pub(crate) name: Option<String>,
+    /// Free text, up to 255 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// File with the whole policy as JSON, or - for standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["vault", "every", "schedule", "keep_days", "keep_latest", "daily", "weekly", "monthly", "yearly"]
+    )]
+    pub(crate) file: Option<PathBuf>,
+    /// Vault id (v-…) or name
+    #[arg(long, value_name = "VAULT", default_value = "default")]
+    pub(crate) vault: String,
+    /// Interval as an ISO 8601 duration, as PT6H, P1D or P1M
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "P1D",
+        conflicts_with = "schedule"
+    )]
+    pub(crate) every: String,
+    /// Whole schedule as the API has it, I|START|DURATION or C|START|CRON [default: first run one interval from now]
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) schedule: Option<String>,
+    #[command(flatten)]
+    pub(crate) keep: RetentionArgs,
+    /// Keep the first snapshot of each day for so many days
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
+    pub(crate) daily: Option<i64>,
+    /// Keep the first snapshot of each week for so many days
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
+    pub(crate) weekly: Option<i64>,
+    /// Keep the first snapshot of each month for so many days
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
+    pub(crate) monthly: Option<i64>,
+    /// Keep the first snapshot of each year for so many days
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
+    pub(crate) yearly: Option<i64>,
+}
+
+/// How long the snapshots of a plan or a policy are kept. The service says what is valid.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RetentionArgs {
+    /// Keep snapshots for so many days, 1 to 364635 [default: for ever]
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
+    pub(crate) keep_days: Option<i64>,
+    /// Never let the newest complete snapshot go, however old it is
+    #[arg(long)]
+    pub(crate) keep_latest: bool,
+}
+
+const BIND_HELP: &str = "\
+Examples:
+  strongroom policy bind nightly --path /etc --path /home
+  strongroom policy bind nightly --instance i-000… --path /srv --exclude '*.tmp'";
+
+/// `strongroom policy bind`
+#[derive(Debug, Args)]
+#[command(after_help = BIND_HELP)]
+pub(crate) struct PolicyBindArgs {
+    /// Policy id (po-…) or name
+    pub(crate) policy: String,
+    /// File or folder to back up; repeat for more [default: the whole host]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Vec<String>,
+    /// Only what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Leave out what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Throttle, START:END:KBPS with hours of the day; rules joined by |
+    #[arg(long, value_name = "RULES")]
+    pub(crate) speed_limit: Option<String>,
+    /// Instance id (i-…) of the host; repeat for more [default: this host]
+    #[arg(long, value_name = "INSTANCE")]
+    pub(crate) instance: Vec<String>,
 }
 
 const SIMULATE_HELP: &str = "\

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::control::ConflictArg;
 use super::maintain::{
-    RepoCopyArgs, RepoForgetArgs, RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
-    parse_size,
+    FilterArgs, RepoCopyArgs, RepoForgetArgs, RepoKeyArgs, RepoPruneArgs, RepoRepairArgs,
+    RepoStatsArgs, parse_size,
 };
 
 const REPO_HELP: &str = "\
@@ -93,6 +93,14 @@ pub(crate) enum RepoCommand {
     Snapshots(RepoSnapshotsArgs),
     /// List what is in a snapshot
     Ls(RepoLsArgs),
+    /// Find names in snapshots
+    Find(RepoFindArgs),
+    /// Show what is different in another snapshot
+    Diff(RepoDiffArgs),
+    /// Print a file of a snapshot, or a folder as a tar archive
+    Dump(RepoDumpArgs),
+    /// Change the tags of snapshots
+    Tag(RepoTagArgs),
     /// Remove locks of processes that are gone
     Unlock(RepoUnlockArgs),
     /// Remove snapshots by rules or by name
@@ -114,7 +122,14 @@ impl RepoCommand {
     pub(crate) fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::Restore(_) | Self::Check(_) | Self::Snapshots(_) | Self::Ls(_) | Self::Stats(_)
+            Self::Restore(_)
+                | Self::Check(_)
+                | Self::Snapshots(_)
+                | Self::Ls(_)
+                | Self::Find(_)
+                | Self::Diff(_)
+                | Self::Dump(_)
+                | Self::Stats(_)
         )
     }
 }
@@ -148,16 +163,20 @@ What lies in a folder that is left out cannot be taken back: write /logs/* and !
 The last pattern that matches decides; those of files come after those of --exclude. Lines of a file
 that begin with # are comments. Patterns are about absolute paths, whatever was typed for PATH.
 
-Example:
-  strongroom repo -r /backup backup ~ --exclude '*.log' --exclude '!keep.log'";
+Examples:
+  strongroom repo -r /backup backup ~ --exclude '*.log' --exclude '!keep.log'
+  pg_dump shop | strongroom repo -r /backup backup --stdin --stdin-filename shop.sql
+  strongroom repo -r /backup backup --stdin-from-command --stdin-filename shop.sql -- pg_dump shop
+
+A program that ends with a failure leaves no snapshot with --stdin-from-command; a pipe cannot tell.";
 
 /// `strongroom repo backup`
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP_HELP)]
 pub(crate) struct RepoBackupArgs {
-    /// Files and folders
+    /// Files and folders; with --stdin-from-command, the program and its arguments
     #[arg(
-        required_unless_present_any = ["files_from", "files_from_verbatim", "files_from_raw"],
+        required_unless_present_any = ["files_from", "files_from_verbatim", "files_from_raw", "stdin"],
         value_name = "PATH"
     )]
     pub(crate) paths: Vec<PathBuf>,
@@ -197,6 +216,27 @@ pub(crate) struct RepoBackupArgs {
     /// Read every file, whether it changed or not
     #[arg(short, long, conflicts_with = "parent")]
     pub(crate) force: bool,
+    /// Read everything and say what would be stored, but store nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Store what comes by standard input, as one file
+    #[arg(
+        long,
+        conflicts_with_all = ["paths", "files_from", "files_from_verbatim", "files_from_raw", "exclude", "exclude_file",
+            "exclude_caches", "exclude_larger_than", "one_file_system", "parent", "force"]
+    )]
+    pub(crate) stdin: bool,
+    /// Store what a program prints, as one file
+    #[arg(
+        long,
+        requires = "paths",
+        conflicts_with_all = ["stdin", "files_from", "files_from_verbatim", "files_from_raw", "exclude", "exclude_file",
+            "exclude_caches", "exclude_larger_than", "one_file_system", "parent", "force"]
+    )]
+    pub(crate) stdin_from_command: bool,
+    /// Name of that file in the snapshot
+    #[arg(long, value_name = "NAME", default_value = "stdin")]
+    pub(crate) stdin_filename: String,
 }
 
 /// `strongroom repo restore`
@@ -258,6 +298,94 @@ pub(crate) struct RepoLsArgs {
     /// Print mode, owner, size and time as well
     #[arg(short, long)]
     pub(crate) long: bool,
+}
+
+const FIND_HELP: &str = "\
+Examples:
+  strongroom repo find '*.odt'                 in all snapshots, the newest first
+  strongroom repo find -l --snapshot latest shop.sql /etc/hosts
+
+Patterns are those of `backup --exclude`: without a leading slash a name at any depth, and what lies below a match matches too.";
+
+/// `strongroom repo find`
+#[derive(Debug, Args)]
+#[command(after_help = FIND_HELP)]
+pub(crate) struct RepoFindArgs {
+    /// What is looked for; any of them
+    #[arg(required = true, value_name = "PATTERN")]
+    pub(crate) patterns: Vec<String>,
+    /// Take capital and small letters for the same
+    #[arg(short, long)]
+    pub(crate) ignore_case: bool,
+    /// Print mode, owner, size and time as well
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// Only in this snapshot: the start of an id, or `latest`; repeat for more
+    #[arg(short, long, value_name = "SNAPSHOT", conflicts_with_all = ["host", "tag", "path"])]
+    pub(crate) snapshot: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
+}
+
+const DIFF_HELP: &str = "\
+Each path that differs has a letter, folders end with a slash:
+  +  came       -  went       M  other content       T  another type
+  U  other metadata (with --metadata)
+  M? other content with the same metadata: perhaps a damaged disk
+
+Added and removed bytes are those of data that only one of the snapshots needs, before compression.";
+
+/// `strongroom repo diff`
+#[derive(Debug, Args)]
+#[command(after_help = DIFF_HELP)]
+pub(crate) struct RepoDiffArgs {
+    /// Start of the id of the one snapshot, or `latest`
+    #[arg(value_name = "SNAPSHOT")]
+    pub(crate) from: String,
+    /// Start of the id of the other snapshot, or `latest`
+    #[arg(value_name = "OTHER")]
+    pub(crate) to: String,
+    /// Show what differs in its metadata alone, too
+    #[arg(long)]
+    pub(crate) metadata: bool,
+}
+
+const DUMP_HELP: &str = "\
+Examples:
+  strongroom repo dump latest /srv/shop.sql | psql shop
+  strongroom repo dump latest /etc | tar -x -C /tmp/r
+  strongroom repo dump latest / --target all.tar";
+
+/// `strongroom repo dump`
+#[derive(Debug, Args)]
+#[command(after_help = DUMP_HELP)]
+pub(crate) struct RepoDumpArgs {
+    /// Start of a snapshot id, or `latest`
+    pub(crate) snapshot: String,
+    /// A file, or a folder
+    pub(crate) path: String,
+    /// Write to this file [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) target: Option<PathBuf>,
+}
+
+/// `strongroom repo tag`
+#[derive(Debug, Args)]
+pub(crate) struct RepoTagArgs {
+    /// These tags take the place of all, '' for none; repeat or separate by commas for more
+    #[arg(long, value_name = "TAG", value_delimiter = ',', conflicts_with_all = ["add", "remove"])]
+    pub(crate) set: Vec<String>,
+    /// Add this tag; repeat or separate by commas for more
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub(crate) add: Vec<String>,
+    /// Remove this tag; repeat or separate by commas for more
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    pub(crate) remove: Vec<String>,
+    /// Only these snapshots: starts of ids, or `latest` [default: all that the filters let pass]
+    #[arg(value_name = "SNAPSHOT")]
+    pub(crate) snapshots: Vec<String>,
+    #[command(flatten)]
+    pub(crate) filter: FilterArgs,
 }
 
 /// `strongroom repo unlock`

@@ -122,7 +122,8 @@ Examples:
   ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE=/etc/strongroom/secret strongroom agent
 
 The agent dials out to the service, runs the jobs that the service has for this host, and must be able to reach the storage \
-of the vaults by the same path.";
+of the vaults by the same path. On a host of two accounts, also beside `strongroom serve`, each account has an agent with a \
+--state-dir of its own.";
 
 /// `strongroom agent`
 #[derive(Debug, Args)]

@@ -111,10 +111,15 @@ fn start_patiently(
 pub(crate) fn failure(error: &AgentError) -> Failure {
     let next = match error {
         AgentError::AlreadyRunning { .. } => {
-            "stop the other one, or use another --data-dir or --state-dir"
+            "stop the other one, or give this one a --state-dir of its own, as each account needs one"
+        }
+        AgentError::OtherAccount { .. } => {
+            let next = "give this one a --state-dir of its own: both can run on this host, each for its account";
+            let what = format!("the agent cannot start: {}", chain(error));
+            return Failure::with(Exit::Conflict, what, next);
         }
         AgentError::Server { source, .. } => {
-            return crate::session::api_failure("registering this host", source);
+            return crate::refusal::api_failure("registering this host", source);
         }
         AgentError::State { .. } => "look at the rights of the folder and at the free space",
         _ => "look at the limits of processes and memory",

@@ -9,7 +9,8 @@ use crate::exit::{Exit, Failure};
 use crate::output::{
     Meter, MeterStyle, Sample, Screen, bytes, count, duration, printable, rate, status_paint,
 };
-use crate::session::{Parameters, Session, api_failure, number, rows, size, text};
+use crate::refusal::api_failure;
+use crate::session::{Parameters, Session, number, rows, size, text};
 use crate::signals::Interrupts;
 
 /// Between two questions.

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::Context;
+use super::{Context, assume_role};
 use crate::args::{AccessKeyCommand, AccountCommand, RoleCommand, UserCommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, clock};
-use crate::session::{Parameters, number, rows, text};
+use crate::session::{KEY_ID, KEY_SECRET, Parameters, number, rows, text};
 
 /// Runs a verb of `account`.
 pub(crate) fn account(context: &Context, command: AccountCommand) -> Result<Exit, Failure> {
@@ -175,6 +175,7 @@ pub(crate) fn role(context: &Context, command: RoleCommand) -> Result<Exit, Fail
             &["RoleName", "Arn"],
             json,
         ),
+        RoleCommand::Assume(args) => assume_role::run(context, &args),
         RoleCommand::Delete { name } => {
             let parameters = Parameters::new().with("RoleName", &name);
             done(
@@ -188,7 +189,7 @@ pub(crate) fn role(context: &Context, command: RoleCommand) -> Result<Exit, Fail
 }
 
 /// The text of a policy file; the service says what is wrong with it.
-fn document(path: Option<&Path>) -> Result<Option<String>, Failure> {
+pub(crate) fn document(path: Option<&Path>) -> Result<Option<String>, Failure> {
     let Some(path) = path else {
         return Ok(None);
     };
@@ -237,10 +238,7 @@ fn secret(
     if let Some(account) = reply.get("AccountId").and_then(Value::as_str) {
         context.screen.line(&format!("account {account}"));
     }
-    for (variable, field) in [
-        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "AccessKeyId"),
-        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "AccessKeySecret"),
-    ] {
+    for (variable, field) in [(KEY_ID, "AccessKeyId"), (KEY_SECRET, "AccessKeySecret")] {
         context
             .screen
             .line(&format!("{variable}={}", text(&reply, field)));

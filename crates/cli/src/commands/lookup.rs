@@ -7,6 +7,8 @@ use crate::session::{Parameters, Session, number, rows, text};
 
 /// Rows of a page; the largest that every listing serves.
 const PAGE: u64 = 99;
+/// Rows of one reply of a listing that goes on from a token.
+const TOKEN_PAGE: u64 = 100;
 /// Rows of a page of snapshots.
 const SNAPSHOT_PAGE: u64 = 100;
 
@@ -77,6 +79,61 @@ pub(crate) fn plan(session: &Session, wanted: &str) -> Result<Value, Failure> {
         "plan",
         "strongroom plan list",
     )
+}
+
+/// All policies.
+pub(crate) fn policies(session: &Session) -> Result<Vec<Value>, Failure> {
+    by_token(
+        session,
+        "DescribePoliciesV2",
+        &Parameters::new(),
+        &["Policies"],
+    )
+}
+
+/// The policy with this id or name.
+pub(crate) fn policy(session: &Session, wanted: &str) -> Result<Value, Failure> {
+    one_of(
+        policies(session)?,
+        wanted,
+        "PolicyId",
+        "PolicyName",
+        "policy",
+        "strongroom policy list",
+    )
+}
+
+/// All that is bound to a policy, or to any.
+pub(crate) fn bindings(session: &Session, policy_id: Option<&str>) -> Result<Vec<Value>, Failure> {
+    by_token(
+        session,
+        "DescribePolicyBindings",
+        &Parameters::new().with_some("PolicyId", policy_id),
+        &["PolicyBindings"],
+    )
+}
+
+/// All rows of a listing that goes on from a token.
+fn by_token(
+    session: &Session,
+    action: &str,
+    parameters: &Parameters,
+    path: &[&str],
+) -> Result<Vec<Value>, Failure> {
+    let mut found = Vec::new();
+    let mut token = String::new();
+    loop {
+        let asked = parameters
+            .clone()
+            .with("MaxResults", TOKEN_PAGE)
+            .with_some("NextToken", (!token.is_empty()).then_some(&token));
+        let reply = session.call(action, asked)?;
+        found.extend(rows(&reply, path));
+        token = text(&reply, "NextToken").to_owned();
+        if token.is_empty() {
+            return Ok(found);
+        }
+    }
 }
 
 /// An id is exact; a name must be the name of one thing only.

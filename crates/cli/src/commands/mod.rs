@@ -2,6 +2,7 @@
 
 mod agent;
 mod api;
+mod assume_role;
 mod audit;
 mod catalog;
 mod documents;
@@ -14,6 +15,7 @@ mod lookup;
 mod ls;
 mod plan;
 mod policy;
+mod policy_rules;
 mod repo;
 mod restore;
 mod schedule;
@@ -21,6 +23,7 @@ mod serve;
 mod snapshot;
 mod snapshots;
 mod vault;
+mod vault_create;
 mod vault_upkeep;
 
 use std::path::{Path, PathBuf};
@@ -50,11 +53,15 @@ impl Context {
 
     /// A client of the service.
     pub(crate) fn session(&self) -> Result<Session, Failure> {
-        // A service elsewhere needs no data directory here.
-        Session::new(self.access(&self.data_dir().unwrap_or_default())?)
+        Session::new(self.access_from_here()?, &self.screen)
     }
 
-    /// Where the service is.
+    /// Where the service is; one elsewhere needs no data directory here.
+    pub(crate) fn access_from_here(&self) -> Result<Access, Failure> {
+        self.access(&self.data_dir().unwrap_or_default())
+    }
+
+    /// Where the service is that this data directory or the environment names.
     pub(crate) fn access(&self, data_dir: &Path) -> Result<Access, Failure> {
         Access::find(data_dir, self.cacert.as_deref())
     }

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table};
 use crate::paths;
 use crate::secrets::confirm;
-use crate::session::{Parameters, Session, text};
+use crate::session::{Parameters, Session, number, text};
 
 /// Longest plan name.
 const MAX_NAME: usize = 64;
@@ -20,7 +20,7 @@ const MAX_NAME: usize = 64;
 /// Runs a verb.
 pub(crate) fn run(context: &Context, command: PlanCommand) -> Result<Exit, Failure> {
     match command {
-        PlanCommand::Create(args) => create(context, args),
+        PlanCommand::Create(args) => create(context, *args),
         PlanCommand::List { json } => list(context, json),
         PlanCommand::Run { plan, wait, json } => execute(context, &plan, wait, json),
         PlanCommand::Delete { plan, yes } => delete(context, &plan, yes),
@@ -85,19 +85,19 @@ pub(crate) fn api_path(path: &Path) -> Result<String, Failure> {
     })
 }
 
+/// The paths for the API. Those of another host are not this host's to interpret.
+pub(crate) fn paths_on_host(typed: &[String], is_another: bool) -> Result<Vec<String>, Failure> {
+    if is_another {
+        return Ok(typed.to_vec());
+    }
+    typed.iter().map(|path| api_path(Path::new(path))).collect()
+}
+
 fn create(context: &Context, args: PlanCreateArgs) -> Result<Exit, Failure> {
     let session = context.session()?;
     let vault = lookup::vault(&session, &args.vault)?;
     let instance = restore::instance(context, &session, args.instance.as_deref())?;
-    let paths = match args.instance {
-        // Paths of another host are not this host's to interpret.
-        Some(_) => args.path.clone(),
-        None => args
-            .path
-            .iter()
-            .map(|path| api_path(Path::new(path)))
-            .collect::<Result<_, _>>()?,
-    };
+    let paths = paths_on_host(&args.path, args.instance.is_some())?;
     let schedule = match args.schedule {
         Some(schedule) => schedule,
         None => schedule_from_now(&args.every, now())?,
@@ -116,6 +116,8 @@ fn create(context: &Context, args: PlanCreateArgs) -> Result<Exit, Failure> {
                 .with_some("Include", list(&args.include))
                 .with_some("Exclude", list(&args.exclude))
                 .with_some("SpeedLimit", args.speed_limit.as_ref())
+                .with_some("Retention", args.keep.keep_days)
+                .with_some("KeepLatestSnapshots", args.keep.keep_latest.then_some(1))
         },
     )?;
     context.screen.line(&plan);
@@ -159,11 +161,12 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
         Column::Flexible("NAME"),
         Column::Text("STATE"),
         Column::Text("SCHEDULE"),
+        Column::Text("KEEP"),
         Column::Text("VAULT"),
         Column::Text("INSTANCE"),
         Column::Path("PATHS"),
     ])
-    .sparing(&["INSTANCE", "VAULT", "NAME", "STATE"]);
+    .sparing(&["INSTANCE", "VAULT", "KEEP", "NAME", "STATE"]);
     for plan in &plans {
         let disabled = plan
             .get("Disabled")
@@ -180,6 +183,7 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
             plain("PlanName"),
             (state.to_owned(), paint),
             plain("Schedule"),
+            (kept(plan), Paint::Plain),
             plain("VaultId"),
             plain("InstanceId"),
             (jobs::paths(plan), Paint::Plain),
@@ -187,6 +191,18 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
     }
     context.screen.text(&table.render(&context.screen));
     Ok(Exit::Done)
+}
+
+/// How long snapshots of a plan or of a rule are kept.
+pub(crate) fn kept(rule: &Value) -> String {
+    let days = match number(rule, "Retention") {
+        days if days > 0 => format!("{days} d"),
+        _ => return "for ever".to_owned(),
+    };
+    match number(rule, "KeepLatestSnapshots") {
+        1 => format!("{days}, newest always"),
+        _ => days,
+    }
 }
 
 /// Starts a backup of a plan and returns the job id.
@@ -239,7 +255,26 @@ fn delete(context: &Context, plan: &str, yes: bool) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::{name_for, schedule_from_now};
+    use super::{kept, name_for, schedule_from_now};
+    use serde_json::json;
+
+    #[test]
+    fn how_long_is_said_in_days() {
+        for (rule, expected) in [
+            (json!({}), "for ever"),
+            (
+                json!({"Retention": -1, "KeepLatestSnapshots": 1}),
+                "for ever",
+            ),
+            (json!({"Retention": 30, "KeepLatestSnapshots": 0}), "30 d"),
+            (
+                json!({"Retention": 30, "KeepLatestSnapshots": 1}),
+                "30 d, newest always",
+            ),
+        ] {
+            assert_eq!(kept(&rule), expected, "{rule}");
+        }
+    }
 
     #[test]
     fn names_fit() {

@@ -1,20 +1,25 @@
-//! `policy list|run|simulate|delete`.
+//! `policy list|run|simulate|delete`; `create`, `bind`, `unbind` and `bindings` are in `policy_rules`.
 
 use serde_json::{Value, json};
 
-use super::{Context, lookup};
+use super::{Context, lookup, plan, policy_rules};
 use crate::args::{PolicyCommand, SimulateArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, bytes, clock};
 use crate::secrets::confirm;
-use crate::session::{Parameters, Session, number, rows, size, text};
-
-/// Policies of one request.
-const PAGE: u32 = 100;
+use crate::session::{Parameters, number, rows, size, text};
 
 /// Runs a verb.
 pub(crate) fn run(context: &Context, command: PolicyCommand) -> Result<Exit, Failure> {
     match command {
+        PolicyCommand::Create(args) => policy_rules::create(context, &args),
+        PolicyCommand::Bind(args) => policy_rules::bind(context, &args),
+        PolicyCommand::Unbind { policy, instance } => {
+            policy_rules::unbind(context, &policy, &instance)
+        }
+        PolicyCommand::Bindings { policy, json } => {
+            policy_rules::bindings(context, policy.as_deref(), json)
+        }
         PolicyCommand::List { json } => list(context, json),
         PolicyCommand::Run { policy, rule } => execute(context, &policy, rule.as_deref()),
         PolicyCommand::Simulate(args) => simulate(context, &args),
@@ -22,26 +27,8 @@ pub(crate) fn run(context: &Context, command: PolicyCommand) -> Result<Exit, Fai
     }
 }
 
-/// All policies, or the one of an id.
-fn policies(session: &Session, policy_id: Option<&str>) -> Result<Vec<Value>, Failure> {
-    let mut found = Vec::new();
-    let mut token: Option<String> = None;
-    loop {
-        let parameters = Parameters::new()
-            .with("MaxResults", PAGE)
-            .with_some("PolicyId", policy_id)
-            .with_some("NextToken", token.as_ref());
-        let reply = session.call("DescribePoliciesV2", parameters)?;
-        found.extend(rows(&reply, &["Policies"]));
-        match text(&reply, "NextToken") {
-            "" => return Ok(found),
-            next => token = Some(next.to_owned()),
-        }
-    }
-}
-
 fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
-    let policies = policies(&context.session()?, None)?;
+    let policies = lookup::policies(&context.session()?)?;
     if as_json {
         for policy in &policies {
             context.screen.json(policy);
@@ -54,6 +41,7 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
         Column::Text("RULE"),
         Column::Text("TYPE"),
         Column::Flexible("SCHEDULE"),
+        Column::Text("KEEP"),
         Column::Text("VAULT"),
         Column::Text("BOUND"),
     ]);
@@ -65,6 +53,10 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
                 text(&rule, "RuleId").to_owned(),
                 text(&rule, "RuleType").to_owned(),
                 text(&rule, "Schedule").to_owned(),
+                match text(&rule, "RuleType") {
+                    "BACKUP" | "TRANSITION" => plan::kept(&rule),
+                    _ => String::new(),
+                },
                 text(&rule, "VaultId").to_owned(),
                 number(policy, "PolicyBindingCount").to_string(),
             ]);
@@ -74,29 +66,45 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn execute(context: &Context, policy_id: &str, rule: Option<&str>) -> Result<Exit, Failure> {
+fn execute(context: &Context, wanted: &str, rule: Option<&str>) -> Result<Exit, Failure> {
     let session = context.session()?;
-    let found = policies(&session, Some(policy_id))?;
-    let policy = found.first().ok_or_else(|| none(policy_id))?;
-    for known in rows(policy, &["Rules"]) {
-        let rule_id = text(&known, "RuleId");
-        if text(&known, "RuleType") != "BACKUP" || rule.is_some_and(|wanted| wanted != rule_id) {
-            continue;
-        }
+    let policy = lookup::policy(&session, wanted)?;
+    let policy_id = text(&policy, "PolicyId");
+    let rules: Vec<Value> = rows(&policy, &["Rules"])
+        .into_iter()
+        .filter(|known| text(known, "RuleType") == "BACKUP")
+        .filter(|known| rule.is_none_or(|wanted| wanted == text(known, "RuleId")))
+        .collect();
+    if rules.is_empty() {
+        return Err(Failure::with(
+            Exit::NotFound,
+            format!(
+                "the policy {policy_id} has no BACKUP rule {}",
+                rule.unwrap_or_default()
+            ),
+            "look for it: strongroom policy list",
+        ));
+    }
+    for rule in &rules {
         let parameters = Parameters::new()
             .with("PolicyId", policy_id)
-            .with("RuleId", rule_id);
+            .with("RuleId", text(rule, "RuleId"));
         let reply = session.call("ExecutePolicyV2", parameters)?;
         context.screen.line(text(&reply, "JobId"));
     }
     Ok(Exit::Done)
 }
 
-fn none(policy_id: &str) -> Failure {
-    Failure::new(
-        format!("there is no policy {policy_id}"),
-        "`strongroom policy list` shows them",
-    )
+/// `RetentionRules` that keep the first snapshot of each day, week, month and year for so many days; `None` without any.
+pub(crate) fn advanced_retention(days: [Option<i64>; 4]) -> Option<Value> {
+    let rules: Vec<Value> = ["DAILY", "WEEKLY", "MONTHLY", "YEARLY"]
+        .into_iter()
+        .zip(days)
+        .filter_map(|(period, days)| {
+            Some(json!({"AdvancedRetentionType": period, "Retention": days?, "WhichSnapshot": 1}))
+        })
+        .collect();
+    (!rules.is_empty()).then(|| json!(rules))
 }
 
 fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
@@ -105,17 +113,7 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
         Some(vault) => Some(lookup::vault(&session, vault)?),
         None => None,
     };
-    let advanced: Vec<Value> = [
-        ("DAILY", args.daily),
-        ("WEEKLY", args.weekly),
-        ("MONTHLY", args.monthly),
-        ("YEARLY", args.yearly),
-    ]
-    .into_iter()
-    .filter_map(|(period, days)| {
-        Some(json!({"AdvancedRetentionType": period, "Retention": days?, "WhichSnapshot": 1}))
-    })
-    .collect();
+    let advanced = advanced_retention([args.daily, args.weekly, args.monthly, args.yearly]);
     let parameters = Parameters::new()
         .with_some("PolicyId", args.policy.as_ref())
         .with_some("PlanId", args.plan.as_ref())
@@ -126,10 +124,7 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
         .with_some("At", args.at)
         .with_some("Retention", args.days)
         .with_some("KeepLatestSnapshots", args.keep_latest.then_some(1))
-        .with_some(
-            "RetentionRules",
-            (!advanced.is_empty()).then(|| json!(advanced)),
-        );
+        .with_some("RetentionRules", advanced);
     let reply = session.call("SimulateRetention", parameters)?;
     let snapshots = rows(&reply, &["Snapshots"]);
     if args.json {
@@ -181,11 +176,10 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn delete(context: &Context, policy_id: &str, yes: bool) -> Result<Exit, Failure> {
+fn delete(context: &Context, wanted: &str, yes: bool) -> Result<Exit, Failure> {
     let session = context.session()?;
-    let found = policies(&session, Some(policy_id))?;
-    let policy = found.first().ok_or_else(|| none(policy_id))?;
-    let name = text(policy, "PolicyName");
+    let policy = lookup::policy(&session, wanted)?;
+    let (policy_id, name) = (text(&policy, "PolicyId"), text(&policy, "PolicyName"));
     if !yes
         && !confirm(&format!(
             "delete the policy {policy_id} ({name})? Its snapshots stay."
@@ -199,4 +193,21 @@ fn delete(context: &Context, policy_id: &str, yes: bool) -> Result<Exit, Failure
     )?;
     context.screen.line(&format!("{policy_id} is deleted"));
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::advanced_retention;
+    use serde_json::json;
+
+    #[test]
+    fn each_period_has_its_days() {
+        assert_eq!(advanced_retention([None; 4]), None);
+        let rules = advanced_retention([None, Some(9), None, Some(400)]);
+        let expected = json!([
+            {"AdvancedRetentionType": "WEEKLY", "Retention": 9, "WhichSnapshot": 1},
+            {"AdvancedRetentionType": "YEARLY", "Retention": 400, "WhichSnapshot": 1},
+        ]);
+        assert_eq!(rules, Some(expected));
+    }
 }

@@ -1,4 +1,4 @@
-//! `vault create|list|delete|export|adopt`; the rest is in `vault_upkeep`.
+//! `vault list|delete|export|adopt`; `create` is in `vault_create`, the rest in `vault_upkeep`.
 //!
 //! All but `adopt` are clients of the API; `adopt` works on a data directory without a server, and so does `export` when
 //! no server answers.
@@ -10,20 +10,21 @@ use serde_json::json;
 use server::{AdoptKey, AdoptOptions};
 
 use super::plan::api_path;
-use super::serve::{create_vault, server_failure, wait_until_created};
-use super::{Context, lookup, vault_upkeep};
-use crate::args::{VaultAdoptArgs, VaultCommand, VaultCreateArgs};
+use super::serve::server_failure;
+use super::{Context, lookup, vault_create, vault_upkeep};
+use crate::args::{VaultAdoptArgs, VaultCommand};
 use crate::exit::{Exit, Failure};
-use crate::output::{Column, Paint, Table, bytes, clock, counted, printable, status_paint};
+use crate::output::{
+    Column, Paint, Table, bytes, clock, counted, printable, shell_quoted, status_paint,
+};
 use crate::paths;
 use crate::secrets::{Secret, confirm, from_file};
 use crate::session::{Access, Parameters, number, size, text};
-use crate::signals::Interrupts;
 
 /// Runs a verb.
 pub(crate) fn run(context: &Context, command: VaultCommand) -> Result<Exit, Failure> {
     match command {
-        VaultCommand::Create(args) => create(context, &args),
+        VaultCommand::Create(args) => vault_create::run(context, &args),
         VaultCommand::List { json } => list(context, json),
         VaultCommand::Delete { vault, yes } => delete(context, &vault, yes),
         VaultCommand::Export { vault } => export(context, &vault),
@@ -37,26 +38,6 @@ pub(crate) fn run(context: &Context, command: VaultCommand) -> Result<Exit, Fail
         VaultCommand::Tasks { vault, json } => vault_upkeep::tasks(context, vault.as_deref(), json),
         VaultCommand::Cancel { task } => vault_upkeep::cancel(context, &task),
     }
-}
-
-fn create(context: &Context, args: &VaultCreateArgs) -> Result<Exit, Failure> {
-    let session = context.session()?;
-    let interrupts = Interrupts::listen()?;
-    let parameters = Parameters::new()
-        .with("VaultName", &args.name)
-        .with_some("Description", args.description.as_ref())
-        .with_some(
-            "StorageUrl",
-            args.storage.as_deref().map(storage_url).transpose()?,
-        );
-    let vault_id = create_vault(&session, parameters)?;
-    if !wait_until_created(&session, &interrupts, &vault_id)? {
-        return Err(Failure::interrupted(format!(
-            "interrupted; {vault_id} is still being made"
-        )));
-    }
-    context.screen.line(&vault_id);
-    Ok(Exit::Done)
 }
 
 fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
@@ -180,15 +161,6 @@ fn exported_offline(context: &Context, wanted: &str) -> Result<Option<(String, S
     }))
 }
 
-/// The text as one word of a shell.
-fn shell_quoted(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 fn adopt(context: &Context, args: VaultAdoptArgs) -> Result<Exit, Failure> {
     let data_dir = context.data_dir()?;
     let options = AdoptOptions {
@@ -237,29 +209,15 @@ fn adopt(context: &Context, args: VaultAdoptArgs) -> Result<Exit, Failure> {
 
 /// A path is made absolute; a URL stays as it is.
 pub(crate) fn storage_url(typed: &str) -> Result<String, Failure> {
-    if ["file:", "local:"]
-        .iter()
-        .any(|scheme| typed.starts_with(scheme))
-    {
+    if is_url(typed) {
         return Ok(typed.to_owned());
     }
     api_path(Path::new(typed))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::shell_quoted;
-
-    #[test]
-    fn words_survive_a_shell() {
-        for (text, expected) in [
-            ("/srv/v-1", "/srv/v-1"),
-            ("", "''"),
-            ("a b", "'a b'"),
-            ("it's", "'it'\\''s'"),
-            ("$(x)", "'$(x)'"),
-        ] {
-            assert_eq!(shell_quoted(text), expected);
-        }
-    }
+/// Whether the storage is named by a scheme.
+pub(crate) fn is_url(typed: &str) -> bool {
+    ["file:", "local:"]
+        .iter()
+        .any(|scheme| typed.starts_with(scheme))
 }

@@ -106,9 +106,18 @@ pub(crate) fn printable(text: &str) -> String {
     clean
 }
 
+/// The text as one word of a shell.
+pub(crate) fn shell_quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@%,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{bytes, clock, count, counted, duration, printable, rate};
+    use super::{bytes, clock, count, counted, duration, printable, rate, shell_quoted};
     use std::time::Duration;
 
     #[test]
@@ -176,5 +185,18 @@ mod tests {
             printable("a\u{1b}[31mb\nc\u{7f}\u{202e}ä\u{9b}"),
             "a\\x1b[31mb\\nc\\x7f\\u{202e}ä\\u{9b}"
         );
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (text, expected) in [
+            ("/srv/v-1", "/srv/v-1"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", "'it'\\''s'"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            assert_eq!(shell_quoted(text), expected);
+        }
     }
 }

@@ -17,7 +17,7 @@ use indicatif::MultiProgress;
 
 use crate::exit::Failure;
 
-pub(crate) use human::{bytes, clock, count, counted, duration, printable, rate};
+pub(crate) use human::{bytes, clock, count, counted, duration, printable, rate, shell_quoted};
 pub(crate) use progress::{Meter, MeterStyle, Sample};
 pub(crate) use table::{Column, Table};
 

@@ -49,6 +49,16 @@ pub enum Predicate {
 }
 
 impl Predicate {
+    /// The texts that it holds for, where these are few and named.
+    #[must_use]
+    pub fn texts(&self) -> Option<&[String]> {
+        match self {
+            Self::Text(Test::Equal(one)) => Some(std::slice::from_ref(one)),
+            Self::Text(Test::In(some)) => Some(some),
+            _ => None,
+        }
+    }
+
     /// Whether the test holds for a job that does not have the field.
     #[must_use]
     pub const fn matches_missing(&self) -> bool {

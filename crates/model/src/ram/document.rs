@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 use super::Request;
 use super::condition::Condition;
 use super::pattern;
+use crate::nearest;
 
+/// Most characters of an action that a refusal repeats.
+const MAX_SHOWN_CHARS: usize = 64;
 /// Longest text of a document, in bytes, as RAM's own limit for a custom policy.
 const MAX_BYTES: usize = 6_144;
 
@@ -29,6 +32,14 @@ pub enum DocumentError {
     /// A part that has no meaning here.
     #[error("{0} is not known")]
     Unknown(String),
+    /// An action that there is not.
+    #[error("{action:?} fits no action{}", proposal(.nearest.as_deref()))]
+    Action {
+        /// As it was written.
+        action: String,
+        /// One that there is and that is written nearly so.
+        nearest: Option<String>,
+    },
     /// An operator or key that cannot be evaluated.
     #[error(
         "the condition {operator} of {key} is not known; known are IpAddress and NotIpAddress of acs:SourceIp, and the \
@@ -101,11 +112,13 @@ impl Statement {
             .0
             .iter()
             .any(|action| pattern::matches_any_case(action, request.action));
-        let has_resource = self
-            .resources
-            .0
-            .iter()
-            .any(|resource| pattern::matches(resource, request.resource));
+        let fits = |pattern: &String| {
+            request
+                .resources
+                .iter()
+                .any(|name| pattern::matches(pattern, name))
+        };
+        let has_resource = self.resources.0.iter().any(fits);
         has_action != self.actions.1
             && has_resource != self.resources.1
             && self
@@ -140,6 +153,25 @@ impl Document {
         Self::read(text, Purpose::Trust)
     }
 
+    /// Refuses actions that there are not: a denial of a misspelt one would deny nothing. `known` are all actions of some
+    /// services, such as `hbr:DescribeVaults`; what other services have is theirs to know.
+    pub fn check_actions(&self, known: &[String]) -> Result<(), DocumentError> {
+        let named = self
+            .statements
+            .iter()
+            .flat_map(|statement| &statement.actions.0);
+        for action in named {
+            if !may_be(action, known) {
+                let near = nearest(action, known.iter().map(String::as_str));
+                return Err(DocumentError::Action {
+                    action: action.chars().take(MAX_SHOWN_CHARS).collect(),
+                    nearest: near.map(str::to_owned),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn read(text: &str, purpose: Purpose) -> Result<Self, DocumentError> {
         if text.len() > MAX_BYTES {
             return Err(DocumentError::TooLong);
@@ -165,6 +197,27 @@ impl Document {
             .collect::<Result<_, _>>()?;
         Ok(Self { statements })
     }
+}
+
+/// Whether a pattern of actions fits a known one, or may fit one of a service that is not known.
+fn may_be(action: &str, known: &[String]) -> bool {
+    let has = |service: &str| {
+        let mut services = known.iter().filter_map(|name| name.split_once(':'));
+        services.any(|(own, _)| own.eq_ignore_ascii_case(service))
+    };
+    let is_of_others = match action.split_once(':') {
+        Some((service, _)) => !has(service),
+        // What has no service names nothing, unless a wildcard stands for one.
+        None => action.contains(['*', '?']),
+    };
+    is_of_others
+        || known
+            .iter()
+            .any(|name| pattern::matches_any_case(action, name))
+}
+
+fn proposal(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
 fn wrong(element: &'static str, expected: &'static str) -> DocumentError {

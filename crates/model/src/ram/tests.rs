@@ -11,17 +11,16 @@ use crate::Timestamp;
 
 const NOON: i64 = 1_767_268_800; // 2026-01-01T12:00:00Z
 
-fn ask<'a>(action: &'a str, resource: &'a str, ip: &str, now: i64) -> Request<'a> {
-    Request {
+/// What a document says of a request from an address, at a time, about what has these names.
+fn decide(text: &str, action: &str, names: &[&str], ip: &str, now: i64) -> Decision {
+    let resources: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let request = Request {
         action,
-        resource,
+        resources: &resources,
         source_ip: ip.parse().unwrap(),
         now: Timestamp(now),
-    }
-}
-
-fn decide(text: &str, request: &Request<'_>) -> Decision {
-    evaluate([&Document::parse(text).unwrap()], request)
+    };
+    evaluate([&Document::parse(text).unwrap()], &request)
 }
 
 const VAULT: &str = "acs:hbr:cn-hangzhou:1234567890123456:vault/v-0001";
@@ -62,8 +61,8 @@ fn allow_deny_and_nothing() {
         ("hbr:DeleteVault", VAULT, Decision::NotAllowed),
         ("ecs:DescribeInstances", VAULT, Decision::NotAllowed),
     ] {
-        let request = ask(action, resource, "192.0.2.1", NOON);
-        assert_eq!(decide(text, &request), expected, "{action} {resource}");
+        let decision = decide(text, action, &[resource], "192.0.2.1", NOON);
+        assert_eq!(decision, expected, "{action} {resource}");
     }
 }
 
@@ -71,10 +70,127 @@ fn allow_deny_and_nothing() {
 fn the_not_forms_mean_the_others() {
     let text = r#"{"Version":"1","Statement":{"Effect":"Allow","NotAction":"hbr:Delete*",
         "NotResource":"acs:hbr:*:*:vault/v-secret"}}"#;
-    let allowed = |action, resource| decide(text, &ask(action, resource, "::1", NOON)).is_allowed();
+    let allowed = |action, resource| decide(text, action, &[resource], "::1", NOON).is_allowed();
     assert!(allowed("hbr:DescribeVaults", VAULT));
     assert!(!allowed("hbr:DeleteVault", VAULT));
     assert!(!allowed("hbr:DescribeVaults", "acs:hbr:r:1:vault/v-secret"));
+}
+
+/// A plan is judged by its own name and by that of its vault.
+#[test]
+fn one_thing_may_have_several_names() {
+    const PLAN: &str = "acs:hbr:r:1:plan/plan-1";
+    const OTHER: &str = "acs:hbr:r:1:vault/v-2";
+    let statement = |effect: &str, key: &str, resource: &str| {
+        format!(r#"{{"Effect":"{effect}","Action":"*","{key}":"{resource}"}}"#)
+    };
+    let document = |statements: &[String]| {
+        format!(
+            r#"{{"Version":"1","Statement":[{}]}}"#,
+            statements.join(",")
+        )
+    };
+    let everything = statement("Allow", "Resource", "*");
+    for (statements, names, expected) in [
+        (
+            vec![statement("Allow", "Resource", VAULT)],
+            [PLAN, VAULT],
+            Decision::Allowed,
+        ),
+        (
+            vec![statement("Allow", "Resource", PLAN)],
+            [PLAN, VAULT],
+            Decision::Allowed,
+        ),
+        (
+            vec![statement("Allow", "Resource", VAULT)],
+            [PLAN, OTHER],
+            Decision::NotAllowed,
+        ),
+        (
+            vec![statement("Allow", "NotResource", VAULT)],
+            [PLAN, VAULT],
+            Decision::NotAllowed,
+        ),
+        (
+            vec![statement("Allow", "NotResource", VAULT)],
+            [PLAN, OTHER],
+            Decision::Allowed,
+        ),
+        (
+            vec![everything.clone(), statement("Deny", "Resource", VAULT)],
+            [PLAN, VAULT],
+            Decision::Denied,
+        ),
+        (
+            vec![everything.clone(), statement("Deny", "NotResource", VAULT)],
+            [PLAN, VAULT],
+            Decision::Allowed,
+        ),
+        (
+            vec![everything, statement("Deny", "NotResource", VAULT)],
+            [PLAN, OTHER],
+            Decision::Denied,
+        ),
+    ] {
+        let text = document(&statements);
+        let decision = decide(&text, "hbr:ExecuteBackupPlan", &names, "::1", NOON);
+        assert_eq!(decision, expected, "{text} {names:?}");
+    }
+}
+
+#[test]
+fn actions_that_there_are_not_are_named() {
+    let known = [
+        "hbr:DescribeBackupJobs2",
+        "hbr:DescribeVaults",
+        "hbr:DeleteVault",
+        "sts:AssumeRole",
+    ]
+    .map(str::to_owned);
+    let check = |key: &str, action: &str| {
+        let text = format!(
+            r#"{{"Version":"1","Statement":[{{"Effect":"Deny","Action":"*","Resource":"*"}},
+            {{"Effect":"Deny","{key}":["hbr:DeleteVault","{action}"],"Resource":"*"}}]}}"#
+        );
+        Document::parse(&text).unwrap().check_actions(&known)
+    };
+    for action in [
+        "hbr:DescribeBackupJobs2",
+        "HBR:deletevault",
+        "hbr:Describe*",
+        "hbr:*",
+        "sts:*",
+        "hbr:?eleteVault",
+        "*",
+        "*Vault",
+        "h*:Nothing",
+        "*:Nothing",
+        "ecs:DescribeInstances",
+        "ram:Anything",
+    ] {
+        assert_eq!(check("Action", action), Ok(()), "{action}");
+    }
+    for (action, proposed) in [
+        ("hbr:DescribeBackupJob2", Some("hbr:DescribeBackupJobs2")),
+        ("hbr:DeleteVualt", Some("hbr:DeleteVault")),
+        ("sts:AssumeRoles", Some("sts:AssumeRole")),
+        ("hbr:*Foo", None),
+        ("HBR:Foo*", None),
+        ("hbr:", None),
+        ("DeleteVault", Some("hbr:DeleteVault")),
+    ] {
+        for key in ["Action", "NotAction"] {
+            let error = check(key, action).unwrap_err();
+            let expected = DocumentError::Action {
+                action: action.to_owned(),
+                nearest: proposed.map(str::to_owned),
+            };
+            assert_eq!(error, expected);
+            assert!(error.to_string().contains(action), "{error}");
+            assert!(proposed.is_none_or(|name| error.to_string().contains(name)));
+        }
+    }
 }
 
 #[test]
@@ -94,8 +210,8 @@ fn conditions_all_hold_and_one_value_of_each_suffices() {
         ("10.1.2.3", NOON - 1, false),
         ("10.1.2.3", NOON + 3_600, false),
     ] {
-        let request = ask("hbr:DescribeVaults", VAULT, ip, now);
-        assert_eq!(decide(text, &request).is_allowed(), expected, "{ip} {now}");
+        let decision = decide(text, "hbr:DescribeVaults", &[VAULT], ip, now);
+        assert_eq!(decision.is_allowed(), expected, "{ip} {now}");
     }
 }
 
@@ -233,9 +349,10 @@ proptest! {
                 .unwrap()
             })
             .collect();
+        let resources = [resource.to_owned()];
         let request = Request {
             action,
-            resource,
+            resources: &resources,
             source_ip: IpAddr::from([127, 0, 0, 1]),
             now: Timestamp(0),
         };

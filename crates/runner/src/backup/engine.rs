@@ -12,7 +12,7 @@ use source::file::dir::Dir;
 use source::file::listing::FileSource;
 use source::file::names::OwnerNames;
 use source::file::xattrs::ReadXattrs;
-use vault::{BlobKind, BlobScratch, Id, Node, Reader, Time, Tree, VaultError, Writer};
+use vault::{BlobKind, BlobScratch, Id, Node, Reader, Tree, VaultError, Writer};
 
 use super::chunks::{ChunkTask, ZeroChunks};
 use super::files::FilesTask;
@@ -20,7 +20,7 @@ use super::frame::{Above, Finished, FinishedTree, Place, Slot, path_of};
 use super::queue::{Queue, QueueLimits, Task};
 use super::walk::DirTask;
 use crate::error::RunError;
-use crate::node::{keep_names, note_error, set_xattrs};
+use crate::node::{Cutoff, keep_names, note_error, set_xattrs};
 use crate::observe::{ItemError, Observer};
 use crate::progress::{Counter, Tally};
 use crate::stop::StopToken;
@@ -83,7 +83,7 @@ pub(crate) struct Engine<'r> {
     pub(crate) throttle: ReadThrottle,
     pub(crate) queue: BackupQueue,
     /// Some time before the parent's backup began; what changed since then is read again.
-    pub(crate) cutoff: Option<Time>,
+    pub(crate) cutoff: Option<Cutoff>,
     pub(crate) zero_chunks: ZeroChunks,
     pub(crate) spare_buffers: Mutex<Vec<Vec<u8>>>,
     // Plain mutexes: each is set once or looked at a few times a second.
@@ -109,7 +109,7 @@ pub(crate) struct EngineParts<'r> {
     pub(crate) stop: &'r StopToken,
     pub(crate) tally: &'r Tally,
     pub(crate) throttle: ReadThrottle,
-    pub(crate) cutoff: Option<Time>,
+    pub(crate) cutoff: Option<Cutoff>,
     pub(crate) worker_count: usize,
 }
 

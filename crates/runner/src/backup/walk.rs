@@ -14,7 +14,7 @@ use super::engine::{Change, Engine, Worker};
 use super::files::{BATCH_BYTES, BATCH_FILES, FileItem, FilesTask};
 use super::frame::{Above, Frame, OldTree, Place, Slot};
 use crate::error::RunError;
-use crate::node::{has_same_content, has_same_metadata, is_settled, node_of, note_error};
+use crate::node::{has_same_content, has_same_metadata, node_of, note_error};
 
 /// A folder to be listed.
 #[derive(Debug)]
@@ -301,7 +301,7 @@ impl Engine<'_> {
         let known = place.frame.with_old(place.old, |old| {
             let is_known = has_same_content(old, stat)
                 && has_same_metadata(old, stat, &self.names)
-                && self.cutoff.is_some_and(|cutoff| is_settled(stat, cutoff));
+                && self.cutoff.is_some_and(|cutoff| cutoff.is_after(stat));
             is_known.then(|| Node {
                 subtree: None,
                 ..old.clone()
@@ -423,7 +423,7 @@ impl Engine<'_> {
         let is_same = |old: &Node| {
             has_same_content(old, &entry.stat)
                 && has_same_metadata(old, &entry.stat, &self.names)
-                && is_settled(&entry.stat, cutoff)
+                && cutoff.is_after(&entry.stat)
                 && old
                     .content
                     .iter()

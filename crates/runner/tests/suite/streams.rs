@@ -7,7 +7,7 @@ use runner::{
     Observer, Progress, RunError, Silent, Stop, StopToken, StreamReport, StreamRequest,
     back_up_stream,
 };
-use vault::{BlobKind, Id, Reader, Repository};
+use vault::{BlobKind, Id, Reader, Repository, WriterOptions};
 
 use crate::support::{Ear, memory_repository};
 
@@ -17,6 +17,7 @@ fn request(repository: &Repository) -> StreamRequest {
         name: "stream".to_owned(),
         tags: vec!["a tag".to_owned()],
         hostname: "here".to_owned(),
+        writer: WriterOptions::default(),
     }
 }
 

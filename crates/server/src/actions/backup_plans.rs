@@ -11,7 +11,7 @@ use catalog::plans::{PlanFilter, PlanSwitch, RunningJobs};
 use catalog::{Plan, PlanSpec, clients, jobs, plan_rules, plans};
 use model::{InstanceId, PlanId, SourceType, VaultId, names};
 
-use super::{Answer, Call, lists};
+use super::{Answer, Call, client_tasks, lists};
 use crate::actions::plan_fields::{self, FileFields};
 use crate::failure;
 
@@ -154,6 +154,11 @@ fn switch(call: &Call<'_>, to: PlanSwitch) -> Answer {
 pub(crate) fn execute_backup_plan(call: &Call<'_>) -> Answer {
     let plan = named_plan(call)?;
     let catalog = &call.service.catalog;
+    if let Some(client_id) = &plan.spec.client_id {
+        let client =
+            clients::get(catalog, &call.account, client_id).map_err(failure::of_catalog)?;
+        client_tasks::check_installed(&client)?;
+    }
     let plan_id = match call.params.text("RuleId") {
         Some(rule_id) => {
             plan_rules::plan_of_rule(catalog, &call.account, plan.plan_id.as_str(), rule_id)

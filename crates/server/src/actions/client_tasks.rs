@@ -184,8 +184,8 @@ fn reply_with<'a>(
     })
 }
 
-/// Asks agents to put down their work, remove what they keep and end; their plans, jobs and snapshots stay. All or none: the
-/// agent that runs in a service ends with it, and is never asked.
+/// Asks agents to put down their work, remove what they keep and end; their plans, jobs and snapshots stay, and jobs that have
+/// not ended fail. All or none: the agent that runs in a service ends with it, and is never asked.
 pub(crate) fn uninstall_backup_clients(call: &Call<'_>) -> Answer {
     let params = &call.params;
     plan_fields::check_cross_account(params)?;
@@ -247,6 +247,17 @@ pub(crate) fn uninstall_backup_clients(call: &Call<'_>) -> Answer {
     reply_with(call, &task, instance_ids)
 }
 
+/// Refuses a client whose agent was uninstalled: what waits for it would never run.
+pub(crate) fn check_installed(client: &Client) -> Result<(), ApiError> {
+    match clients::why_gone(client) {
+        Some(why) => Err(ApiError::new(
+            Code::ClientNotInstalled,
+            failure::sentence(&why),
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What has become of clients that are to go: each with its state, as DescribeTask tells it. One that was deleted since is
 /// not installed.
 pub(crate) fn left(call: &Call<'_>, leaving: &[Leaving]) -> Result<Vec<ClientStatus>, ApiError> {
@@ -273,7 +284,7 @@ pub(crate) fn delete_backup_client(call: &Call<'_>) -> Answer {
         }));
     }
     delete_resources(call, &client_id)?;
-    clients::delete(catalog, &call.account, &client_id).map_err(failure::of_catalog)?;
+    clients::delete(catalog, &call.account, &client_id, call.now).map_err(failure::of_catalog)?;
     call.service.ring();
     call.done()
 }

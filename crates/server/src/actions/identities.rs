@@ -13,7 +13,7 @@ use model::AccountId;
 use model::ram::Document;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Handler};
+use super::{Answer, Call, Handler, registry};
 use crate::bootstrap::new_key;
 use crate::failure;
 use crate::principal::Kind;
@@ -68,9 +68,18 @@ fn name(call: &Call<'_>, parameter: &'static str) -> Result<String, ApiError> {
 fn policy<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, ApiError> {
     let text = call.params.text("PolicyDocument");
     if let Some(text) = text {
-        Document::parse(text).map_err(|why| ApiError::invalid("PolicyDocument", why))?;
+        read_policy("PolicyDocument", text)?;
     }
     Ok(text)
+}
+
+/// Checks a policy document before it is kept: what it says and which actions of this service it names. One that is kept is
+/// read without the second: the service may have had other actions then.
+pub(super) fn read_policy(parameter: &str, text: &str) -> Result<(), ApiError> {
+    let document = Document::parse(text);
+    document
+        .and_then(|document| document.check_actions(&registry::policy_actions()))
+        .map_err(|why| ApiError::invalid(parameter, why))
 }
 
 fn status(call: &Call<'_>) -> Result<IdentityStatus, ApiError> {

@@ -8,7 +8,7 @@ use model::names::LONGEST_PATH_BYTES;
 use model::retention::MAX_RETENTION_DAYS;
 use model::{BackupOptions, Schedule, SourceType, SpeedLimit, patterns};
 
-use super::{Call, lists};
+use super::{Call, client_tasks, lists};
 use crate::failure;
 
 /// More source paths than a plan sensibly has.
@@ -245,6 +245,7 @@ pub(crate) fn adhoc_spec(call: &Call<'_>) -> Result<PlanSpec, ApiError> {
     let client = clients::find_by_instance(&service.catalog, &call.account, &instance_id)
         .map_err(failure::of_catalog)?
         .ok_or_else(|| ApiError::of(Code::InstanceNotExist))?;
+    client_tasks::check_installed(&client)?;
     let fields = FileFields::read(params)?;
     fields.check_for(&client)?;
     let name = params.text("JobName").unwrap_or("CreateBackupJob");

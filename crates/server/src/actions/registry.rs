@@ -1,6 +1,8 @@
 //! Every action by name: those that are served, and those that are refused with the reason. The coverage page is made from
 //! this file, and a test compares it with the contract.
 
+use api::contract::contract;
+
 use super::{Handler, QuickHandler};
 use super::{
     account_info, audit, backup_jobs, backup_plans, browse, client_settings, client_tasks, clients,
@@ -8,6 +10,7 @@ use super::{
     policies, policy_bindings, protected, regions, restore_jobs, retention, snapshots, tags, tasks,
     temp_files, upkeep, vault_keys, vaults,
 };
+use crate::agents::REGISTER_AGENT;
 
 /// Actions of the contract that are served.
 pub(crate) const SERVED: &[(&str, Handler)] = &[
@@ -212,6 +215,22 @@ pub(crate) fn product(action: &str) -> &'static str {
     }
 }
 
+/// All actions of HBR and STS as policies name them, with those of this server alone. RAM's are not among them: the cloud has
+/// many more than this server, and policies that were written there name them.
+pub(crate) fn policy_actions() -> Vec<String> {
+    let extensions = EXTENSIONS.iter().map(|(name, _)| *name);
+    contract()
+        .names()
+        .chain(extensions)
+        .map(|name| format!("hbr:{name}"))
+        .chain([
+            REGISTER_AGENT.to_owned(),
+            "sts:AssumeRole".to_owned(),
+            "sts:GetCallerIdentity".to_owned(),
+        ])
+        .collect()
+}
+
 /// Actions that are tried without being handed over to another thread. They only look, so that nothing of them goes to the
 /// audit log.
 const QUICK: &[(&str, QuickHandler)] = &[(
@@ -248,8 +267,8 @@ pub(crate) fn find(action: &str) -> Option<Entry> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{EXTENSIONS, QUICK, REFUSED, SERVED};
-    use api::contract::contract;
+    use super::{EXTENSIONS, QUICK, REFUSED, SERVED, identities, policy_actions};
+    use api::contract::{contract, first_unknown};
 
     #[test]
     fn every_action_of_the_contract_is_served_or_refused_once() {
@@ -276,5 +295,28 @@ mod tests {
         for (name, _) in EXTENSIONS {
             assert!(contract().action(name).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn parameters_of_every_action_are_known() {
+        let extensions = EXTENSIONS.iter().chain(identities::ACTIONS);
+        for (name, _) in SERVED.iter().chain(extensions) {
+            assert!(first_unknown(name, ["Nonsense"]).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_policies_may_name() {
+        let known = policy_actions();
+        for name in [
+            "hbr:DescribeBackupJobs2",
+            "hbr:CreateHanaInstance",
+            "hbr:ExportVaultKey",
+            "hbr:RegisterAgent",
+            "sts:AssumeRole",
+        ] {
+            assert!(known.iter().any(|known| known == name), "{name}");
+        }
+        assert!(!known.iter().any(|name| name.starts_with("ram:")));
     }
 }

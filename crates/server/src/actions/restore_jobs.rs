@@ -12,7 +12,7 @@ use model::{
     SnapshotId, SourceType, VaultId, patterns,
 };
 
-use super::{Answer, Call, lists, plan_fields};
+use super::{Answer, Call, client_tasks, lists, plan_fields};
 use crate::{failure, report_files};
 
 /// Longest ClientToken.
@@ -42,6 +42,7 @@ pub(crate) fn create_restore_job(call: &Call<'_>) -> Answer {
     }
     let snapshot = named_snapshot(call)?;
     let client = target_client(call)?;
+    client_tasks::check_installed(&client)?;
     let text = |name: &str| params.text(name).map(str::to_owned);
     let restore = NewRestore {
         restore_type: RestoreType::EcsFile,

@@ -14,14 +14,12 @@ use model::{AccountId, Timestamp};
 use serde_json::{Value, json};
 
 use super::Answer;
+use super::identities::read_policy;
 use crate::failure;
 use crate::principal::{Kind, Principal};
 use crate::service::Service;
 use crate::sessions;
 use crate::wire::Wire;
-
-/// The version that STS clients send.
-pub(super) const VERSION: &str = "2015-04-01";
 
 const DEFAULT_SECONDS: i64 = 3_600;
 const SHORTEST_SECONDS: i64 = 900;
@@ -92,7 +90,7 @@ fn assume_role(
             let why = format!("it may have at most {MAX_POLICY_BYTES} bytes");
             return Err(ApiError::invalid("Policy", why));
         }
-        Document::parse(text).map_err(|why| ApiError::invalid("Policy", why))?;
+        read_policy("Policy", text)?;
     }
     if principal.kind == Kind::Root {
         return Err(ApiError::new(
@@ -101,7 +99,7 @@ fn assume_role(
         ));
     }
     let now = service.now();
-    principal.authorize("sts:AssumeRole", arn, source_ip, now)?;
+    principal.authorize("sts:AssumeRole", &[vec![arn.to_owned()]], source_ip, now)?;
     // Whether a role of another account exists is not told to those whom it does not trust.
     let no_trust = || {
         ApiError::new(
@@ -158,7 +156,7 @@ fn trusts(text: &str, principal: &Principal, source_ip: IpAddr, now: Timestamp) 
         .retain(|statement| statement.principals.iter().any(names));
     let request = Request {
         action: "sts:AssumeRole",
-        resource: "*",
+        resources: &["*".to_owned()],
         source_ip,
         now,
     };

@@ -13,6 +13,7 @@ mod sync;
 mod upkeep;
 
 pub(crate) use pulses::Pulses;
+pub(crate) use register::REGISTER_AGENT;
 pub(crate) use runs::Runs;
 
 use api::agent_protocol::{AgentRequest, CopyCatalogRequest, PREFIX};

@@ -20,6 +20,8 @@ use crate::seal::Record;
 use crate::service::Service;
 use crate::wire::Wire;
 
+/// The right to register agents, as policies name it.
+pub(crate) const REGISTER_AGENT: &str = "hbr:RegisterAgent";
 /// Longest name that a host gives of itself.
 const MAX_TEXT_CHARS: usize = 255;
 
@@ -33,7 +35,8 @@ pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiErr
         }
         Caller::Account(principal) => {
             let resource = format!("acs:hbr:{}:{}:*", service.region, principal.account);
-            principal.authorize("hbr:RegisterAgent", &resource, wire.peer, service.now())?;
+            let about = [vec![resource]];
+            principal.authorize(REGISTER_AGENT, &about, wire.peer, service.now())?;
             let arn = principal.arn();
             (principal.account, arn)
         }
@@ -65,7 +68,7 @@ pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiErr
     let who = (&account, principal);
     let mut target = Map::new();
     target.insert("HostName".to_owned(), request.hostname.clone().into());
-    let action = "hbr:RegisterAgent".to_owned();
+    let action = REGISTER_AGENT.to_owned();
     Subject::new(service, wire, who, &access_key_id, action, target)
         .witness(service, || write(service, wire, &account, request))
 }

@@ -80,6 +80,11 @@ impl ReportFile {
         (file.key(account) == key).then_some(file)
     }
 
+    /// The job or restore job whose report it is of.
+    pub(crate) fn work_id(&self) -> &str {
+        &self.id
+    }
+
     fn name(&self) -> String {
         format!("{}-{}.csv", self.id, self.list.word())
     }

@@ -16,8 +16,9 @@ use rustix::fs::{AtFlags, Dir, FlockOperation, Mode};
 use super::{LIST_FLAGS, READ_FLAGS, TEMPORARY};
 use crate::process;
 
-/// What nobody has written to for so long belongs to nobody any more, whoever it was: an upload writes all the time.
-const OLD_SECONDS: i64 = 24 * 3600;
+/// What nobody has written to for so long belongs to nobody any more, whoever it was. A pack of trees gets new bytes only
+/// when new trees fill a buffer, so a slow backup may leave one alone for days.
+const OLD_SECONDS: i64 = 30 * 24 * 3600;
 
 /// Who makes a temporary file.
 #[derive(Debug, Clone, PartialEq, Eq)]

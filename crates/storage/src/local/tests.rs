@@ -47,8 +47,8 @@ fn what_nobody_writes_any_more_is_swept_and_nothing_else() {
             let mut files = Vec::new();
             for (name, _) in &names {
                 let file = File::create(tmp.join(name)).unwrap();
-                let hours = if is_old { 25 } else { 23 };
-                let age = std::time::Duration::from_secs(hours * 3600);
+                let days = if is_old { 31 } else { 29 };
+                let age = std::time::Duration::from_secs(days * 24 * 3600);
                 file.set_modified(std::time::SystemTime::now() - age)
                     .unwrap();
                 if is_locked {
@@ -287,4 +287,29 @@ fn a_sync_that_fails_fails_the_call_and_one_that_cannot_be_had_does_not() {
         storage.create_folders(&names(&["data"])).unwrap();
         storage.delete("c").unwrap();
     }
+}
+
+/// A pipe in the place of a file would be waited for without an end by who opens it.
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = LocalFolder::new(folder.path());
+    storage.put("locks/a", b"1").unwrap();
+    for name in ["locks/pipe", "tmp/pipe"] {
+        let path = folder.path().join(name);
+        let (cwd, kind, mode) = (
+            rustix::fs::CWD,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+        );
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        rustix::fs::mknodat(cwd, &path, kind, mode, 0).unwrap();
+    }
+    let refused = storage.get("locks/pipe").unwrap_err();
+    let reason = refused.source.unwrap().to_string();
+    assert!(reason.contains("no regular file"), "{reason}");
+    // The sweep of temporary files meets the other one.
+    LocalFolder::new(folder.path())
+        .put("locks/b", b"2")
+        .unwrap();
 }

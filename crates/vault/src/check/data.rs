@@ -86,25 +86,28 @@ struct Window<'a> {
 }
 
 impl Checker<'_> {
-    /// Reads the packs that the options ask for. Missing ones were found before.
-    pub(super) fn check_data(&self, by_pack: &ByPack<'_>, sizes: &HashMap<Id, u64>) {
-        let size_of = |number: usize| sizes.get(&self.index.packs()[number]).copied();
-        let mut numbers: Vec<usize> = (0..by_pack.len())
-            .filter(|&number| size_of(number).is_some())
-            .collect();
-        self.select(&mut numbers, |number| size_of(number).unwrap_or(0));
-        let total = numbers.iter().filter_map(|&number| size_of(number)).sum();
+    /// Reads those of these packs that the options ask for, each named by its number. Missing ones were found before.
+    pub(super) fn check_data(
+        &self,
+        mut packs: Vec<(&ByPack<'_>, usize)>,
+        sizes: &HashMap<Id, u64>,
+    ) {
+        let size_of = |(by_pack, number): &(&ByPack<'_>, usize)| sizes.get(&by_pack.id(*number));
+        packs.retain(|pack| size_of(pack).is_some());
+        let size_of = |pack: &(&ByPack<'_>, usize)| size_of(pack).copied().unwrap_or(0);
+        self.select(&mut packs, size_of);
+        let total = packs.iter().map(size_of).sum();
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
         std::thread::scope(|scope| {
-            for _ in 0..self.options.thread_count.clamp(1, numbers.len().max(1)) {
+            for _ in 0..self.options.thread_count.clamp(1, packs.len().max(1)) {
                 scope.spawn(|| {
                     let mut worker = Worker::default();
-                    while let Some(&number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some(pack) = packs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         if self.require_storage().is_err() {
                             return;
                         }
-                        let (pack, blobs) = by_pack.get(number);
-                        let size = size_of(number).unwrap_or(0);
+                        let size = size_of(pack);
+                        let (pack, blobs) = pack.0.get(pack.1);
                         self.read_pack(&mut worker, pack, &blobs, size);
                         let done = done.fetch_add(size, Ordering::Relaxed) + size;
                         self.progress(CheckPhase::Data, done, total);
@@ -114,30 +117,33 @@ impl Checker<'_> {
         });
     }
 
-    /// Leaves the packs to read in `numbers`.
-    fn select(&self, numbers: &mut Vec<usize>, size_of: impl Fn(usize) -> u64) {
+    /// Leaves the packs to read in `packs`.
+    fn select<'b, 'i>(
+        &self,
+        packs: &mut Vec<(&'b ByPack<'i>, usize)>,
+        size_of: impl Fn(&(&'b ByPack<'i>, usize)) -> u64,
+    ) {
         match self.options.read_data {
-            ReadData::None => numbers.clear(),
+            ReadData::None => packs.clear(),
             ReadData::All => {}
             ReadData::Part { part, parts } => {
                 // As restic divides them: by the first byte of the id.
-                let in_part = |number: &usize| {
-                    let first = u32::from(self.index.packs()[*number].as_bytes()[0]);
+                packs.retain(|(by_pack, number)| {
+                    let first = u32::from(by_pack.id(*number).as_bytes()[0]);
                     first % parts.max(1) + 1 == part
-                };
-                numbers.retain(in_part);
+                });
             }
             ReadData::Percent(percent) => {
-                numbers.shuffle(&mut rand::rng());
-                let wanted = (numbers.len() as f64 * percent / 100.0).ceil();
-                numbers.truncate((wanted.max(0.0) as usize).max(usize::from(percent > 0.0)));
+                packs.shuffle(&mut rand::rng());
+                let wanted = (packs.len() as f64 * percent / 100.0).ceil();
+                packs.truncate((wanted.max(0.0) as usize).max(usize::from(percent > 0.0)));
             }
             ReadData::Bytes(wanted) => {
-                numbers.shuffle(&mut rand::rng());
+                packs.shuffle(&mut rand::rng());
                 let mut sum = 0;
-                numbers.retain(|&number| {
+                packs.retain(|pack| {
                     let is_wanted = sum < wanted;
-                    sum += if is_wanted { size_of(number) } else { 0 };
+                    sum += if is_wanted { size_of(pack) } else { 0 };
                     is_wanted
                 });
             }

@@ -127,6 +127,12 @@ pub enum CheckHint {
         /// The pack.
         pack: Id,
     },
+    /// A pack that is marked for deletion and holds what a snapshot needs and no other pack has: a backup that began
+    /// before the mark refers to it. Nothing is lost; the next prune puts it back.
+    NeededPackMarked {
+        /// The pack.
+        pack: Id,
+    },
     /// The storage gave wrong bytes once and the right ones when asked again.
     UnsteadyRead {
         /// The pack.
@@ -192,6 +198,10 @@ impl fmt::Display for CheckHint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnindexedPack { pack } => write!(formatter, "pack {pack} is in no index"),
+            Self::NeededPackMarked { pack } => write!(
+                formatter,
+                "pack {pack} is marked for deletion and a snapshot needs it: the next prune puts it back"
+            ),
             Self::UnsteadyRead { pack } => write!(
                 formatter,
                 "pack {pack} was read wrong once and right when read again: the storage or its network is unsteady"

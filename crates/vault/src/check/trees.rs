@@ -48,6 +48,7 @@ impl Checker<'_> {
                 return Vec::new();
             }
         };
+        self.note_marked(BlobKind::Tree, &id);
         if !tree.nodes.is_sorted_by(|a, b| a.name <= b.name) {
             self.node_error(id, b"", "the names are not in order");
         }
@@ -80,7 +81,10 @@ impl Checker<'_> {
         let mut is_whole = true;
         for blob in &node.content {
             match self.index.get(BlobKind::Data, blob) {
-                Some(location) => content_bytes += location.plaintext_length(),
+                Some(location) => {
+                    self.note_marked(BlobKind::Data, blob);
+                    content_bytes += location.plaintext_length();
+                }
                 None => {
                     is_whole = false;
                     self.error(CheckError::BlobMissing {

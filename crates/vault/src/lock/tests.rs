@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Storage};
 
-use super::{HeldState, Holder, LockJson, LockKind, Origin, STALE_AFTER, UnlockScope, hostname};
+use super::file::{Holder, LockJson, Origin};
+use super::{BELIEVED_FOR, HeldState, LockKind, STALE_AFTER, UnlockScope, hostname};
 use crate::error::VaultError;
 use crate::layout::FileKind;
 use crate::repository::Repository;
@@ -132,20 +133,15 @@ fn dead_and_silent_locks_stop_nobody_and_live_ones_do() {
         lock.pid = NO_PID;
     };
     check(&elsewhere, false);
-    check(
-        &|lock| {
-            elsewhere(lock);
-            lock.time = seconds_ago(29 * 60);
-        },
-        false,
-    );
-    check(
-        &|lock| {
-            elsewhere(lock);
-            lock.time = seconds_ago(31 * 60);
-        },
-        true,
-    );
+    for (hours, is_dead) in [(0, false), (1, false), (23, false), (25, true)] {
+        check(
+            &|lock| {
+                elsewhere(lock);
+                lock.time = seconds_ago(hours * 3600);
+            },
+            is_dead,
+        );
+    }
     // T11: a time of the future, or none, proves nothing.
     check(
         &|lock| {
@@ -181,11 +177,86 @@ fn a_machine_that_was_started_anew_knows_its_dead_and_no_others() {
             machine: own_machine.to_owned(),
             ..own.clone()
         };
-        assert_eq!(before.holder(&own, std::process::id()), expected);
+        let pid = std::process::id();
+        assert_eq!(before.holder(&own, pid, true), expected);
+        assert_eq!(before.holder(&own, pid, false), Holder::Alive);
     };
     check("m", "m", Holder::Dead);
     check("other", "m", Holder::Alive);
     check("", "", Holder::Alive);
+}
+
+/// A clone of a machine, which has its name and its ids, is seen by its original and the other way round, whenever the one
+/// that looks was started: a lock that is refreshed every five minutes is never taken for one of a former boot, one that was
+/// left before the boot is, once that is sure.
+#[test]
+fn a_clone_of_a_machine_is_not_the_machine_before_it_was_started_anew() {
+    let now = Time::now();
+    let minutes = |minutes: i64| Duration::from_secs(minutes.unsigned_abs() * 60);
+    let mut lock = LockJson::of_this_process(LockKind::Shared);
+    let mut dead = 0;
+    for up_minutes in 0..200 {
+        for silent_minutes in 0..200 {
+            lock.time = Time::new(now.seconds - silent_minutes * 60 - 1, 0).to_string();
+            let is_dead = lock.is_of_former_boot(Some(minutes(up_minutes)), now);
+            assert!(!is_dead || silent_minutes > 5, "it is refreshed");
+            assert_eq!(is_dead, silent_minutes >= up_minutes.max(10));
+            dead += usize::from(is_dead);
+        }
+    }
+    assert!(dead > 10_000, "{dead}");
+    assert!(!lock.is_of_former_boot(None, now));
+    lock.time = "never".to_owned();
+    assert!(!lock.is_of_former_boot(Some(minutes(0)), now));
+}
+
+/// T19 of the history of failures: the clock of who looks is ahead by anything below a day. He removes no live lock of
+/// another host, and comes in beside it neither alone nor for a prune; nor beside one that is there alone, unless it is
+/// restic's, of whom all restics think so. A person may say otherwise.
+#[test]
+fn t19_a_clock_ahead_takes_no_live_lock_for_dead() {
+    type Change = fn(&mut LockJson);
+    let kinds: [(Change, &[LockKind]); 4] = [
+        (|lock| lock.exclusive = false, &[LockKind::Exclusive]),
+        (
+            |lock| (lock.exclusive, lock.maintenance) = (false, true),
+            &[LockKind::Exclusive, LockKind::Maintenance],
+        ),
+        (
+            |_| {},
+            &[LockKind::Exclusive, LockKind::Maintenance, LockKind::Shared],
+        ),
+        (
+            |lock| lock.origin = None,
+            &[LockKind::Exclusive, LockKind::Maintenance],
+        ),
+    ];
+    for (change, stopped) in kinds {
+        for ahead_minutes in [0, 31, 90, 23 * 60, 25 * 60] {
+            let repository = repository();
+            leave(&repository, |lock| {
+                lock.hostname = "elsewhere".to_owned();
+                lock.time = seconds_ago(ahead_minutes * 60);
+                change(lock);
+            });
+            let is_dead = Duration::from_secs(ahead_minutes.unsigned_abs() * 60) > BELIEVED_FOR;
+            for kind in stopped {
+                match repository.lock(*kind) {
+                    Ok(_) => assert!(is_dead, "{kind:?} {ahead_minutes}"),
+                    Err(error) => {
+                        assert!(!is_dead, "{kind:?} {ahead_minutes}");
+                        assert!(matches!(error, VaultError::Locked { .. }), "{error}");
+                        let told = error.to_string();
+                        assert!(told.contains("@elsewhere") && told.contains("repo unlock"));
+                    }
+                }
+            }
+            let removed = repository.unlock(UnlockScope::Dead).unwrap();
+            assert_eq!(removed, usize::from(is_dead));
+            let by_a_person = repository.unlock(UnlockScope::Stale).unwrap();
+            assert_eq!(removed + by_a_person, usize::from(ahead_minutes > 30));
+        }
+    }
 }
 
 /// Locks of restic name host and process only. One that looks dead stops nobody, as among restics, and nobody removes it
@@ -341,6 +412,97 @@ fn a_refresh_that_fails_keeps_the_old_lock() {
     assert!(guard.shared.refresh().is_ok());
     drop(guard);
     assert_eq!(lock_count(&repository), 0);
+}
+
+/// What a look at the locks finds while somebody holds one.
+type Look = fn(&Repository) -> Result<usize, VaultError>;
+
+/// How many hold a lock, as a prune sees it.
+fn count_holders(repository: &Repository) -> Result<usize, VaultError> {
+    let holders = repository.lock_holders(Time::now(), STALE_AFTER)?;
+    Ok(holders.len())
+}
+
+/// How many stop somebody who wants the repository for himself.
+fn count_conflicts(repository: &Repository) -> Result<usize, VaultError> {
+    match repository.lock(LockKind::Exclusive) {
+        Ok(_) => Ok(0),
+        Err(VaultError::Locked { .. }) => Ok(1),
+        Err(error) => Err(error),
+    }
+}
+
+/// A lock that is refreshed at any call of who looks, once or at each call from then on: it is seen, or the look fails.
+#[test]
+fn t07_a_lock_that_is_refreshed_beside_a_look_is_seen() {
+    let mut cases = 0;
+    for (look, goes_on) in [
+        (count_holders as Look, false),
+        (count_holders, true),
+        (count_conflicts, false),
+        (count_conflicts, true),
+    ] {
+        for first in 0.. {
+            let memory = Memory::new();
+            let guard = create(Arc::new(memory.clone()))
+                .lock(LockKind::Shared)
+                .unwrap();
+            let calls = Arc::new(AtomicUsize::new(0));
+            let mut watched = Watched::new(memory);
+            watched.before = Box::new({
+                let calls = Arc::clone(&calls);
+                move |_, name| {
+                    let is_of_locks = name.starts_with(FileKind::Lock.folder());
+                    let call = calls.fetch_add(usize::from(is_of_locks), Ordering::SeqCst);
+                    if is_of_locks && (call == first || (goes_on && call > first)) {
+                        guard.shared.refresh().unwrap();
+                    }
+                }
+            });
+            let found = look(&open(Arc::new(watched)).unwrap());
+            match found {
+                Ok(count) => assert_eq!(count, 1, "refreshed at call {first}"),
+                Err(VaultError::Refused { .. }) => assert!(goes_on),
+                Err(error) => panic!("{error}"),
+            }
+            if calls.load(Ordering::SeqCst) <= first {
+                break;
+            }
+            cases += 1;
+        }
+    }
+    assert!(cases >= 12, "{cases}");
+}
+
+/// T2: any one listing of who looks is cut. And a storage that lists a lock for long after it is gone stops nobody.
+#[test]
+fn t02_a_listing_that_lies_hides_no_lock() {
+    for look in [count_holders as Look, count_conflicts] {
+        for nth in 0..2 {
+            let memory = Memory::new();
+            let guard = create(Arc::new(memory.clone()))
+                .lock(LockKind::Shared)
+                .unwrap();
+            let listings = AtomicUsize::new(0);
+            let mut watched = Watched::new(memory.clone());
+            watched.listed = Box::new(move |folder, listed| {
+                let is_of_locks = folder == FileKind::Lock.folder();
+                if is_of_locks && listings.fetch_add(1, Ordering::SeqCst) == nth {
+                    listed.clear();
+                }
+            });
+            assert_eq!(look(&open(Arc::new(watched)).unwrap()).unwrap(), 1);
+            let late = memory.list(FileKind::Lock.folder()).unwrap();
+            drop(guard);
+            let mut watched = Watched::new(memory);
+            watched.listed = Box::new(move |folder, listed| {
+                if folder == FileKind::Lock.folder() {
+                    listed.extend(late.clone());
+                }
+            });
+            assert_eq!(look(&open(Arc::new(watched)).unwrap()).unwrap(), 0);
+        }
+    }
 }
 
 /// Two processes that look at the same moment: whatever the order, never both hold conflicting locks.

@@ -52,7 +52,7 @@ pub struct PruneOptions {
     pub deletion: Deletion,
     /// Whether anything is changed.
     pub run: Run,
-    /// Snapshots that count as gone already: what a dry run of forget would remove.
+    /// Snapshots that count as gone already: what a dry run of forget would remove. A real prune refuses to have any.
     pub ignored_snapshots: Vec<Id>,
 }
 

@@ -1,6 +1,5 @@
 //! Writes what is needed of some packs anew, in packs and index files that are durable when this returns.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -65,7 +64,6 @@ pub(super) fn repack(
                 })
             })
             .collect();
-        let mut sent: HashSet<usize> = HashSet::new();
         let fed = each_index_file(repository, &scan.index_ids, |_, file| {
             lock.ensure_held()?;
             for pack in file.packs {
@@ -82,7 +80,6 @@ pub(super) fn repack(
                 };
                 let blobs: Vec<PackedBlob> = pack.blobs.into_iter().filter(is_needed).collect();
                 // A pack that is listed in parts comes in parts; what comes twice is written once.
-                sent.insert(number);
                 drop(sender.send((pack.id, blobs)));
             }
             Ok(())

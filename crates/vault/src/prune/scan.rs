@@ -99,14 +99,9 @@ impl Scan {
     /// Packs are listed before index files: one that a backup puts meanwhile is missing here and asked for by name later,
     /// while the other way round it would look as if no index named it.
     fn add_stored_packs(&mut self, repository: &Repository) -> Result<(), VaultError> {
-        for listed in repository.storage().list(FileKind::Pack.folder())? {
-            let Some(id) = FileKind::Pack.id_of(&listed.name) else {
-                continue;
-            };
-            if FileKind::Pack.name(&id) == listed.name {
-                let number = self.number(id);
-                self.packs[number].stored_bytes = Some(listed.size_bytes);
-            }
+        for listed in repository.list_packs()? {
+            let number = self.number(listed.id);
+            self.packs[number].stored_bytes = Some(listed.size_bytes);
         }
         Ok(())
     }

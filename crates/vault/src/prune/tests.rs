@@ -8,7 +8,7 @@ use std::sync::Arc;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 use storage::{Memory, Operation, Storage};
 
-use super::{Limit, PruneOptions, prune};
+use super::{Deletion, Limit, PruneOptions, Run, prune};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::check::{CheckOptions, check};
 use crate::error::VaultError;
@@ -114,6 +114,29 @@ proptest! {
         prop_assert!(is_worn || marked.is_empty());
         let expected: BTreeSet<_> = before.into_iter().filter(|place| !marked.contains(&place.2)).collect();
         prop_assert_eq!(places(&repository), expected);
+    }
+}
+
+/// Snapshots that are there count as gone in a dry run alone.
+#[test]
+fn a_real_prune_ignores_no_snapshot() {
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    let snapshot = back_up(&repository, 0..20);
+    let files = |memory: &Memory| memory.list("").unwrap();
+    let before = files(&memory);
+    for (run, is_refused) in [(Run::Real, true), (Run::Dry, false)] {
+        let options = PruneOptions {
+            run,
+            deletion: Deletion::Instant,
+            ignored_snapshots: vec![snapshot],
+            ..PruneOptions::default()
+        };
+        match prune(&repository, &options, Time::now(), &|_| {}) {
+            Ok(report) => assert!(!is_refused && report.deleted.count > 0, "{report:?}"),
+            Err(error) => assert!(is_refused && matches!(error, VaultError::Refused { .. })),
+        }
+        assert_eq!(files(&memory), before);
     }
 }
 

@@ -1,10 +1,12 @@
-//! Index files: what cannot be read goes, and packs that nothing names are found by their own headers.
+//! Index files: what cannot be read goes, packs that nothing names are found by their own headers, and packs that are
+//! marked for deletion and needed come back.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{quarantine, rewrite_without};
+use super::{Entry, marked, quarantine, rewrite};
 use crate::error::VaultError;
 use crate::id::Id;
+use crate::index::IndexBuilder;
 use crate::index::file::{self, IndexFile, IndexedPack};
 use crate::index_files::NewIndexFiles;
 use crate::layout::FileKind;
@@ -27,6 +29,8 @@ pub struct IndexRepair {
     pub packs_missing: Vec<Id>,
     /// Packs that are there and whose size or header is wrong; see [`super::repair_packs`].
     pub packs_damaged: Vec<Id>,
+    /// Packs that were marked for deletion, hold what a snapshot needs and no other pack has, and are put back.
+    pub packs_put_back: Vec<Id>,
     /// Index files written.
     pub index_files_written: usize,
 }
@@ -39,6 +43,7 @@ impl IndexRepair {
             && self.packs_added.is_empty()
             && self.packs_missing.is_empty()
             && self.packs_damaged.is_empty()
+            && self.packs_put_back.is_empty()
     }
 }
 
@@ -52,17 +57,13 @@ struct Known {
 /// Repairs the index.
 pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let mut report = IndexRepair::default();
-    let mut stored: HashMap<Id, u64> = HashMap::new();
-    for listed in repository.storage().list(FileKind::Pack.folder())? {
-        if let Some(id) = FileKind::Pack.id_of(&listed.name)
-            && FileKind::Pack.name(&id) == listed.name
-        {
-            stored.insert(id, listed.size_bytes);
-        }
-    }
+    let listed = repository.list_packs()?.into_iter();
+    let stored: HashMap<Id, u64> = listed.map(|pack| (pack.id, pack.size_bytes)).collect();
     let mut known: HashMap<Id, Known> = HashMap::new();
     let mut good = Vec::new();
+    let mut builder = IndexBuilder::default();
     for id in repository.list(FileKind::Index)? {
         let read = || {
             let json = repository.load_json(FileKind::Index, &id)?;
@@ -72,6 +73,18 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
         match read().or_else(|_| read()) {
             Ok(file) => {
                 note(&file, &stored, &mut known);
+                // What a missing pack had may be in a marked one.
+                let is_there = |pack: &Id| stored.contains_key(pack);
+                for pack in file.packs.into_iter().filter(|pack| is_there(&pack.id)) {
+                    builder.add_pack(pack.id, pack.blobs);
+                }
+                for pack in file
+                    .marked_packs
+                    .into_iter()
+                    .filter(|pack| is_there(&pack.id))
+                {
+                    builder.add_marked_pack(pack.id, pack.blobs);
+                }
                 good.push(id);
             }
             Err(VaultError::Damaged { .. }) => report.damaged_index_files.push(id),
@@ -121,6 +134,7 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
             Ok(blobs) => {
                 replaced.insert(pack);
                 report.packs_added.push(pack);
+                builder.add_pack(pack, blobs.iter().copied());
                 if !is_dry {
                     new.keep(IndexedPack { id: pack, blobs })?;
                 }
@@ -132,8 +146,17 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
         }
     }
     let missing: HashSet<Id> = report.packs_missing.iter().copied().collect();
-    let is_gone = |id: &Id| missing.contains(id) || replaced.contains(id);
-    let rewritten = rewrite_without(repository, &good, &is_gone, (!is_dry).then_some(&mut new))?;
+    report.packs_put_back = marked::needed(repository, builder.build())?;
+    let entry_of = |id: &Id| {
+        if missing.contains(id) || replaced.contains(id) {
+            Entry::Goes
+        } else if report.packs_put_back.binary_search(id).is_ok() {
+            Entry::ComesBack
+        } else {
+            Entry::Stays
+        }
+    };
+    let rewritten = rewrite(repository, &good, &entry_of, (!is_dry).then_some(&mut new))?;
     if is_dry {
         return Ok(report);
     }

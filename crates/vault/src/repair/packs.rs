@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use storage::StorageError;
 
-use super::{quarantine, rewrite_without};
+use super::{Entry, quarantine, rewrite};
 use crate::blob::{BlobKind, BlobScratch};
 use crate::error::VaultError;
 use crate::id::Id;
@@ -51,6 +51,7 @@ pub fn repair_packs(
     on_progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<PackRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let index = Arc::new(repository.load_index()?);
     let by_pack = index.by_pack();
     let mut numbers: HashMap<Id, usize> = HashMap::new();
@@ -140,7 +141,7 @@ pub fn repair_packs(
         let fresh = super::load_index(repository)?;
         let is_saved = |(kind, id): &(BlobKind, Id)| {
             fresh
-                .all(*kind, id)
+                .stored(*kind, id)
                 .any(|place| !gone.contains(&place.pack))
         };
         if !salvaged.iter().all(is_saved) {
@@ -255,7 +256,11 @@ fn drop_entries(
 ) -> Result<(), VaultError> {
     let ids = list_twice(repository, FileKind::Index)?;
     let mut new = NewIndexFiles::new(repository, lock);
-    let replaced = rewrite_without(repository, &ids, &|id| gone.contains(id), Some(&mut new))?;
+    let entry_of = |id: &Id| match gone.contains(id) {
+        true => Entry::Goes,
+        false => Entry::Stays,
+    };
+    let replaced = rewrite(repository, &ids, &entry_of, Some(&mut new))?;
     new.finish()?;
     replaced
         .iter()

@@ -1,6 +1,6 @@
 //! Snapshots that name what is lost: written anew without it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{load_index, quarantine};
@@ -66,10 +66,11 @@ enum Rest {
     Part(Id, u64),
 }
 
-/// Repairs all snapshots. A blob counts as lost when no index names it; run [`super::repair_packs`] before, so that
-/// damaged ones are named no more.
+/// Repairs all snapshots. A blob counts as lost when no index names it, not even in a pack that is marked for deletion; run
+/// [`super::repair_packs`] before, so that damaged ones are named no more.
 pub fn repair_snapshots(repository: &Repository, run: Run) -> Result<SnapshotsRepair, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let index = Arc::new(load_index(repository)?);
     let mut report = SnapshotsRepair::default();
     let snapshots = read_snapshots(repository, &mut report)?;
@@ -162,7 +163,7 @@ fn replace(
         return Ok(written);
     }
     let json = fields.to_json()?;
-    repository.save_json_compared(FileKind::Snapshot, &json)
+    repository.save_json(FileKind::Snapshot, &json)
 }
 
 /// The snapshot that has just these fields.
@@ -281,26 +282,29 @@ impl Surgeon<'_> {
 
     fn part_of(&mut self, tree: &Tree, depth: usize) -> Result<Rest, VaultError> {
         let mut nodes = Vec::with_capacity(tree.nodes.len());
+        let mut names = HashSet::new();
         // Two entries may share a tree, and so on below it: there may be more paths than anything can count.
-        let mut lost_count = 0_u64;
+        let (mut lost_count, mut doubled_count) = (0_u64, 0);
         for node in &tree.nodes {
-            let mut node = node.clone();
-            match self.rest_of_entry(&node, depth)? {
-                Rest::Whole => {}
-                Rest::Lost => {
-                    lost_count = lost_count.saturating_add(1);
-                    continue;
-                }
+            match self.rest_of_entry(node, depth)? {
+                Rest::Lost => lost_count = lost_count.saturating_add(1),
+                _ if !names.insert(&node.name) => doubled_count += 1,
+                Rest::Whole => nodes.push(node.clone()),
                 Rest::Part(new, below) => {
-                    node.subtree = Some(new);
                     lost_count = lost_count.saturating_add(below);
+                    nodes.push(Node {
+                        subtree: Some(new),
+                        ..node.clone()
+                    });
                 }
             }
-            nodes.push(node);
         }
         if lost_count == 0 {
             return Ok(Rest::Whole);
         }
+        // A tree of another program may have a name twice. Where nothing is lost it stays as it is; where it is written anew
+        // each name is there once, and what else had it is lost.
+        let lost_count = lost_count.saturating_add(doubled_count);
         let tree = Tree::from_nodes(nodes);
         let id = match self.writer {
             Some(writer) => writer.save_tree(&tree, &mut self.scratch)?.id,
@@ -310,7 +314,7 @@ impl Surgeon<'_> {
     }
 
     fn rest_of_entry(&mut self, node: &Node, depth: usize) -> Result<Rest, VaultError> {
-        let is_there = |blob: &Id| self.index.contains(BlobKind::Data, blob);
+        let is_there = |blob: &Id| self.index.get(BlobKind::Data, blob).is_some();
         if !node.content.iter().all(is_there) {
             return Ok(Rest::Lost);
         }
@@ -328,10 +332,10 @@ impl Surgeon<'_> {
         let mut path = b"/".to_vec();
         let mut levels = Vec::new();
         match self.read_tree(root)? {
-            Some(tree) => levels.push((tree.nodes.into_iter(), path.len())),
+            Some(tree) => levels.push((tree.nodes.into_iter(), path.len(), HashSet::new())),
             None => listed.extend(room.take(&path)),
         }
-        while let Some((nodes, path_bytes)) = levels.last_mut()
+        while let Some((nodes, path_bytes, _)) = levels.last_mut()
             && !room.is_used_up()
         {
             path.truncate(*path_bytes);
@@ -343,13 +347,17 @@ impl Surgeon<'_> {
             if node.subtree.is_some() || node.kind == NodeKind::Dir {
                 path.push(b'/');
             }
-            let below = match (self.rest_of_entry(&node, levels.len() - 1)?, node.subtree) {
-                (Rest::Whole, _) => continue,
-                (Rest::Part(..), Some(subtree)) => self.read_tree(&subtree)?,
+            let rest = self.rest_of_entry(&node, levels.len() - 1)?;
+            let names = levels.last_mut().map(|(_, _, names)| names);
+            let is_first =
+                matches!(rest, Rest::Lost) || names.is_some_and(|names| names.insert(node.name));
+            let below = match (rest, node.subtree) {
+                (Rest::Whole, _) if is_first => continue,
+                (Rest::Part(..), Some(subtree)) if is_first => self.read_tree(&subtree)?,
                 _ => None,
             };
             match below {
-                Some(tree) => levels.push((tree.nodes.into_iter(), path.len())),
+                Some(tree) => levels.push((tree.nodes.into_iter(), path.len(), HashSet::new())),
                 None => listed.extend(room.take(&path)),
             }
         }

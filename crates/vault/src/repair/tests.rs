@@ -165,6 +165,77 @@ fn t23_a_lost_or_damaged_index_is_made_from_the_packs() {
     }
 }
 
+/// T23 of the history of failures: another program wrote trees in which a name is there twice. Alone that is no loss and the
+/// snapshot stays; with a loss in the tree or below, the name is there once afterwards, and what else had it is told as lost.
+#[test]
+fn t23_a_name_that_is_there_twice_ends_no_repair() {
+    /// A file `name` with content that is there or not.
+    fn file(name: &str, blob: Id) -> Node {
+        Node {
+            name: name.as_bytes().to_vec(),
+            kind: NodeKind::File,
+            size: 900,
+            content: vec![blob],
+            ..Node::default()
+        }
+    }
+    fn text(nodes: Vec<Node>) -> Vec<u8> {
+        let mut json = br#"{"nodes":["#.to_vec();
+        for (number, node) in nodes.into_iter().enumerate() {
+            // The text of a tree with one entry has that of the entry between its brackets.
+            let one = Tree::from_nodes(vec![node]).encode().unwrap();
+            let from = one.iter().position(|byte| *byte == b'[').unwrap() + 1;
+            let to = one.iter().rposition(|byte| *byte == b']').unwrap();
+            json.extend_from_slice(if number == 0 { b"" } else { b"," });
+            json.extend_from_slice(&one[from..to]);
+        }
+        json.extend_from_slice(
+            b"]}
+",
+        );
+        json
+    }
+    let there = Id::hash(&blob(0, 900));
+    let lost = Id::hash(b"no such blob");
+    // The blobs of the entries `twice`, `twice` and `z`, and the paths that are lost.
+    let cases: [(&[Id; 3], &[&str]); 5] = [
+        (&[there, there, there], &[]),
+        (&[there, there, lost], &["/twice", "/z"]),
+        (&[there, lost, there], &["/twice"]),
+        (&[lost, there, there], &["/twice"]),
+        (&[lost, lost, there], &["/twice", "/twice"]),
+    ];
+    for (blobs, expected) in cases {
+        for run in [Run::Dry, Run::Real] {
+            let (memory, repository, whole) = vault();
+            let index = Arc::new(repository.load_index().unwrap());
+            let options = WriterOptions::default();
+            let writer = Writer::open(repository.clone(), index, options).unwrap();
+            let names = ["twice", "twice", "z"];
+            let nodes = names
+                .iter()
+                .zip(blobs)
+                .map(|(name, blob)| file(name, *blob));
+            let json = text(nodes.collect());
+            let mut scratch = BlobScratch::new();
+            let tree = writer.save_blob(BlobKind::Tree, &json, &mut scratch);
+            let doubled = writer.commit(&snapshot_of(tree.unwrap().id)).unwrap();
+            let done = repair_snapshots(&repository, run).unwrap();
+            let repaired = done.repaired.iter().find(|repaired| repaired.id == doubled);
+            let paths = repaired.map_or(&[][..], |repaired| &repaired.lost_paths);
+            assert_eq!(paths, expected);
+            let count = repaired.map_or(0, |repaired| repaired.lost_count);
+            assert_eq!(count, expected.len() as u64);
+            assert_eq!(done.whole_count, 2 - usize::from(!expected.is_empty()));
+            assert!(repository.snapshot(&whole).is_ok());
+            if run == Run::Real && !expected.is_empty() {
+                assert!(repository.snapshot(&doubled).is_err());
+                assert_clean(&memory);
+            }
+        }
+    }
+}
+
 /// T23 and T28 of the history of failures: one wrong byte in a pack costs the blob it hit, and everything else is saved.
 #[test]
 fn t28_a_damaged_pack_costs_what_was_hit() {

@@ -11,6 +11,7 @@ use crate::id::Id;
 use crate::index::file::IndexedPack;
 use crate::layout::FileKind;
 use crate::pack::{LARGEST_PACK_OF_RESTIC_BYTES, hash_and_tail, header_of_tail};
+use crate::repository::ListedPack;
 
 /// Packs read at once, a few MiB of each in memory.
 const THREAD_COUNT: usize = 4;
@@ -22,33 +23,28 @@ impl Writer {
     /// where it is and never referred to. So is a file that is larger than packs are: it would cost each backup the time
     /// to read it. A pack that holds nothing new is left too, as are packs that another program marked for deletion. Taking over a pack of a backup that runs beside this one does no harm: both will name it.
     ///
-    /// Asked before each pack, `is_over` ends it early; what was taken over by then counts.
+    /// `packs` are those that [`Repository::load_index_for_backup`](crate::Repository::load_index_for_backup) found. Asked
+    /// before each pack, `is_over` ends it early; what was taken over by then counts.
     pub fn adopt_unindexed_packs(
         &self,
+        packs: &[ListedPack],
         is_over: &(dyn Fn() -> bool + Sync),
     ) -> Result<usize, VaultError> {
         self.core.poison.check()?;
-        let repository = &self.core.repository;
         let mut known: HashSet<Id> = self.core.pending.pack_ids().into_iter().collect();
         known.extend(self.core.index.packs());
         known.extend(self.core.index.marked_packs());
-        let candidates: Vec<(Id, u64)> = repository
-            .storage()
-            .list(FileKind::Pack.folder())?
+        let candidates: Vec<&ListedPack> = packs
             .iter()
-            .filter(|listed| listed.size_bytes <= LARGEST_PACK_OF_RESTIC_BYTES)
-            .filter_map(|listed| {
-                let id = FileKind::Pack.id_of(&listed.name)?;
-                let is_wanted = listed.name == FileKind::Pack.name(&id) && !known.contains(&id);
-                is_wanted.then_some((id, listed.size_bytes))
-            })
+            .filter(|pack| pack.size_bytes <= LARGEST_PACK_OF_RESTIC_BYTES)
+            .filter(|pack| !known.contains(&pack.id))
             .collect();
         let (next, adopted) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let run = || -> Result<(), VaultError> {
             while !is_over()
-                && let Some((id, size_bytes)) = candidates.get(next.fetch_add(1, Ordering::Relaxed))
+                && let Some(pack) = candidates.get(next.fetch_add(1, Ordering::Relaxed))
             {
-                if self.adopt(id, *size_bytes)? {
+                if self.adopt(&pack.id, pack.size_bytes)? {
                     adopted.fetch_add(1, Ordering::Relaxed);
                 }
             }
@@ -74,11 +70,11 @@ impl Writer {
         let tail = match hash_and_tail(&**repository.storage(), id, size_bytes) {
             Ok((hash, tail)) if hash == *id => tail,
             Ok(_) => return Ok(false),
-            // Shorter than it was listed, so not whole.
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Corrupt) => {
-                return Ok(false);
+            Err(error) if matches!(error.kind, ErrorKind::Transient | ErrorKind::Throttled) => {
+                return Err(error.into());
             }
-            Err(error) => return Err(error.into()),
+            // Shorter than it was listed, or on a bad sector: nobody needs it, so it keeps nobody from a backup.
+            Err(_) => return Ok(false),
         };
         let Ok(blobs) = header_of_tail(repository.cipher(), id, &tail, size_bytes) else {
             return Ok(false);
@@ -98,7 +94,8 @@ impl Writer {
             ];
             repository
                 .storage()
-                .sync_folders(&folders.map(str::to_owned))?;
+                .sync_folders(&folders.map(str::to_owned))
+                .map_err(|error| self.core.poison.set(error.into()))?;
             let ready = self.core.pending.add(IndexedPack { id: *id, blobs });
             self.core.write_index(ready)?;
         }

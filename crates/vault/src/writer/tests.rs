@@ -19,6 +19,12 @@ use crate::tree::Tree;
 
 const SMALL_PACKS: usize = 4096;
 
+/// Takes over what no index names now.
+fn adopt(writer: &Writer, repository: &Repository) -> usize {
+    let packs = repository.list_packs().unwrap();
+    writer.adopt_unindexed_packs(&packs, &|| false).unwrap()
+}
+
 fn writer_of(repository: &Repository) -> Writer {
     let options = WriterOptions {
         pack_size_bytes: SMALL_PACKS,
@@ -286,12 +292,11 @@ fn packs_of_a_killed_writer_are_taken_over() {
     memory.overwrite("data/aa/strange", b"not a pack".to_vec());
 
     let resumed = writer_of(&repository);
-    assert_eq!(resumed.adopt_unindexed_packs(&|| true).unwrap(), 0);
-    assert_eq!(
-        resumed.adopt_unindexed_packs(&|| false).unwrap(),
-        packs.len() - 1
-    );
-    assert_eq!(resumed.adopt_unindexed_packs(&|| false).unwrap(), 0);
+    let listed = repository.list_packs().unwrap();
+    assert_eq!(listed.len(), packs.len());
+    assert_eq!(resumed.adopt_unindexed_packs(&listed, &|| true).unwrap(), 0);
+    assert_eq!(adopt(&resumed, &repository), packs.len() - 1);
+    assert_eq!(adopt(&resumed, &repository), 0);
     let mut stored_again = 0;
     for number in 0..100 {
         let saved = resumed
@@ -312,12 +317,7 @@ fn packs_of_a_killed_writer_are_taken_over() {
         );
     }
     // With everything indexed there is nothing to take over.
-    assert_eq!(
-        writer_of(&repository)
-            .adopt_unindexed_packs(&|| false)
-            .unwrap(),
-        0
-    );
+    assert_eq!(adopt(&writer_of(&repository), &repository), 0);
 }
 
 /// Two killed runs stored the same: the padding of the second one is no reason to take its pack over too.
@@ -338,7 +338,7 @@ fn a_pack_whose_padding_alone_is_new_is_left() {
     }
     assert_eq!(repository.list(FileKind::Pack).unwrap().len(), 2);
     let resumed = writer_of(&repository);
-    assert_eq!(resumed.adopt_unindexed_packs(&|| false).unwrap(), 1);
+    assert_eq!(adopt(&resumed, &repository), 1);
     let saved = resumed
         .save_blob(BlobKind::Data, &blob(1, 500), &mut scratch)
         .unwrap();
@@ -364,7 +364,7 @@ fn what_is_taken_over_is_made_durable_first() {
     let repository = repository.with_storage(record.clone());
     let resumed = writer_of(&repository);
     let _ = record.take();
-    resumed.adopt_unindexed_packs(&|| false).unwrap();
+    adopt(&resumed, &repository);
     resumed.flush().unwrap();
     let calls: Vec<(Operation, String)> = record
         .take()
@@ -408,7 +408,7 @@ fn packs_marked_for_deletion_are_neither_used_nor_taken_over() {
         .unwrap();
 
     let next = writer_of(&repository);
-    assert_eq!(next.adopt_unindexed_packs(&|| false).unwrap(), 0);
+    assert_eq!(adopt(&next, &repository), 0);
     assert!(
         next.save_blob(BlobKind::Data, &blob(1, 500), &mut scratch)
             .unwrap()

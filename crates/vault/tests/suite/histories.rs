@@ -99,9 +99,11 @@ impl History {
         let content = self.random.content();
         let repository = open(Arc::new(self.memory.clone())).unwrap();
         let lock = repository.lock(LockKind::Shared).unwrap();
-        let index = Arc::new(repository.load_index().unwrap());
-        let writer = Writer::open(repository, index, small_packs()).unwrap();
-        writer.adopt_unindexed_packs(&|| false).unwrap();
+        let base = repository.load_index_for_backup().unwrap();
+        let writer = Writer::open(repository, Arc::new(base.index), small_packs()).unwrap();
+        writer
+            .adopt_unindexed_packs(&base.packs, &|| false)
+            .unwrap();
         let tree = save(&writer, &content).unwrap();
         self.running.push(Running {
             lock,

@@ -340,7 +340,7 @@ fn t19_unindexed_packs_are_kept_for_two_graces() {
 fn t02_short_listings_remove_nothing_that_is_needed() {
     let mut cases = 0;
     for keep in [0, 1] {
-        for nth in 0..24 {
+        for nth in 0..32 {
             let (memory, model) = worn_vault();
             for day in 0..3 {
                 let faulty = Arc::new(Faulty::new(shared(&memory)));
@@ -353,7 +353,7 @@ fn t02_short_listings_remove_nothing_that_is_needed() {
             cases += 1;
         }
     }
-    assert_eq!(cases, 48);
+    assert_eq!(cases, 64);
 }
 
 /// T2 again: every listing of snapshots is cut, from the first mark on and for days. The mark is wrong then; the removal is

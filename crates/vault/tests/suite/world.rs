@@ -84,9 +84,9 @@ pub(crate) fn save(writer: &Writer, content: &[u64]) -> Result<Id, VaultError> {
 pub(crate) fn back_up(storage: Arc<dyn Storage>, content: &[u64]) -> Result<Id, VaultError> {
     let repository = open(storage)?;
     let lock = repository.lock(LockKind::Shared)?;
-    let index = Arc::new(repository.load_index()?);
-    let writer = Writer::open(repository.clone(), index, small_packs())?;
-    writer.adopt_unindexed_packs(&|| false)?;
+    let base = repository.load_index_for_backup()?;
+    let writer = Writer::open(repository.clone(), Arc::new(base.index), small_packs())?;
+    writer.adopt_unindexed_packs(&base.packs, &|| false)?;
     let tree = save(&writer, content)?;
     lock.ensure_held()?;
     writer.commit(&snapshot_of(tree, "/content"))

@@ -6,6 +6,8 @@
 //! server's own lock, not here.
 
 use std::cell::Cell;
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +24,11 @@ use crate::sql::{Durability, Memo, Session};
 const STATEMENT_CACHE: usize = 128;
 /// The WAL file is cut back to this size after a checkpoint, in bytes.
 const WAL_SIZE_LIMIT: i64 = 64 << 20;
+
+/// Mode of the file and of what lies beside it: its owner reads and writes.
+const MODE: u32 = 0o600;
+/// What SQLite puts beside the file.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// Pages that each reading connection keeps at most; a history of a million jobs has half a gigabyte.
 const READER_CACHE_KIB: u32 = 8 << 10;
@@ -50,6 +57,7 @@ struct Reader {
 
 impl Database {
     pub(crate) fn open(path: &Path, settings: &Settings) -> Result<Self, CatalogError> {
+        keep_private(path)?;
         let mut writer = connect(path, settings)?;
         // Also turns the file into a WAL database for good; readers find it so.
         set(&writer, "journal_mode", "WAL")?;
@@ -216,6 +224,36 @@ fn run<T>(
     Ok(value)
 }
 
+/// Makes the file if there is none, for its owner alone, as SQLite would not; SQLite gives what it puts beside the file the
+/// same mode. What an older program made for more is closed to them.
+fn keep_private(path: &Path) -> Result<(), CatalogError> {
+    // What cannot be made is for SQLite to name, which does the same next.
+    let _ = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path);
+    let beside = BESIDE.map(|end| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        name.into()
+    });
+    for file in [path.to_owned()].into_iter().chain(beside) {
+        let is_open = file
+            .metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o077 != 0);
+        if is_open {
+            std::fs::set_permissions(&file, Permissions::from_mode(MODE)).map_err(|why| {
+                CatalogError::Away {
+                    place: file.display().to_string(),
+                    detail: format!("other users of this host can read it: {why}"),
+                }
+            })?;
+        }
+    }
+    Ok(())
+}
+
 fn connect(path: &Path, settings: &Settings) -> Result<Connection, CatalogError> {
     let operation = "open the catalog";
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -236,4 +274,48 @@ fn set(connection: &Connection, name: &str, value: &str) -> Result<(), CatalogEr
 
 fn sql<T>(result: rusqlite::Result<T>, operation: &'static str) -> Result<T, CatalogError> {
     result.map_err(crate::sql::SqlError::from).op(operation)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::db::{Catalog, CatalogOptions};
+
+    /// The modes of all files of the folder.
+    fn modes(folder: &Path) -> BTreeMap<String, u32> {
+        let mode = |entry: std::fs::DirEntry| {
+            let name = entry.file_name().into_string().unwrap();
+            (
+                name,
+                entry.metadata().unwrap().permissions().mode() & 0o7777,
+            )
+        };
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| mode(entry.unwrap())).collect()
+    }
+
+    fn private() -> BTreeMap<String, u32> {
+        let names = ["catalog.db", "catalog.db-wal", "catalog.db-shm"];
+        names.map(|name| (name.to_owned(), MODE)).into()
+    }
+
+    #[test]
+    fn nobody_else_reads_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("catalog.db");
+        let open = || Catalog::open(&path, CatalogOptions::default()).unwrap();
+        let catalog = open();
+        assert_eq!(modes(folder.path()), private());
+        // As an older program left them when it was killed.
+        for name in private().keys() {
+            let file = folder.path().join(name);
+            std::fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap();
+        }
+        let second = open();
+        assert_eq!(modes(folder.path()), private());
+        drop((catalog, second));
+    }
 }

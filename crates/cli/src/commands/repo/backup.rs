@@ -2,12 +2,17 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use runner::{BackupReport, BackupRequest, Outcome, ParentChoice, Progress};
 use serde_json::{Value, json};
+use storage::DryRun;
+use vault::{FileKind, Id, Repository, SnapshotSummary, WriterOptions};
 
+use super::shapes::summary_json;
 use super::tell::{During, Teller, run_failure, stop_on_signal};
-use super::{Repo, files_from, vault_failure};
+use super::{Repo, files_from, stdin, vault_failure};
 use crate::args::RepoBackupArgs;
 use crate::environment::Compression;
 use crate::exit::{Exit, Failure};
@@ -16,8 +21,11 @@ use crate::paths;
 
 /// Backs up.
 pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failure> {
+    if args.stdin || args.stdin_from_command {
+        return stdin::run(repo, args);
+    }
     let exclude = patterns(args)?;
-    let mut request = BackupRequest::new(repo.open()?, Vec::new());
+    let mut request = BackupRequest::new(opened(repo, args.dry_run)?, Vec::new());
     let (present, missing) = sources(repo, args)?;
     request.paths = present;
     request.exclude = exclude;
@@ -28,21 +36,21 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     request.hostname = args.host.clone().or_else(|| repo.settings.host.clone());
     request.parent = parent(repo, args, &request)?;
     request.worker_count = repo.settings.read_concurrency.and_then(NonZeroUsize::new);
-    if let Some(size) = repo.settings.pack_size_bytes {
-        request.writer.pack_size_bytes =
-            usize::try_from(size).unwrap_or(request.writer.pack_size_bytes);
-    }
-    if repo.settings.compression != Compression::Auto {
-        repo.warn("RESTIC_COMPRESSION is accepted, but new data is always compressed as with auto");
-    }
+    request.writer = writer_options(repo);
     let teller = Teller::new(repo, During::Archival);
     let done = runner::backup(&request, &teller, &stop_on_signal(repo));
     teller.finish();
     let report = done.map_err(|error| run_failure(&error, "the backup"))?;
+    let end = End {
+        snapshot_id: (!args.dry_run).then_some(report.snapshot_id),
+        errors: report.progress.errors,
+        duration: report.duration,
+    };
     if repo.options.json {
-        repo.screen.json(&summary_json(&report));
+        repo.screen.json(&end.json(&report.summary));
     } else {
         print(repo, &report);
+        end.say(repo);
     }
     let is_partial = report.outcome == Outcome::Partial || missing;
     Ok(if is_partial {
@@ -50,6 +58,29 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     } else {
         Exit::Done
     })
+}
+
+/// The repository; in a dry run one that keeps no more than the lock.
+pub(crate) fn opened(repo: &Repo<'_>, is_dry_run: bool) -> Result<Repository, Failure> {
+    let opened = repo.open()?;
+    if !is_dry_run {
+        return Ok(opened);
+    }
+    let storage = DryRun::new(Arc::clone(opened.storage()), FileKind::Lock.folder());
+    Ok(opened.with_storage(Arc::new(storage)))
+}
+
+/// How packs are made, as the environment says.
+pub(crate) fn writer_options(repo: &Repo<'_>) -> WriterOptions {
+    if repo.settings.compression != Compression::Auto {
+        repo.warn("RESTIC_COMPRESSION is accepted, but new data is always compressed as with auto");
+    }
+    let mut options = WriterOptions::default();
+    let wanted = repo.settings.pack_size_bytes;
+    if let Some(size) = wanted.and_then(|size| usize::try_from(size).ok()) {
+        options.pack_size_bytes = size;
+    }
+    options
 }
 
 /// The paths that exist, absolute, and whether some do not. None at all is a failure, as restic has it.
@@ -180,7 +211,6 @@ fn print(repo: &Repo<'_>, report: &BackupReport) {
     for warning in warnings(&report.progress) {
         repo.warn(&warning);
     }
-    repo.say(&format!("snapshot {} saved", report.snapshot_id.short()));
 }
 
 /// What the snapshot lacks, and what in it is not as it should be.
@@ -214,35 +244,73 @@ fn warnings(progress: &Progress) -> Vec<String> {
         .collect()
 }
 
-/// restic's summary. A backup that failed has none.
-fn summary_json(report: &BackupReport) -> Value {
-    let summary = &report.summary;
-    json!({
-        "message_type": "summary",
-        "files_new": summary.files_new,
-        "files_changed": summary.files_changed,
-        "files_unmodified": summary.files_unmodified,
-        "dirs_new": summary.dirs_new,
-        "dirs_changed": summary.dirs_changed,
-        "dirs_unmodified": summary.dirs_unmodified,
-        "data_blobs": summary.data_blobs,
-        "tree_blobs": summary.tree_blobs,
-        "data_added": summary.data_added,
-        "data_added_packed": summary.data_added_packed,
-        "total_files_processed": summary.total_files_processed,
-        "total_bytes_processed": summary.total_bytes_processed,
-        "backup_start": summary.backup_start.to_string(),
-        "backup_end": summary.backup_end.to_string(),
-        "snapshot_id": report.snapshot_id.to_hex(),
-        "error_count": report.progress.errors,
-        "total_duration": report.duration.as_secs_f64(),
-    })
+/// What is told last of a backup that has not failed.
+pub(crate) struct End {
+    /// None of a dry run.
+    pub(crate) snapshot_id: Option<Id>,
+    /// Items that failed.
+    pub(crate) errors: u64,
+    pub(crate) duration: Duration,
+}
+
+impl End {
+    /// restic's summary.
+    pub(crate) fn json(&self, summary: &SnapshotSummary) -> Value {
+        let mut line = json!({"message_type": "summary"});
+        if let (Value::Object(line), Value::Object(fields)) = (&mut line, summary_json(summary)) {
+            line.extend(fields);
+        }
+        match &self.snapshot_id {
+            Some(id) => line["snapshot_id"] = json!(id.to_hex()),
+            None => line["dry_run"] = json!(true),
+        }
+        line["error_count"] = json!(self.errors);
+        line["total_duration"] = json!(self.duration.as_secs_f64());
+        line
+    }
+
+    /// The last line.
+    pub(crate) fn say(&self, repo: &Repo<'_>) {
+        match &self.snapshot_id {
+            Some(id) => repo.say(&format!("snapshot {} saved", id.short())),
+            None => repo.say("dry run: nothing was stored, and there is no snapshot"),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{pattern_lines, warnings};
+    use super::{End, pattern_lines, warnings};
     use runner::Progress;
+    use std::time::Duration;
+    use vault::{Id, SnapshotSummary};
+
+    #[test]
+    fn the_summary_of_a_dry_run_has_no_snapshot() {
+        let end = |snapshot_id| {
+            let end = End {
+                snapshot_id,
+                errors: 2,
+                duration: Duration::from_millis(1500),
+            };
+            end.json(&SnapshotSummary {
+                files_new: 3,
+                ..SnapshotSummary::default()
+            })
+        };
+        let done = end(Some(Id::default()));
+        assert_eq!(
+            (&done["message_type"], &done["files_new"]),
+            (&"summary".into(), &3.into())
+        );
+        assert_eq!(
+            (&done["error_count"], &done["total_duration"]),
+            (&2.into(), &1.5.into())
+        );
+        assert!(done["snapshot_id"].is_string() && done.get("dry_run").is_none());
+        let dry = end(None);
+        assert!(dry["dry_run"] == true && dry.get("snapshot_id").is_none());
+    }
 
     #[test]
     fn pattern_files_have_comments() {

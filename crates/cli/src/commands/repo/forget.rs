@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use vault::forget::{GroupPlan, SnapshotFilter, plan, remove_snapshots};
 use vault::{Id, LockKind, Repository, Snapshot, Time};
 
-use super::listing::snapshot_json;
+use super::shapes::snapshot_json;
 use super::{Repo, prune, vault_failure};
 use crate::args::RepoForgetArgs;
 use crate::exit::{Exit, Failure, chain};

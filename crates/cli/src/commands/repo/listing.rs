@@ -5,15 +5,12 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use vault::{Id, Node, NodeKind, Reader, Repository, Snapshot};
 
+use super::shapes::{node_json, permissions, snapshot_json};
+use super::walk::{Lines, Next, Visitor, path_text, walk};
 use super::{Repo, vault_failure};
 use crate::args::{RepoLsArgs, RepoSnapshotsArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Table, bytes, clock, counted, printable};
-
-/// Folders in folders deeper than this are a damaged or hostile tree.
-const MAX_DEPTH: usize = 10_000;
-/// Lines are printed when they are this much.
-const FLUSH_BYTES: usize = 32 * 1024;
 
 /// Lists the snapshots, oldest first, as restic does.
 pub(crate) fn snapshots(repo: &Repo<'_>, args: &RepoSnapshotsArgs) -> Result<Exit, Failure> {
@@ -65,7 +62,8 @@ pub(crate) fn snapshots(repo: &Repo<'_>, args: &RepoSnapshotsArgs) -> Result<Exi
     Ok(Exit::Done)
 }
 
-fn all(repo: &Repo<'_>, opened: &Repository) -> Result<Vec<(Id, Snapshot)>, Failure> {
+/// All snapshots that can be read, oldest first; the others are told of.
+pub(crate) fn all(repo: &Repo<'_>, opened: &Repository) -> Result<Vec<(Id, Snapshot)>, Failure> {
     let (found, damaged) = opened
         .snapshots_and_damage()
         .map_err(|error| vault_failure(&error))?;
@@ -84,63 +82,6 @@ fn matches(snapshot: &Snapshot, args: &RepoSnapshotsArgs) -> bool {
         .is_none_or(|host| *host == snapshot.hostname)
         && args.tag.iter().all(|tag| snapshot.tags.contains(tag))
         && args.path.iter().all(|path| snapshot.paths.contains(path))
-}
-
-/// A snapshot with the field names of restic.
-pub(crate) fn snapshot_json(id: &Id, snapshot: &Snapshot) -> Value {
-    let mut value = json!({
-        "time": snapshot.time.to_string(),
-        "tree": snapshot.tree.to_hex(),
-        "paths": snapshot.paths,
-        "hostname": snapshot.hostname,
-        "username": snapshot.username,
-        "uid": snapshot.uid,
-        "gid": snapshot.gid,
-        "program_version": snapshot.program_version,
-        "id": id.to_hex(),
-        "short_id": id.short(),
-    });
-    let more = [
-        (
-            "parent",
-            snapshot.parent.map(|parent| json!(parent.to_hex())),
-        ),
-        (
-            "tags",
-            (!snapshot.tags.is_empty()).then(|| json!(snapshot.tags)),
-        ),
-        (
-            "excludes",
-            (!snapshot.excludes.is_empty()).then(|| json!(snapshot.excludes)),
-        ),
-        (
-            "summary",
-            snapshot.summary.as_ref().map(|summary| {
-                json!({
-                    "backup_start": summary.backup_start.to_string(),
-                    "backup_end": summary.backup_end.to_string(),
-                    "files_new": summary.files_new,
-                    "files_changed": summary.files_changed,
-                    "files_unmodified": summary.files_unmodified,
-                    "dirs_new": summary.dirs_new,
-                    "dirs_changed": summary.dirs_changed,
-                    "dirs_unmodified": summary.dirs_unmodified,
-                    "data_blobs": summary.data_blobs,
-                    "tree_blobs": summary.tree_blobs,
-                    "data_added": summary.data_added,
-                    "data_added_packed": summary.data_added_packed,
-                    "total_files_processed": summary.total_files_processed,
-                    "total_bytes_processed": summary.total_bytes_processed,
-                })
-            }),
-        ),
-    ];
-    for (name, field) in more {
-        if let Some(field) = field {
-            value[name] = field;
-        }
-    }
-    value
 }
 
 /// Lists what is in a snapshot, folders before what is in them.
@@ -165,18 +106,17 @@ pub(crate) fn ls(repo: &Repo<'_>, args: &RepoLsArgs) -> Result<Exit, Failure> {
         ));
     }
     let wanted = args.path.as_deref().map(path_parts);
-    let mut walk = Walk {
+    let mut printer = Printer {
         repo,
-        reader: &reader,
         wanted: wanted.as_deref(),
         long: args.long,
         found: false,
-        text: String::new(),
+        text: Lines::new(repo.screen),
     };
-    let walked = walk.folder(&snapshot.tree, &mut Vec::new());
-    walk.flush();
+    let walked = walk(repo, &reader, &snapshot.tree, Vec::new(), &mut printer);
+    printer.text.flush();
     walked?;
-    match (walk.found, &args.path) {
+    match (printer.found, &args.path) {
         (false, Some(path)) => Err(Failure::new(
             format!("{path} is not in snapshot {}", id.short()),
             format!("list all of it: strongroom repo ls {}", id.short()),
@@ -185,59 +125,42 @@ pub(crate) fn ls(repo: &Repo<'_>, args: &RepoLsArgs) -> Result<Exit, Failure> {
     }
 }
 
-fn path_parts(path: &str) -> Vec<Vec<u8>> {
+/// The names of a path as it is typed.
+pub(crate) fn path_parts(path: &str) -> Vec<Vec<u8>> {
     path.split('/')
         .filter(|part| !part.is_empty() && *part != ".")
         .map(|part| part.as_bytes().to_vec())
         .collect()
 }
 
-struct Walk<'a> {
+/// Prints what is wanted of a walk.
+struct Printer<'a> {
     repo: &'a Repo<'a>,
-    reader: &'a Reader,
     wanted: Option<&'a [Vec<u8>]>,
     long: bool,
     found: bool,
-    /// Lines that are not printed yet: one write for many.
-    text: String,
+    text: Lines<'a>,
 }
 
-impl Walk<'_> {
-    fn folder(&mut self, tree: &Id, path: &mut Vec<Vec<u8>>) -> Result<(), Failure> {
-        if path.len() > MAX_DEPTH {
-            return Err(Failure::new(
-                "the tree of the snapshot is too deep",
-                "look at it: strongroom repo check",
-            ));
+impl Visitor for Printer<'_> {
+    fn visit(&mut self, node: &Node, path: &[Vec<u8>]) -> Result<Next, Failure> {
+        if self.repo.screen.reader_is_gone() {
+            self.found = true;
+            return Ok(Next::End);
         }
-        if self.repo.interrupts.interrupted() {
-            return Err(Failure::interrupted("interrupted"));
+        let (inside, towards) = self.relation(path);
+        if inside {
+            self.found = true;
+            self.print(node, &path_text(path));
         }
-        let tree = self
-            .reader
-            .read_tree(tree)
-            .map_err(|error| vault_failure(&error))?;
-        for node in &tree.nodes {
-            if self.repo.screen.reader_is_gone() {
-                self.found = true;
-                return Ok(());
-            }
-            path.push(node.name.clone());
-            let (inside, towards) = self.relation(path);
-            if inside {
-                self.found = true;
-                self.print(node, path);
-            }
-            if (inside || towards)
-                && let Some(subtree) = &node.subtree
-            {
-                self.folder(subtree, path)?;
-            }
-            path.pop();
-        }
-        Ok(())
+        Ok(match inside || towards {
+            true => Next::Below,
+            false => Next::Beside,
+        })
     }
+}
 
+impl Printer<'_> {
     /// Whether a path is the wanted one or below it, and whether it leads there.
     fn relation(&self, path: &[Vec<u8>]) -> (bool, bool) {
         match self.wanted {
@@ -246,35 +169,23 @@ impl Walk<'_> {
         }
     }
 
-    fn print(&mut self, node: &Node, path: &[Vec<u8>]) {
-        let name = format!(
-            "/{}",
-            path.iter()
-                .map(|part| String::from_utf8_lossy(part))
-                .collect::<Vec<_>>()
-                .join("/")
-        );
+    fn print(&mut self, node: &Node, name: &str) {
         let line = if self.repo.options.json {
-            node_json(node, &name).to_string()
+            let mut line = node_json(node, name);
+            line["message_type"] = json!("node");
+            line["struct_type"] = json!("node");
+            line.to_string()
         } else if self.long {
-            long_line(node, &name)
+            long_line(node, name)
         } else {
-            printable(&name)
+            printable(name)
         };
-        self.text.push_str(&line);
-        self.text.push('\n');
-        if self.text.len() > FLUSH_BYTES {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        self.repo.screen.text(&self.text);
-        self.text.clear();
+        self.text.push(&line);
     }
 }
 
-fn long_line(node: &Node, name: &str) -> String {
+/// An entry as `ls -l` prints it.
+pub(crate) fn long_line(node: &Node, name: &str) -> String {
     let target = match node.kind {
         NodeKind::Symlink => format!(
             " -> {}",
@@ -293,96 +204,9 @@ fn long_line(node: &Node, name: &str) -> String {
     )
 }
 
-fn node_json(node: &Node, path: &str) -> Value {
-    let mut value = json!({
-        "name": String::from_utf8_lossy(&node.name),
-        "type": node.kind.as_str(),
-        "path": path,
-        "uid": node.uid,
-        "gid": node.gid,
-        "mode": node.go_mode(),
-        "permissions": permissions(node),
-        "mtime": node.mtime.to_string(),
-        "atime": node.atime.to_string(),
-        "ctime": node.ctime.to_string(),
-        "inode": node.inode,
-        "message_type": "node",
-        "struct_type": "node",
-    });
-    if node.kind == NodeKind::File {
-        value["size"] = json!(node.size);
-    }
-    value
-}
-
-/// Mode as `ls -l` prints it.
-fn permissions(node: &Node) -> String {
-    let kind = match node.kind {
-        NodeKind::Dir => 'd',
-        NodeKind::Symlink => 'l',
-        NodeKind::Device => 'b',
-        NodeKind::CharDevice => 'c',
-        NodeKind::Fifo => 'p',
-        NodeKind::Socket => 's',
-        NodeKind::File | NodeKind::Irregular => '-',
-    };
-    let mut text = String::from(kind);
-    for (shift, special, set, unset) in [
-        (6, 0o4000, 's', 'S'),
-        (3, 0o2000, 's', 'S'),
-        (0, 0o1000, 't', 'T'),
-    ] {
-        let bits = node.mode >> shift;
-        text.push(if bits & 4 != 0 { 'r' } else { '-' });
-        text.push(if bits & 2 != 0 { 'w' } else { '-' });
-        text.push(match (bits & 1 != 0, node.mode & special != 0) {
-            (true, true) => set,
-            (false, true) => unset,
-            (true, false) => 'x',
-            (false, false) => '-',
-        });
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{path_parts, permissions, snapshot_json};
-    use vault::{Id, Node, NodeKind, Snapshot};
-
-    #[test]
-    fn modes_are_written_as_ls_does() {
-        for (kind, mode, expected) in [
-            (NodeKind::File, 0o644, "-rw-r--r--"),
-            (NodeKind::Dir, 0o1777, "drwxrwxrwt"),
-            (NodeKind::File, 0o4755, "-rwsr-xr-x"),
-            (NodeKind::File, 0o2644, "-rw-r-Sr--"),
-            (NodeKind::Symlink, 0o777, "lrwxrwxrwx"),
-        ] {
-            let node = Node {
-                kind,
-                mode,
-                ..Node::default()
-            };
-            assert_eq!(permissions(&node), expected);
-        }
-    }
-
-    #[test]
-    fn snapshots_have_the_fields_of_restic() {
-        let snapshot = Snapshot {
-            paths: vec!["/a".into()],
-            tags: vec!["t".into()],
-            ..Snapshot::default()
-        };
-        let value = snapshot_json(&Id::default(), &snapshot);
-        for name in [
-            "time", "tree", "paths", "hostname", "id", "short_id", "tags",
-        ] {
-            assert!(value.get(name).is_some(), "{name}");
-        }
-        assert!(value.get("parent").is_none());
-    }
+    use super::path_parts;
 
     #[test]
     fn paths_are_split() {

@@ -5,15 +5,23 @@
 mod backup;
 mod check;
 mod copy;
+mod diff;
+mod dump;
 mod files_from;
+mod find;
 mod forget;
 mod key;
 mod listing;
 mod prune;
 mod repair;
 mod restore;
+mod shapes;
 mod stats;
+mod stdin;
+mod tag;
+mod tar;
 mod tell;
+mod walk;
 
 use std::sync::Arc;
 
@@ -76,6 +84,10 @@ fn dispatch(repo: &Repo<'_>, command: RepoCommand) -> Result<Exit, Failure> {
         RepoCommand::Check(args) => check::run(repo, &args),
         RepoCommand::Snapshots(args) => listing::snapshots(repo, &args),
         RepoCommand::Ls(args) => listing::ls(repo, &args),
+        RepoCommand::Find(args) => find::run(repo, &args),
+        RepoCommand::Diff(args) => diff::run(repo, &args),
+        RepoCommand::Dump(args) => dump::run(repo, &args),
+        RepoCommand::Tag(args) => tag::run(repo, &args),
         RepoCommand::Unlock(args) => unlock(repo, &args),
         RepoCommand::Forget(args) => forget::run(repo, &args),
         RepoCommand::Prune(args) => prune::run(repo, &args),
@@ -245,10 +257,7 @@ pub(crate) fn vault_failure(error: &VaultError) -> Failure {
             Exit::WrongPassword,
             "check the password file, command or variable",
         ),
-        VaultError::Locked { .. } => (
-            Exit::Locked,
-            "wait for the other program; if it is gone: strongroom repo unlock",
-        ),
+        VaultError::Locked { .. } => (Exit::Locked, "wait for the other program"),
         VaultError::LockLost { .. } => {
             (Exit::Locked, "start again; what was uploaded is used again")
         }

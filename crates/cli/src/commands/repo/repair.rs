@@ -62,6 +62,7 @@ fn index(repo: &Repo<'_>, run: Run) -> Result<Exit, Failure> {
             "packs_added": ids(&report.packs_added),
             "packs_missing": ids(&report.packs_missing),
             "packs_damaged": ids(&report.packs_damaged),
+            "packs_put_back": ids(&report.packs_put_back),
         }));
     }
     say_all(
@@ -71,6 +72,11 @@ fn index(repo: &Repo<'_>, run: Run) -> Result<Exit, Failure> {
     );
     say_all(repo, "pack gets an entry:", &report.packs_added);
     say_all(repo, "pack is gone, its entry goes:", &report.packs_missing);
+    say_all(
+        repo,
+        "pack was to be removed and is needed, it is put back:",
+        &report.packs_put_back,
+    );
     say_all(
         repo,
         "pack is damaged, see repair packs:",

@@ -219,6 +219,10 @@ pub(crate) fn run_failure(error: &RunError, what: &str) -> Failure {
             Failure::new(chain(error), "name files or folders that exist")
         }
         RunError::SourceInsideVault { .. } => Failure::new(chain(error), "name other folders"),
+        RunError::Input(_) => Failure::new(
+            chain(error),
+            "there is no snapshot of it; mend what gives the data, then start again",
+        ),
         RunError::Target(_) => Failure::new(
             chain(error),
             "check the rights of --target and the free space there",

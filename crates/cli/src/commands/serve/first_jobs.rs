@@ -1,22 +1,17 @@
 //! What `serve` does as an ordinary client of its own API: the vault, a plan for each path, a job of each plan.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
 use super::protect::Protected;
 use crate::commands::plan::{name_for, new_plan, now, schedule_from_now, start};
-use crate::commands::{follow, lookup};
-use crate::exit::{Exit, Failure};
+use crate::commands::{follow, lookup, vault_create};
+use crate::exit::Failure;
+use crate::output::Screen;
 use crate::session::{Parameters, Session, rows, text};
 use crate::signals::Interrupts;
 
 /// Name of the vault of the first start.
 const VAULT_NAME: &str = "default";
-/// How long a new vault may take.
-const VAULT_TIME: Duration = Duration::from_secs(120);
-/// Between two looks at a new vault.
-const VAULT_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval of the plans.
 const DAILY: &str = "P1D";
 
@@ -31,6 +26,7 @@ pub(crate) struct FirstJob {
 
 /// The id of the vault `default`, made if there is none. None if interrupted while waiting for it.
 pub(crate) fn default_vault(
+    screen: &Screen,
     session: &Session,
     interrupts: &Interrupts,
 ) -> Result<Option<String>, Failure> {
@@ -40,65 +36,10 @@ pub(crate) fn default_vault(
         .find(|vault| is_default(vault))
     {
         Some(vault) => text(vault, "VaultId").to_owned(),
-        None => create(session, Parameters::new().with("VaultName", VAULT_NAME))?,
+        None => vault_create::create(session, Parameters::new().with("VaultName", VAULT_NAME))?,
     };
-    wait_until_created(session, interrupts, &id).map(|ready| ready.then_some(id))
-}
-
-/// Makes a vault and returns its id.
-pub(crate) fn create(session: &Session, parameters: Parameters) -> Result<String, Failure> {
-    let region = session.region().to_owned();
-    let reply = session.call("CreateVault", parameters.with("VaultRegionId", region))?;
-    Ok(text(&reply, "VaultId").to_owned())
-}
-
-/// Waits until a vault can be used; false if interrupted.
-pub(crate) fn wait_until_created(
-    session: &Session,
-    interrupts: &Interrupts,
-    vault_id: &str,
-) -> Result<bool, Failure> {
-    let deadline = Instant::now() + VAULT_TIME;
-    loop {
-        let reply = session.call(
-            "DescribeVaults",
-            Parameters::new().with("VaultId", vault_id),
-        )?;
-        let vaults = rows(&reply, &["Vaults", "Vault"]);
-        let Some(vault) = vaults.first() else {
-            return Err(Failure::with(
-                Exit::NotFound,
-                format!("the vault {vault_id} is gone"),
-                "look at: strongroom vault list",
-            ));
-        };
-        match text(vault, "Status") {
-            "CREATED" => return Ok(true),
-            "ERROR" => {
-                let why = text(vault, "VaultStatusMessage");
-                let next = format!(
-                    "mend what it names, then strongroom vault delete {vault_id} and start again"
-                );
-                return Err(Failure::new(
-                    format!("the vault {vault_id} could not be made: {why}"),
-                    next,
-                ));
-            }
-            _ if Instant::now() >= deadline => {
-                return Err(Failure::new(
-                    format!(
-                        "the vault {vault_id} is still not made after {} s",
-                        VAULT_TIME.as_secs()
-                    ),
-                    "check that an agent runs: strongroom api DescribeBackupClients ClientType=ECS_CLIENT",
-                ));
-            }
-            _ => {}
-        }
-        if interrupts.wait(VAULT_INTERVAL) {
-            return Ok(false);
-        }
-    }
+    vault_create::wait_until_created(screen, session, interrupts, &id)
+        .map(|ready| ready.then_some(id))
 }
 
 /// A job for each path: the unfinished one of its plan, or a new one.

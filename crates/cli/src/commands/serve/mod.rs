@@ -16,7 +16,6 @@ use model::upkeep::UpkeepRule;
 use server::{CatalogBackupRule, PostgresPlace, RateLimit, ServerHandle, ServerOptions, Transport};
 
 use self::first_jobs::FirstJob;
-pub(crate) use self::first_jobs::{create as create_vault, wait_until_created};
 use self::protect::Protected;
 use self::words::GoesOn;
 use super::Context;
@@ -145,8 +144,10 @@ impl Service<'_> {
             );
             return Ok(Exit::Done);
         }
-        let session = Session::new(self.access.clone())?;
-        let Some(vault_id) = first_jobs::default_vault(&session, &self.interrupts)? else {
+        let session = Session::new(self.access.clone(), &self.context.screen)?;
+        let Some(vault_id) =
+            first_jobs::default_vault(&self.context.screen, &session, &self.interrupts)?
+        else {
             return Ok(if once { Exit::Interrupted } else { Exit::Done });
         };
         let jobs = first_jobs::start_all(&session, &vault_id, &self.agent.instance_id(), paths)?;

@@ -1,0 +1,365 @@
+//! What the service refused, for a person: the class of the refusal as an exit status, and what to do about it.
+//!
+//! The classes are those that `strongroom --help` lists. Never talks to a service: what it said comes as a value.
+
+use api::client::{ClientError, Denied};
+
+use crate::exit::{Exit, Failure, chain};
+
+/// What a code means for who called.
+struct Advice {
+    /// The code begins with one of these.
+    begins: &'static [&'static str],
+    exit: Exit,
+    next: &'static str,
+}
+
+/// The first that fits counts, so what is special stands before what is general.
+const BY_CODE: &[Advice] = &[
+    Advice {
+        begins: &["InvalidSecurityToken.Expired"],
+        exit: Exit::Refused,
+        next: "the temporary access key has ended: take the role on again, as strongroom role assume does",
+    },
+    Advice {
+        begins: &["InvalidSecurityToken.MismatchWithAccessKey"],
+        exit: Exit::Refused,
+        next: "unset ALIBABA_CLOUD_SECURITY_TOKEN: a lasting access key has no token",
+    },
+    Advice {
+        begins: &["InvalidSecurityToken"],
+        exit: Exit::Refused,
+        next: "set ALIBABA_CLOUD_SECURITY_TOKEN to the whole token that came with the access key: strongroom role assume",
+    },
+    Advice {
+        begins: &["MissingSecurityToken"],
+        exit: Exit::Refused,
+        next: "set ALIBABA_CLOUD_SECURITY_TOKEN to the token that came with the temporary access key",
+    },
+    Advice {
+        begins: &["InvalidAccessKeyId.Inactive"],
+        exit: Exit::Refused,
+        next: "the key, its user or its account is disabled: strongroom key enable, user enable, account enable",
+    },
+    Advice {
+        begins: &[
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidSignature",
+            "IncompleteSignature",
+            "SignatureNonceUsed",
+            "MissingAccessKeyId",
+            "MissingSignature",
+        ],
+        exit: Exit::Refused,
+        next: "check the access key: ALIBABA_CLOUD_ACCESS_KEY_ID and _SECRET if they are set, else credentials.json in the data \
+               directory",
+    },
+    Advice {
+        begins: &["InvalidTimeStamp", "MissingTimestamp"],
+        exit: Exit::Refused,
+        next: "set the clocks of both hosts: they may differ by 15 minutes at most",
+    },
+    Advice {
+        begins: &["NoPermission", "Forbidden"],
+        exit: Exit::Refused,
+        next: "use a key that may do this; the message says why this one may not",
+    },
+    Advice {
+        begins: &["Throttling"],
+        exit: Exit::Throttled,
+        next: "try again in a moment",
+    },
+    Advice {
+        begins: &["InvalidAction"],
+        exit: Exit::NotFound,
+        next: "write the action as the Cloud Backup API does, as DescribeVaults or DescribeBackupJobs2",
+    },
+    Advice {
+        begins: &["InvalidPath", "InvalidVersion"],
+        exit: Exit::Failed,
+        next: "check the endpoint: it must be the address of a Strongroom service",
+    },
+    Advice {
+        begins: &["OperationDenied.NotSupported"],
+        exit: Exit::Failed,
+        next: "docs/api-coverage.md says what is served",
+    },
+    Advice {
+        begins: &["InvalidResourceId"],
+        exit: Exit::NotFound,
+        next: LOOK_FOR_IT,
+    },
+    Advice {
+        begins: &["InvalidParameter", "Missing"],
+        exit: Exit::Usage,
+        next: "correct the value that the message names; --help shows what is valid",
+    },
+    Advice {
+        begins: &["IdempotentParameterMismatch"],
+        exit: Exit::Conflict,
+        next: "use another ClientToken for another request",
+    },
+    Advice {
+        begins: &["QuotaExceeded", "VaultQuotaExceeded"],
+        exit: Exit::Conflict,
+        next: "delete one that is not needed any more first",
+    },
+];
+
+const LOOK_FOR_IT: &str =
+    "look for the right id: strongroom jobs, vault list, plan list, policy list, snapshots";
+
+/// Words in codes that say that the state of a thing does not allow it.
+const OF_STATE: &[&str] = &[
+    "Conflict",
+    "Duplicate",
+    "Already",
+    "Running",
+    "IncorrectStatus",
+    "Cannot",
+    "NotReady",
+    "InUse",
+    "Held",
+    "Active",
+    "OPEND",
+];
+
+/// What the service said, for a person.
+pub(crate) fn api_failure(action: &str, error: &ClientError) -> Failure {
+    match error {
+        ClientError::Api {
+            code,
+            message,
+            http_status,
+            request_id,
+            denied,
+            ..
+        } => {
+            let what = format!("{action} was refused: {code}: {message} (RequestId {request_id})");
+            let (exit, next) = advice(code, *http_status);
+            match denied {
+                Some(denied) => Failure::with(exit, what, missing_policy(denied)),
+                None => Failure::with(exit, what, next),
+            }
+        }
+        ClientError::Transport { endpoint, .. } => {
+            let cause = last_cause(error);
+            let next = if cause.contains("certificate") {
+                "name the CA of the service with --cacert or STRONGROOM_CACERT, and the service by a name that is in its \
+                 certificate"
+            } else {
+                "start it with `strongroom serve`, or check --data-dir or STRONGROOM_ENDPOINT"
+            };
+            Failure::new(
+                format!("cannot reach the service at {endpoint}: {cause}"),
+                next,
+            )
+        }
+        _ => Failure::new(
+            chain(error),
+            "check the endpoint: it must be the address of a Strongroom service",
+        ),
+    }
+}
+
+fn advice(code: &str, http_status: u16) -> (Exit, &'static str) {
+    let begins = |advice: &&Advice| advice.begins.iter().any(|start| code.starts_with(start));
+    if let Some(advice) = BY_CODE.iter().find(begins) {
+        return (advice.exit, advice.next);
+    }
+    if http_status == 429 {
+        return (Exit::Throttled, "try again in a moment");
+    }
+    if code.ends_with("NotExist") || http_status == 404 {
+        return (Exit::NotFound, LOOK_FOR_IT);
+    }
+    if http_status == 409 || OF_STATE.iter().any(|word| code.contains(word)) {
+        return (
+            Exit::Conflict,
+            "look at its state first: strongroom jobs, vault list, plan list",
+        );
+    }
+    if http_status >= 500 {
+        return (
+            Exit::Failed,
+            "look at the log of the service under this RequestId",
+        );
+    }
+    (Exit::Failed, "correct what the message names")
+}
+
+/// Which policy would have to say something else. The message before it names the resource.
+fn missing_policy(denied: &Denied) -> String {
+    let Denied {
+        auth_action: action,
+        auth_principal_display_name: name,
+        ..
+    } = denied;
+    let (whose, how) = if denied.auth_principal_type == "AssumedRoleUser" {
+        let role = name.split(':').next().unwrap_or(name);
+        (
+            format!("of the role {role}, or that of its session,"),
+            "strongroom role create --help".to_owned(),
+        )
+    } else {
+        (
+            format!("of the user {name}"),
+            format!("strongroom user policy {name} --policy FILE, by who may"),
+        )
+    };
+    if denied.no_permission_type == "ExplicitDeny" {
+        format!("the policy {whose} has a Deny for {action} on this resource, which wins: {how}")
+    } else {
+        format!("the policy {whose} has no Allow for {action} on this resource: {how}")
+    }
+}
+
+fn last_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{advice, api_failure};
+    use crate::exit::Exit;
+    use api::client::{ClientError, Denied};
+    use api::error::{ApiError, Code};
+
+    fn refused(code: &str, http_status: u16, denied: Option<Denied>) -> ClientError {
+        ClientError::Api {
+            code: code.into(),
+            message: "m".into(),
+            http_status,
+            request_id: "REQ".into(),
+            retry_after_ms: None,
+            denied: denied.map(Box::new),
+        }
+    }
+
+    #[test]
+    fn refusals_show_code_and_request_and_what_to_do() {
+        let missing = ApiError::missing("RoleArn").code;
+        for (code, http_status, exit) in [
+            ("Forbidden.RAM", 403, Exit::Refused),
+            ("Throttling.User", 400, Exit::Throttled),
+            ("CannotDeleteReplicationSourceVault", 400, Exit::Conflict),
+            ("InvalidParameter.PageSize", 400, Exit::Usage),
+            (&missing, 400, Exit::Usage),
+        ] {
+            let failure = api_failure("Do", &refused(code, http_status, None));
+            assert_eq!(failure.exit, exit, "{code}");
+            assert!(
+                failure.what.contains(code)
+                    && failure.what.contains("REQ")
+                    && !failure.next.is_empty()
+            );
+        }
+    }
+
+    /// Every code that the service has is of a class, so that a new one is thought about here.
+    #[test]
+    fn every_code_has_the_status_of_its_class() {
+        let of = |exit: Exit| -> Vec<&str> {
+            Code::ALL
+                .iter()
+                .filter(|code| advice(code.as_str(), code.http_status()).0 == exit)
+                .map(|code| code.as_str())
+                .collect()
+        };
+        assert_eq!(
+            of(Exit::Failed),
+            [
+                "InvalidVersion",
+                "UnsupportedHTTPMethod",
+                "OperationDenied.NotSupported",
+                "RequestBodyTooLarge",
+                "InvalidPath.NotFound",
+                "InternalError",
+                "ServiceUnavailable",
+                "VaultUnreadable",
+            ]
+        );
+        assert_eq!(
+            of(Exit::Usage),
+            ["MissingAction", "MissingVersion", "InvalidParameter"]
+        );
+        assert_eq!(
+            of(Exit::Refused),
+            [
+                "MissingAccessKeyId",
+                "MissingSignature",
+                "IncompleteSignature",
+                "MissingSignatureNonce",
+                "MissingTimestamp",
+                "InvalidAccessKeyId.NotFound",
+                "InvalidAccessKeyId.Inactive",
+                "SignatureDoesNotMatch",
+                "InvalidSignatureMethod",
+                "InvalidTimeStamp.Format",
+                "InvalidTimeStamp.Expired",
+                "SignatureNonceUsed",
+                "MissingSecurityToken",
+                "InvalidSecurityToken.Malformed",
+                "InvalidSecurityToken.MismatchWithAccessKey",
+                "InvalidSecurityToken.Expired",
+                "NoPermission",
+            ]
+        );
+        assert_eq!(
+            of(Exit::Conflict),
+            [
+                "EntityAlreadyExists",
+                "IdempotentParameterMismatch",
+                "ORDER.OPEND",
+                "VaultNotReady",
+                "VaultAlreadyExists",
+                "VaultQuotaExceeded",
+                "VaultHasRunningJobs",
+                "PlanNameAlreadyExists",
+                "PlanHasRunningJobs",
+                "ClientIsRunning",
+                "JobAlreadyFinished",
+                "SnapshotInUse",
+                "SnapshotHeld",
+                "PolicyBindingAlreadyExists",
+                "VaultBoundPolicyCannotBeDeleted",
+                "ClientActive",
+                "ClientNotInstalled",
+                "ResourceAlreadyExists",
+                "QuotaExceeded",
+            ]
+        );
+        assert_eq!(of(Exit::Throttled), ["Throttling.User"]);
+        assert!(of(Exit::NotFound).contains(&"VaultNotExist"));
+    }
+
+    #[test]
+    fn a_denial_names_the_policy_that_is_missing() {
+        let denied = |kind: &str, name: &str, why: &str| {
+            let detail = Denied {
+                auth_action: "hbr:DeleteVault".into(),
+                auth_principal_type: kind.into(),
+                auth_principal_display_name: name.into(),
+                no_permission_type: why.into(),
+            };
+            api_failure("DeleteVault", &refused("NoPermission", 403, Some(detail)))
+        };
+        let failure = denied("SubUser", "ops", "ImplicitDeny");
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(
+            failure.next,
+            "the policy of the user ops has no Allow for hbr:DeleteVault on this resource: strongroom user policy ops \
+             --policy FILE, by who may"
+        );
+        let next = denied("AssumedRoleUser", "see:me", "ExplicitDeny").next;
+        assert!(
+            next.contains("the role see,") && next.contains("a Deny for hbr:DeleteVault"),
+            "{next}"
+        );
+    }
+}
