@@ -176,7 +176,8 @@ impl Catalog {
         })
     }
 
-    /// As [`Catalog::read`]; `None` when a connection would have to be waited for, or another host.
+    /// As [`Catalog::read`]; `None` when a connection would have to be waited for, or another host. What `body` asks after
+    /// it was told what is remembered may be `Busy`, when that is not the present state any more.
     pub(crate) fn try_read<T>(
         &self,
         operation: &'static str,
@@ -188,7 +189,7 @@ impl Catalog {
     }
 
     /// Hands `body` one state of the catalog for several questions; `None` when a connection would have to be waited for, or
-    /// another host.
+    /// another host. Each question but the first may find that the state has passed: `Busy`.
     ///
     /// # Errors
     /// Those of the database.
@@ -317,9 +318,13 @@ impl<'a> Tx<'a> {
 
     /// Its connection, for tests of what is SQLite's own.
     #[cfg(test)]
-    pub(crate) const fn sqlite(&self) -> &rusqlite::Connection {
+    pub(crate) fn sqlite(&self) -> &rusqlite::Connection {
         match self.session {
             Session::Sqlite(connection) => connection,
+            Session::SqliteReading(reading) => match reading.connection() {
+                Ok(connection) => connection,
+                Err(_) => unreachable!(),
+            },
             Session::Postgres(_) => unreachable!(),
         }
     }

@@ -8,6 +8,7 @@ use model::{AccountId, Timestamp};
 use crate::conditions::{Conditions, change, first};
 use crate::db::{Catalog, Tx};
 use crate::error::CatalogError;
+use crate::jobs;
 use crate::records::{ItemError, Page, PageRequest, Work};
 use crate::row::RowReader;
 use crate::sql::{Row, Value, params};
@@ -107,6 +108,9 @@ fn shown(
     kind: WorkKind,
     id: &str,
 ) -> Result<Conditions, CatalogError> {
+    if kind == WorkKind::Backup && jobs::hides(tx, account_id, id)? {
+        return Err(kind.not_found(id));
+    }
     let sql = format!(
         "SELECT COALESCE(j.error_epoch, w.epoch) AS epoch FROM {} j \
          LEFT JOIN work w ON w.work_id = j.{} AND w.account_id = j.account_id WHERE j.account_id = ? AND j.{} = ?",

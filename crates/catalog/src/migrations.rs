@@ -17,6 +17,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_job_events.sql"),
     include_str!("../migrations/0008_catalog_backups.sql"),
     include_str!("../migrations/0009_lent_work.sql"),
+    include_str!("../migrations/0010_job_removals.sql"),
 ];
 
 /// The migrations that a database of version `found` lacks, with their numbers. `SchemaTooNew` when it has more than

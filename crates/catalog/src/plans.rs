@@ -374,7 +374,7 @@ pub fn delete(
             });
         }
         let ids = [account_id.as_str(), plan_id.as_str()];
-        jobs::delete_matching(catalog, tx, account_id, &jobs::of_plan(plan_id))?;
+        jobs::delete_of(catalog, tx, account_id, jobs::Owner::Plan(plan_id))?;
         change(
             tx,
             operation,

@@ -2,8 +2,8 @@
 //! and removing what lies there are tasks that an agent runs ([`crate::tasks`]).
 
 use model::{
-    AccountId, ClientId, Filter, FilterKey, JobId, PlanId, Predicate, RestoreId, SnapshotId,
-    SourceType, TaskId, Test, Timestamp, VaultId, VaultStatus,
+    AccountId, ClientId, JobId, PlanId, RestoreId, SnapshotId, SourceType, TaskId, Timestamp,
+    VaultId, VaultStatus,
 };
 
 use crate::conditions::{Conditions, all, change, first};
@@ -150,6 +150,9 @@ pub fn of_record(
     };
     let sql = format!("SELECT vault_id FROM {table} WHERE account_id = ? AND {column} = ?");
     catalog.read(operation, |tx| {
+        if *table == "jobs" && jobs::hides(tx, account_id, id)? {
+            return Ok(None);
+        }
         first(tx, operation, &sql, [account_id.as_str(), id], |row| {
             row.parsed_opt("vault_id")
         })
@@ -438,7 +441,10 @@ pub fn delete(
     catalog.write(operation, |tx| {
         let vault = require(tx, account_id, vault_id)?;
         if vault.status == VaultStatus::Initializing {
-            return Err(CatalogError::VaultState { vault_id: vault_id.to_string(), status: vault.status });
+            return Err(CatalogError::VaultState {
+                vault_id: vault_id.to_string(),
+                status: vault.status,
+            });
         }
         if vault.worm_enabled && has_kept_snapshot(tx, vault_id, now)? {
             return Err(CatalogError::Worm {
@@ -447,22 +453,33 @@ pub fn delete(
             });
         }
         if let Some(policy_id) = policies::bound_to_vault(tx, account_id, vault_id)? {
-            return Err(CatalogError::VaultBound { vault_id: vault_id.to_string(), policy_id });
+            return Err(CatalogError::VaultBound {
+                vault_id: vault_id.to_string(),
+                policy_id,
+            });
         }
-        let of_vault = Filter {
-            key: FilterKey::VaultId,
-            predicate: Predicate::Text(Test::Equal(vault_id.to_string())),
-        };
-        jobs::delete_matching(catalog, tx, account_id, &of_vault)?;
+        jobs::delete_of(catalog, tx, account_id, jobs::Owner::Vault(vault_id))?;
         let id = [vault_id.as_str()];
-        let errors = "DELETE FROM item_errors WHERE work_id IN (SELECT work_id FROM work WHERE vault_id = ?)";
-        change(tx, operation, errors, id)?;
-        let events = "DELETE FROM job_events WHERE account_id = ? \
-                      AND work_id IN (SELECT work_id FROM work WHERE vault_id = ?)";
-        change(tx, operation, events, [account_id.as_str(), vault_id.as_str()])?;
+        // The works of backup jobs go with their jobs.
+        let others = "SELECT work_id FROM work WHERE vault_id = ? AND kind <> 'BACKUP'";
+        let errors = format!("DELETE FROM item_errors WHERE work_id IN ({others})");
+        change(tx, operation, &errors, id)?;
+        let events =
+            format!("DELETE FROM job_events WHERE account_id = ? AND work_id IN ({others})");
+        change(
+            tx,
+            operation,
+            &events,
+            [account_id.as_str(), vault_id.as_str()],
+        )?;
         let tasks = "UPDATE tasks SET status = 'CANCELED', completed_time = ?, updated_time = ? \
                      WHERE vault_id = ? AND completed_time IS NULL";
-        change(tx, operation, tasks, params![now.0, now.0, vault_id.as_str()])?;
+        change(
+            tx,
+            operation,
+            tasks,
+            params![now.0, now.0, vault_id.as_str()],
+        )?;
         for table in ["work", "restore_jobs", "snapshots", "plans"] {
             let sql = format!("DELETE FROM {table} WHERE vault_id = ?");
             // `restore_jobs` has the vault behind the account in its index.
@@ -471,15 +488,29 @@ pub fn delete(
                     let values = [vault_id.as_str(), account_id.as_str()];
                     change(tx, operation, &format!("{sql} AND account_id = ?"), values)?
                 }
+                "work" => change(tx, operation, &format!("{sql} AND kind <> 'BACKUP'"), id)?,
                 _ => change(tx, operation, &sql, id)?,
             };
         }
         tags::forget(tx, account_id, "vault", vault_id.as_str())?;
         upkeep::forget(tx, vault_id)?;
         let hide = "UPDATE vaults SET deleted_time = ?, updated_time = ? WHERE vault_id = ?";
-        change(tx, operation, hide, params![now.0, now.0, vault_id.as_str()])?;
+        change(
+            tx,
+            operation,
+            hide,
+            params![now.0, now.0, vault_id.as_str()],
+        )?;
         let target = tasks::Target::of(vault_id, now);
-        tasks::insert(catalog, tx, account_id, TaskKind::DeleteVault, &target, client_id, now)
+        tasks::insert(
+            catalog,
+            tx,
+            account_id,
+            TaskKind::DeleteVault,
+            &target,
+            client_id,
+            now,
+        )
     })
 }
 

@@ -491,6 +491,9 @@ pub(crate) fn status_of(
     account_id: &AccountId,
     id: &str,
 ) -> Result<JobStatus, CatalogError> {
+    if kind == WorkKind::Backup && jobs::hides(tx, account_id, id)? {
+        return Err(kind.not_found(id));
+    }
     let sql = format!(
         "SELECT status FROM {} WHERE account_id = ? AND {} = ?",
         kind.table(),

@@ -156,13 +156,16 @@ async fn read(
     let kib = u32::try_from(kib)
         .unwrap_or(u32::MAX)
         .min(BODY_ROOM_KIB as u32);
-    let room = border.body_room.clone().acquire_many_owned(kib);
-    let room = match timeout(QUEUE_TIMEOUT, room).await {
-        Ok(Ok(room)) => room,
-        Ok(Err(_)) | Err(_) => return Err(busy()),
+    let body_room = border.body_room.clone();
+    let room = match body_room.clone().try_acquire_many_owned(kib) {
+        Ok(room) => room,
+        Err(_) => match timeout(QUEUE_TIMEOUT, body_room.acquire_many_owned(kib)).await {
+            Ok(Ok(room)) => room,
+            Ok(Err(_)) | Err(_) => return Err(busy()),
+        },
     };
     let body = match timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
-        Ok(Ok(bytes)) => bytes.to_vec(),
+        Ok(Ok(bytes)) => bytes,
         // Either the limit or a connection that broke; nobody reads the answer to the latter.
         Ok(Err(_)) => return Err(too_large()),
         Err(_) => {

@@ -25,7 +25,7 @@ const SILENCE_SECONDS: i64 = 3_600;
 const SLOW_CHECK_SECONDS: i64 = 60;
 /// Plans whose snapshots are judged in one step; the rest comes in the next.
 const MAX_GROUPS: u32 = 100;
-/// Transactions in which one step removes old jobs; the rest comes in the next.
+/// Transactions in which one step removes old jobs, and those of deleted plans and vaults; the rest comes in the next.
 const MAX_REMOVALS: usize = 10;
 /// How often the job ledger's index is saved, if it changed.
 const LEDGER_SAVE_SECONDS: i64 = 600;
@@ -45,7 +45,7 @@ pub struct TickReport {
     pub silent_clients: usize,
     /// Snapshots whose time was over and that were deleted.
     pub expired_snapshots: usize,
-    /// Jobs and restore jobs that the history keeps no longer.
+    /// Jobs and restore jobs that the history keeps no longer, and the last of those that went with a plan or vault.
     pub removed_jobs: usize,
     /// Hosts that were bound to or unbound from a policy by their tags.
     pub bound_by_tags: usize,
@@ -147,6 +147,7 @@ impl Ticker {
         if is_slow_step || memory.judged.is_some() {
             memory.judged = let_go(service, memory.judged.take(), now, &mut report)?;
         }
+        remove_deleted_jobs(service, &mut report)?;
         if is_slow_step || memory.has_old_jobs {
             memory.has_old_jobs = remove_old_jobs(service, now, &mut report)?;
         }
@@ -235,6 +236,18 @@ fn start_due_upkeep(
             Err(error) => {
                 tracing::error!(%vault_id, %error, "a vault that is due could not be looked after")
             }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what is left in the catalog of the jobs of deleted plans and vaults.
+fn remove_deleted_jobs(service: &Service, report: &mut TickReport) -> Result<(), CatalogError> {
+    for _ in 0..MAX_REMOVALS {
+        let done = jobs::remove_hidden(&service.catalog)?;
+        report.removed_jobs += done.jobs;
+        if !done.has_more {
+            break;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use api::signature::WireRequest;
+use axum::body::Bytes;
 
 /// Everything of a request that matters.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(crate) struct Wire {
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Bytes,
     pub(crate) peer: IpAddr,
 }
 
@@ -38,7 +39,9 @@ impl Wire {
 
 /// Upper-case UUID, as HBR's.
 pub(crate) fn new_request_id() -> String {
-    uuid::Uuid::new_v4()
+    // No secret: random numbers of this process do, without a call of the system for each.
+    uuid::Builder::from_random_bytes(rand::random())
+        .into_uuid()
         .hyphenated()
         .encode_upper(&mut uuid::Uuid::encode_buffer())
         .to_owned()

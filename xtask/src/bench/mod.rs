@@ -5,6 +5,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::peers::postgres::{self, Syncing};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -14,6 +15,8 @@ struct Bench {
     example: &'static str,
     /// A program that the benchmark runs.
     binary: Option<&'static str>,
+    /// Whether it takes the URL of a database.
+    takes_postgres: bool,
 }
 
 const BENCHES: [Bench; 2] = [
@@ -22,14 +25,19 @@ const BENCHES: [Bench; 2] = [
         package: "server",
         example: "bench-ledger",
         binary: None,
+        takes_postgres: true,
     },
     Bench {
         name: "vault",
         package: "cli",
         example: "bench-vault",
         binary: Some("strongroom"),
+        takes_postgres: false,
     },
 ];
+
+/// Has [`run`] start a database for the benchmark.
+const POSTGRES: &str = "--postgres";
 
 /// Runs the benchmark that the first argument names with the others.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -47,7 +55,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     let mut command = workspace.cargo();
     command.arg("run").args(release);
-    process::run(command.args(["--example", bench.example, "--"]).args(rest))
+    command.args(["--example", bench.example, "--"]);
+    let mut postgres = None;
+    for argument in rest {
+        if bench.takes_postgres && argument == POSTGRES {
+            // Figures of what is durable need a database that is.
+            let server = postgres::start(Syncing::On)?;
+            command.args(["--catalog", &server.url]);
+            postgres = Some(server);
+        } else {
+            command.arg(argument);
+        }
+    }
+    let result = process::run(&mut command);
+    drop(postgres);
+    result
 }
 
 fn names() -> String {

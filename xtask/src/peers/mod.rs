@@ -6,7 +6,7 @@
 mod apt;
 mod cache;
 mod node;
-mod postgres;
+pub(crate) mod postgres;
 mod python;
 mod restic;
 mod rustic;
@@ -66,7 +66,7 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Peers> {
     let tea_rpc_python =
         python::environment(&cache, "tea-rpc", &pins.join("requirements-tea-rpc.txt"))?;
     let (node, node_modules) = node::modules(&cache, &pins.join("node"))?;
-    let postgres = postgres::start().context("PostgreSQL")?;
+    let postgres = postgres::start(postgres::Syncing::Off).context("PostgreSQL")?;
     Ok(Peers {
         sdk_python,
         tea_rpc_python,

@@ -1,6 +1,7 @@
 //! A throw-away PostgreSQL: the newest one that Debian's packages have brought, in a folder of its own, for one run.
 //!
-//! It listens on a free port of 127.0.0.1, asks for no password and syncs nothing: what is tested is what our program does.
+//! It listens on a free port of 127.0.0.1, asks for no password and, in tests, syncs nothing: what is tested is what our
+//! program does.
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -24,8 +25,15 @@ pub(crate) struct Postgres {
     pub(crate) url: String,
 }
 
+/// Whether what is committed survives a loss of power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syncing {
+    On,
+    Off,
+}
+
 /// Starts one, after installing the package if it is missing.
-pub(crate) fn start() -> Result<Postgres> {
+pub(crate) fn start(syncing: Syncing) -> Result<Postgres> {
     let programs = match programs() {
         Some(programs) => programs,
         None => {
@@ -53,8 +61,12 @@ pub(crate) fn start() -> Result<Postgres> {
         "--locale=C",
         "--no-sync",
     ]))?;
+    let fsync = match syncing {
+        Syncing::On => "on",
+        Syncing::Off => "off",
+    };
     let settings = format!(
-        "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='' -c fsync=off -c max_connections=300"
+        "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='' -c fsync={fsync} -c max_connections=300"
     );
     process::run(
         server

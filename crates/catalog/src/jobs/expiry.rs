@@ -106,7 +106,7 @@ impl<'a, 'c> Step<'a, 'c> {
                 if !self.takes(job.job_id.as_str())? {
                     break;
                 }
-                store::remove(self.tx, &job, row_id)?;
+                store::remove(self.tx, account_id, job.job_id.as_str(), row_id)?;
                 if let Some(plan_id) = &job.plan_id {
                     plans::forget_job(self.tx, account_id, plan_id, &job.job_id)?;
                 }

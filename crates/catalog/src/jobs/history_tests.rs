@@ -13,7 +13,7 @@ use proptest::test_runner::Config;
 
 use super::{
     Body, ImportedJob, Renderer, bodies, cancel, check_index, create, finish, import_all, query,
-    remove_ended, save_index, store, try_bodies,
+    remove_ended, remove_hidden, save_index, store, try_bodies,
 };
 use crate::db::{Catalog, CatalogOptions, Tx};
 use crate::plans::RunningJobs;
@@ -31,6 +31,8 @@ enum Step {
     /// Jobs of the past, in any order, as one batch; some twice.
     Import(Vec<(i64, u16, u8)>),
     DeletePlan(usize),
+    /// A step of taking away what deleted plans have left.
+    RemoveHidden,
     /// What ended this long before now goes.
     Expire(i64),
     Save,
@@ -49,6 +51,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => any::<u16>().prop_map(Step::Cancel),
         3 => proptest::collection::vec(imported, 1..60).prop_map(Step::Import),
         1 => (0usize..3).prop_map(Step::DeletePlan),
+        2 => Just(Step::RemoveHidden),
         2 => (0i64..2_000).prop_map(Step::Expire),
         1 => Just(Step::Save),
         1 => Just(Step::Restart),
@@ -124,6 +127,8 @@ struct World {
     catalogs: [Catalog; 2],
     present: usize,
     plans: Vec<Option<PlanId>>,
+    /// The ids of all plans, of the deleted ones, too.
+    plan_ids: Vec<PlanId>,
     client: Client,
     now: i64,
 }
@@ -133,8 +138,8 @@ impl World {
         let fixture = Fixture::new();
         let client = fixture.client("m-1", 0);
         let vault = fixture.vault(0);
-        let plans = (0..3)
-            .map(|number| Some(fixture.plan(&vault, &format!("plan {number}")).plan_id))
+        let plan_ids: Vec<PlanId> = (0..3)
+            .map(|number| fixture.plan(&vault, &format!("plan {number}")).plan_id)
             .collect();
         let proxy = fixture
             .place
@@ -146,7 +151,8 @@ impl World {
             proxy,
             catalogs,
             present: 0,
-            plans,
+            plans: plan_ids.iter().cloned().map(Some).collect(),
+            plan_ids,
             client,
             now: 1_000,
         }
@@ -204,10 +210,18 @@ impl World {
             }
             Step::DeletePlan(plan) => {
                 if let Some(plan) = self.plans[plan].take() {
+                    let mut expected = self.truth();
+                    expected.retain(|job| job.plan_id.as_ref() != Some(&plan));
                     let catalog = self.catalog();
                     again(|| crate::plans::delete(catalog, &account, &plan, RunningJobs::Drop))
                         .unwrap();
+                    assert_eq!(self.truth(), expected);
                 }
+            }
+            Step::RemoveHidden => {
+                let before = self.truth();
+                again(|| remove_hidden(self.catalog())).unwrap();
+                assert_eq!(self.truth(), before, "nobody sees it");
             }
             Step::Expire(seconds) => {
                 let before = now.plus_seconds(-seconds);
@@ -250,7 +264,8 @@ impl World {
             backup_type: "COMPLETE".to_owned(),
             status: ended[usize::from(choice) % ended.len()],
             vault_id: Some(VaultId::parse(&format!("v-{}", choice % 4)).unwrap()),
-            plan_id: None,
+            // Also of plans that are deleted already.
+            plan_id: self.plan_ids.get(usize::from(choice % 5)).cloned(),
             client_id: None,
             instance_id: None,
             bucket: None,
@@ -275,11 +290,28 @@ impl World {
         ImportedJob { job, body: None }
     }
 
-    /// All rows, as the database has them, in the order of creation.
+    /// All rows but those that wait to be removed, as the database has them, in the order of creation.
     fn truth(&self) -> Vec<Job> {
-        let sql = "/* whole */ SELECT * FROM jobs ORDER BY created_time, job_id";
-        let read = |tx: &Tx<'_>| crate::conditions::all(tx, "test", sql, [], store::read);
+        self.rows(
+            "SELECT * FROM jobs WHERE NOT EXISTS (SELECT 1 FROM job_removals \
+             WHERE part_id = row_id >> 32 AND end_seq > row_id - (part_id << 32) \
+             AND (job_removals.plan_id = jobs.plan_id OR job_removals.vault_id = jobs.vault_id)) \
+             ORDER BY created_time, job_id",
+        )
+    }
+
+    fn rows(&self, sql: &str) -> Vec<Job> {
+        let sql = format!("/* whole */ {sql}");
+        let read = |tx: &Tx<'_>| crate::conditions::all(tx, "test", &sql, [], store::read);
         self.catalog().read("test", read).unwrap()
+    }
+
+    /// Takes all rows away that are hidden: what is left is what was seen.
+    fn remove_all_hidden(&self) {
+        let seen = self.truth();
+        while again(|| remove_hidden(self.catalog())).unwrap().has_more {}
+        let rows = self.rows("SELECT * FROM jobs ORDER BY created_time, job_id");
+        assert_eq!(rows, seen);
     }
 
     fn check(&self, asked: &JobQuery) {
@@ -378,6 +410,9 @@ proptest! {
             world.step(step);
             world.check(&asked);
         }
+        assert_eq!(check_index(world.catalog()).unwrap(), []);
+        world.remove_all_hidden();
+        world.check(&JobQuery::default());
         assert_eq!(check_index(world.catalog()).unwrap(), []);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use model::{AccountId, SourceType, Timestamp};
 
-use super::{body, parts, store};
+use super::{body, parts, removals, store};
 use crate::conditions::{change, first};
 use crate::db::{Catalog, Tx, micros};
 use crate::error::{CatalogError, Entity};
@@ -54,9 +54,7 @@ pub fn import_all(
                     to: model::JobStatus::Complete,
                 });
             }
-            if !seen.insert(job.job_id.as_str())
-                || store::row_id(tx, account_id, job.job_id.as_str())?.is_some()
-            {
+            if !seen.insert(job.job_id.as_str()) || is_there(tx, account_id, job.job_id.as_str())? {
                 report.known += 1;
             } else {
                 report.imported += 1;
@@ -79,6 +77,18 @@ pub fn import_all(
         latest.map_or(Ok(()), |latest| pass_by(tx, account_id, latest))?;
         Ok(report)
     })
+}
+
+/// Whether the account has a job with this id. The row of one that is deleted makes room.
+fn is_there(tx: &Tx<'_>, account_id: &AccountId, job_id: &str) -> Result<bool, CatalogError> {
+    let Some(row_id) = store::row_id(tx, account_id, job_id)? else {
+        return Ok(false);
+    };
+    let is_hidden = removals::hides(tx, account_id, job_id)?;
+    if is_hidden {
+        store::remove(tx, account_id, job_id, row_id)?;
+    }
+    Ok(!is_hidden)
 }
 
 fn insert(tx: &Tx<'_>, account_id: &AccountId, jobs: &[&ImportedJob]) -> Result<(), CatalogError> {

@@ -6,13 +6,14 @@ use model::{JobStatus, SourceType};
 
 use super::kept_bodies::KeptBodies;
 use super::ledger::IndexedPart;
-use super::parts::{self, Change, ChangeKind, Part, Version};
+use super::parts::{self, Change, ChangeKind, Version};
+use super::removals::{Hidden, Removal};
 use crate::conditions::{each, first, while_each};
 use crate::db::Tx;
 use crate::error::CatalogError;
 use crate::ledger::{IndexRow, PartIndex, StateCounts};
 use crate::row::RowReader;
-use crate::sql::Row;
+use crate::sql::{Row, Value, damage};
 
 /// The columns that the index needs, the first of their table.
 const COLUMNS: &str = "row_id, job_id, created_time, status, complete_time, region_id, plan_id, vault_id, instance_id, \
@@ -29,10 +30,17 @@ fn read<T>(row: &Row<'_>, take: impl FnOnce(&IndexRow<'_>) -> T) -> crate::sql::
         seq: parts::split_row_id(row.get(0)?).1,
         job_id: &job_id,
         created_time: row.get(2)?,
-        status: row.parsed("status")?,
+        status: status(row)?,
         complete_time: row.get(4)?,
         texts: texts.each_ref().map(Option::as_deref),
     }))
+}
+
+/// The state; by its place, since a name is looked for among all columns.
+fn status(row: &Row<'_>) -> crate::sql::Result<JobStatus> {
+    let word = row.text(3)?;
+    let status = word.parse();
+    status.map_err(|_| damage(format!("column status: {word}")))
 }
 
 /// Brings an index to the part's present version by the change log, and drops the bodies of jobs that were changed or
@@ -82,6 +90,14 @@ fn apply(tx: &Tx<'_>, indexed: &mut IndexedPart, change: &Change) -> Result<bool
             (change.first_seq..=change.last_seq).for_each(|seq| index.delete(seq));
             Ok(true)
         }
+        ChangeKind::Hidden => {
+            let removal = Removal::of_version(tx, part_id, change.version.number)?;
+            Ok(removal.is_some_and(|removal| {
+                let (key, text) = removal.text();
+                index.delete_all(key, text, change.last_seq);
+                true
+            }))
+        }
     }
 }
 
@@ -112,13 +128,8 @@ fn add(
 }
 
 /// Builds an index anew from all rows of its part.
-pub(super) fn rebuild(
-    tx: &Tx<'_>,
-    indexed: &mut IndexedPart,
-    part: &Part,
-) -> Result<(), CatalogError> {
-    indexed.index = build(tx, part.part_id, part.source_type)?;
-    indexed.version = part.version;
+pub(super) fn rebuild(tx: &Tx<'_>, indexed: &mut IndexedPart) -> Result<(), CatalogError> {
+    indexed.index = build(tx, indexed.part_id, indexed.index.source_type())?;
     Ok(())
 }
 
@@ -126,9 +137,16 @@ fn build(tx: &Tx<'_>, part_id: i64, source_type: SourceType) -> Result<PartIndex
     let operation = "read all jobs";
     let range = [parts::row_id(part_id, 0), parts::row_id(part_id, u32::MAX)];
     let sql = format!("SELECT {COLUMNS} FROM jobs WHERE row_id BETWEEN ? AND ? ORDER BY row_id");
+    let hidden = Hidden::of_part(tx, part_id)?;
+    let push = |index: &mut PartIndex, row: &IndexRow<'_>| {
+        let [_, plan_id, vault_id, ..] = row.texts;
+        if !hidden.has(row.seq, plan_id, vault_id) {
+            index.push(row);
+        }
+    };
     let mut index = PartIndex::new(source_type);
     let is_whole = while_each(tx, operation, &sql, range, |row| {
-        read(row, |row| index.push(row))?;
+        read(row, |row| push(&mut index, row))?;
         Ok(!index.is_scattered())
     })?;
     if is_whole {
@@ -143,7 +161,7 @@ fn build(tx: &Tx<'_>, part_id: i64, source_type: SourceType) -> Result<PartIndex
             parts::row_id(part_id, last_seq),
         ];
         each(tx, operation, &sql, range, |row| {
-            read(row, |row| index.push(row))
+            read(row, |row| push(&mut index, row))
         })?;
     }
     index.settle();
@@ -189,9 +207,14 @@ fn order(tx: &Tx<'_>, part_id: i64) -> Result<Vec<(u32, u32)>, CatalogError> {
 /// The jobs of a part by state, counted by the database.
 pub(super) fn counts(tx: &Tx<'_>, part_id: i64) -> Result<StateCounts, CatalogError> {
     let range = [parts::row_id(part_id, 0), parts::row_id(part_id, u32::MAX)];
-    let sql = "SELECT status, COUNT(*), COUNT(complete_time) FROM jobs WHERE row_id BETWEEN ? AND ? GROUP BY status";
+    let mut values = range.map(Value::Integer).to_vec();
+    let mut sql =
+        "SELECT status, COUNT(*), COUNT(complete_time) FROM jobs WHERE row_id BETWEEN ? AND ?"
+            .to_owned();
+    Hidden::of_part(tx, part_id)?.mask(&mut sql, &mut values);
+    sql.push_str(" GROUP BY status");
     let mut counts = StateCounts::default();
-    each(tx, "count jobs", sql, range, |row| {
+    each(tx, "count jobs", &sql, &values[..], |row| {
         let status: JobStatus = row.parsed("status")?;
         let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
         counts[status as usize] = (count(1)?, count(2)?);

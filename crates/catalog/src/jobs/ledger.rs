@@ -8,8 +8,10 @@
 //! Order of locks: the writer's connection, then an account's index, then a reading connection.
 
 use std::collections::{BTreeSet, HashMap};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use model::{AccountId, Filter, Test};
 use parking_lot::{Mutex, RwLock};
@@ -32,6 +34,25 @@ pub(super) struct IndexedPart {
     pub(super) index: PartIndex,
     /// The version that was last written as a snapshot.
     pub(super) saved_version: Version,
+}
+
+impl IndexedPart {
+    /// Brings it to the state of its part that `tx` sees.
+    fn sync(&mut self, ledger: &Ledger, tx: &Tx<'_>, part: &Part) -> Result<(), CatalogError> {
+        if self.version != part.version
+            && !index_rows::catch_up(tx, self, &ledger.bodies, part.version)?
+        {
+            ledger.bodies.forget(parts::all_rows(part.part_id));
+            index_rows::rebuild(tx, self)?;
+            self.version = part.version;
+        }
+        Ok(())
+    }
+}
+
+/// How many parts are loaded at a time. Each takes a connection, and others want to read meanwhile.
+fn loader_count() -> usize {
+    thread::available_parallelism().map_or(1, |count| count.get().min(3))
 }
 
 /// The index of one account.
@@ -125,6 +146,9 @@ impl Ledger {
             }
         }
         let mut index = shared.write();
+        if index.parts.is_empty() {
+            index.fill(self, catalog, account_id)?;
+        }
         catalog.read(operation, |tx| {
             index.sync(self, tx, account_id)?;
             index.gather(tx)?;
@@ -280,14 +304,50 @@ impl AccountIndex {
                 let indexed = ledger.load(part.part_id, part.source_type);
                 self.parts.insert(place, indexed);
             }
-            let indexed = &mut self.parts[place];
-            if indexed.version != part.version
-                && !index_rows::catch_up(tx, indexed, &ledger.bodies, part.version)?
-            {
-                ledger.bodies.forget(parts::all_rows(part.part_id));
-                index_rows::rebuild(tx, indexed, &part)?;
-            }
+            self.parts[place].sync(ledger, tx, &part)?;
         }
+        Ok(())
+    }
+
+    /// Loads all parts, several at a time, each in a transaction of its own. A transaction that begins afterwards sees
+    /// states that are not older.
+    fn fill(
+        &mut self,
+        ledger: &Ledger,
+        catalog: &Catalog,
+        account_id: &AccountId,
+    ) -> Result<(), CatalogError> {
+        let operation = "load the ledger";
+        // The largest first.
+        let mut waiting = catalog.read(operation, |tx| parts::of_account(tx, account_id))?;
+        waiting.sort_unstable_by_key(|part| part.end_seq);
+        let waiting = Mutex::new(waiting);
+        let load = || -> Result<Vec<IndexedPart>, CatalogError> {
+            let mut loaded = Vec::new();
+            loop {
+                let Some(next) = waiting.lock().pop() else {
+                    return Ok(loaded);
+                };
+                let mut indexed = ledger.load(next.part_id, next.source_type);
+                catalog.read(operation, |tx| {
+                    let now = parts::of_account(tx, account_id)?.into_iter();
+                    let mut now = now.filter(|part| part.part_id == next.part_id);
+                    now.try_for_each(|part| indexed.sync(ledger, tx, &part))
+                })?;
+                loaded.push(indexed);
+            }
+        };
+        let loaded = thread::scope(|scope| -> Result<Vec<IndexedPart>, CatalogError> {
+            let others: Vec<_> = (1..loader_count()).map(|_| scope.spawn(load)).collect();
+            let mut loaded = load()?;
+            for other in others {
+                let result = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+                loaded.extend(result?);
+            }
+            Ok(loaded)
+        });
+        self.parts = loaded?;
+        self.parts.sort_unstable_by_key(|indexed| indexed.part_id);
         Ok(())
     }
 
@@ -298,12 +358,7 @@ impl AccountIndex {
             .iter_mut()
             .filter(|indexed| indexed.index.is_scattered())
         {
-            let part = Part {
-                part_id: indexed.part_id,
-                source_type: indexed.index.source_type(),
-                version: indexed.version,
-            };
-            index_rows::rebuild(tx, indexed, &part)?;
+            index_rows::rebuild(tx, indexed)?;
         }
         Ok(())
     }

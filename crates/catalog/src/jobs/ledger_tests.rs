@@ -9,7 +9,8 @@ use model::{
     FilterKey, JobId, JobQuery, JobStatus, RawFilter, RawJobQuery, SortDirection, VaultId,
 };
 
-use super::{cancel, check_index, create, import, query, save_index};
+use super::{Renderer, cancel, check_index, create, import, query, save_index, try_bodies};
+use crate::access_keys;
 use crate::db::{Catalog, CatalogOptions, Tx};
 use crate::plans::RunningJobs;
 use crate::records::Job;
@@ -270,6 +271,55 @@ fn imports_out_of_order_are_merged() {
             .total,
         10
     );
+}
+
+/// What is remembered is answered without a transaction; a question that needs one notices that the state has passed of
+/// which it was told, and is asked again.
+#[test]
+fn a_state_that_passes_within_a_question_is_noticed() {
+    let mut fixture = Fixture::sqlite(CatalogOptions::default());
+    let vault = fixture.vault(0);
+    let plan = fixture.plan(&vault, "plan");
+    let first = fixture.job(&plan, 1);
+    let other = fixture.open_again();
+    fixture.catalog = fixture.place.open(CatalogOptions {
+        renderer: Some(Renderer {
+            version: 1,
+            render: |job| job.job_id.to_string().into_bytes(),
+        }),
+        reader_count: 1,
+        ..CatalogOptions::default()
+    });
+    let (catalog, account) = (&fixture.catalog, &fixture.account);
+    let ask = |asked: &JobQuery, meanwhile: &dyn Fn()| {
+        let answer = catalog.try_reading(|reading| {
+            let key = access_keys::identify_in(reading, "root-1").unwrap();
+            assert!(key.is_some());
+            meanwhile();
+            let page = try_bodies(catalog, reading, account, asked).unwrap();
+            page.map(|page| page.total)
+        });
+        answer.unwrap().flatten()
+    };
+    let create_one = || {
+        create(&other, account, &plan.plan_id, at(2)).unwrap();
+    };
+    cancel(catalog, account, &first.job_id, at(2)).unwrap();
+    let ended = asked(FilterKey::Status, "CANCELED");
+    // An id is looked up in the database.
+    let by_id = asked(FilterKey::JobId, first.job_id.as_str());
+    let count = || query(catalog, account, &JobQuery::default()).unwrap().total;
+    assert_eq!(count(), 1);
+    for _ in 0..2 {
+        let found = (ask(&ended, &|| ()), ask(&by_id, &|| ()));
+        assert_eq!(found, (Some(1), Some(1)));
+    }
+    assert_eq!(ask(&ended, &create_one), Some(1), "of the moment before");
+    assert_eq!(count(), 2);
+    assert_eq!(ask(&by_id, &|| ()), Some(1));
+    assert_eq!(ask(&by_id, &create_one), None);
+    assert_eq!(count(), 3);
+    assert_eq!(ask(&by_id, &|| ()), Some(1));
 }
 
 /// What the check is for: an index that lost a change.

@@ -2,7 +2,8 @@
 //! history are in [`query`](self::query()).
 //!
 //! Modules in reading order: `store` (rows), `body` (their JSON), `kept_bodies` (of them those in memory), `import` (history from elsewhere), `parts` (numbering and change log), `ledger` (the index beside the
-//! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`, `expiry` (what goes by age).
+//! database), `index_rows` (how it is fed), `saved_index` (how it survives a restart), `query`, `expiry` (what goes by age), `removals` (what
+//! goes with its plan or vault).
 
 mod body;
 mod expiry;
@@ -18,6 +19,9 @@ mod ledger;
 mod ledger_tests;
 mod parts;
 mod query;
+#[cfg(test)]
+mod removal_tests;
+mod removals;
 mod saved_index;
 mod store;
 #[cfg(test)]
@@ -31,14 +35,13 @@ pub use ledger::Difference;
 pub(crate) use ledger::Ledger;
 pub use query::{BodyFigures, ExportedJob, bodies, body_figures, export, query, try_bodies};
 pub(crate) use query::{add_filter, add_test};
+pub(crate) use removals::{Owner, delete_of, hides};
+pub use removals::{Removed, remove_hidden};
 pub use saved_index::{check_index, load_index, save_index};
-pub(crate) use store::{delete_matching, note_changed};
+pub(crate) use store::note_changed;
 
 use model::schedule::{Due, SkipReason, due, jitter_seconds};
-use model::{
-    AccountId, Filter, FilterKey, JobId, JobStatus, PlanId, Predicate, Schedule, Test, Timestamp,
-    VaultStatus,
-};
+use model::{AccountId, JobId, JobStatus, PlanId, Schedule, Timestamp, VaultStatus};
 
 use crate::conditions::first;
 use crate::db::{Catalog, Tx};
@@ -240,14 +243,6 @@ pub fn get(catalog: &Catalog, account_id: &AccountId, job_id: &JobId) -> Result<
 
 fn require(tx: &Tx<'_>, account_id: &AccountId, job_id: &JobId) -> Result<Job, CatalogError> {
     store::find(tx, account_id, job_id)?.ok_or_else(|| CatalogError::not_found(Entity::Job, job_id))
-}
-
-/// The filter that a plan's jobs meet.
-pub(crate) fn of_plan(plan_id: &PlanId) -> Filter {
-    Filter {
-        key: FilterKey::PlanId,
-        predicate: Predicate::Text(Test::Equal(plan_id.to_string())),
-    }
 }
 
 /// The oldest job of a plan that has not ended, if any.

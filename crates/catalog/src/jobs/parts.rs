@@ -40,6 +40,8 @@ pub(super) struct Part {
     pub(super) part_id: i64,
     pub(super) source_type: SourceType,
     pub(super) version: Version,
+    /// The number of its next job.
+    pub(super) end_seq: i64,
 }
 
 /// What the change log says of jobs.
@@ -48,6 +50,8 @@ pub(super) enum ChangeKind {
     Added,
     Changed,
     Deleted,
+    /// Those that a row of `job_removals` with this version tells of.
+    Hidden,
 }
 
 impl ChangeKind {
@@ -56,6 +60,7 @@ impl ChangeKind {
             Self::Added => "ADDED",
             Self::Changed => "CHANGED",
             Self::Deleted => "DELETED",
+            Self::Hidden => "HIDDEN",
         }
     }
 }
@@ -63,7 +68,7 @@ impl ChangeKind {
 /// An entry of the change log: what became of jobs with these numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Change {
-    version: Version,
+    pub(super) version: Version,
     pub(super) kind: ChangeKind,
     pub(super) first_seq: u32,
     pub(super) last_seq: u32,
@@ -90,7 +95,7 @@ pub(super) fn split_row_id(row_id: i64) -> (i64, u32) {
 
 /// The parts of an account, in the order of their ids.
 pub(super) fn of_account(tx: &Tx<'_>, account_id: &AccountId) -> Result<Vec<Part>, CatalogError> {
-    let sql = "SELECT part_id, source_type, version, stamp FROM job_parts WHERE account_id = ? ORDER BY part_id";
+    let sql = "SELECT part_id, source_type, version, stamp, next_seq FROM job_parts WHERE account_id = ? ORDER BY part_id";
     all(
         tx,
         "read the ledger's parts",
@@ -104,6 +109,7 @@ pub(super) fn of_account(tx: &Tx<'_>, account_id: &AccountId) -> Result<Vec<Part
                     number: row.get(2)?,
                     stamp: row.get(3)?,
                 },
+                end_seq: row.get(4)?,
             })
         },
     )
@@ -200,6 +206,28 @@ pub(super) fn note_deleted(
     Ok(())
 }
 
+/// Notes that jobs of a part are hidden, of those that it has: gives the version with which they are, and the number of
+/// its next job.
+pub(super) fn note_hidden(
+    tx: &Tx<'_>,
+    account_id: &AccountId,
+    part_id: i64,
+) -> Result<(i64, i64), CatalogError> {
+    let operation = "hide jobs";
+    let version = raise(tx, part_id)?;
+    let sql = "SELECT next_seq FROM job_parts WHERE part_id = ?";
+    let next_seq: i64 = first(tx, operation, sql, [part_id], |row| row.get(0))?.unwrap_or_default();
+    let last_seq = u32::try_from(next_seq - 1).unwrap_or_default();
+    let entry = Change {
+        version,
+        kind: ChangeKind::Hidden,
+        first_seq: 0,
+        last_seq,
+    };
+    log(tx, account_id, part_id, &entry)?;
+    Ok((version.number, next_seq))
+}
+
 fn new_stamp() -> i64 {
     entropy().cast_signed()
 }
@@ -259,6 +287,7 @@ pub(super) fn changes_after(
             kind: match kind.as_str() {
                 "ADDED" => ChangeKind::Added,
                 "DELETED" => ChangeKind::Deleted,
+                "HIDDEN" => ChangeKind::Hidden,
                 // Reading a job anew is right whatever happened to it.
                 _ => ChangeKind::Changed,
             },
@@ -275,5 +304,8 @@ pub(super) fn changes_after(
 pub(super) fn forget_changes(tx: &Tx<'_>, part_id: i64, version: i64) -> Result<(), CatalogError> {
     let sql = "DELETE FROM job_changes WHERE part_id = ? AND version < ?";
     change(tx, "forget changes", sql, [part_id, version])?;
+    // Their rows are gone, and no index will ask for them.
+    let sql = "DELETE FROM job_removals WHERE part_id = ? AND version < ? AND next_seq >= end_seq";
+    change(tx, "forget removals", sql, [part_id, version])?;
     Ok(())
 }

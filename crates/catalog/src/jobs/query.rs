@@ -52,14 +52,19 @@ pub fn try_bodies(
     query: &JobQuery,
 ) -> Result<Option<Page<Body>>, CatalogError> {
     let ledger = &catalog.ledger;
-    ledger.try_read(reading.0, account_id, |tx, index| {
+    let tried = ledger.try_read(reading.0, account_id, |tx, index| {
         let parts = index.parts.iter().map(|part| &part.index);
         if ledger::effort(parts, query) > MAX_QUICK_EFFORT {
             return Ok(None);
         }
         let read = |tx: &Tx<'_>, row_id| body(catalog, tx, row_id);
         answer(tx, account_id, index, query, read).map(Some)
-    })
+    });
+    match tried {
+        // The state at hand has passed.
+        Err(CatalogError::Busy) => Ok(None),
+        tried => tried,
+    }
 }
 
 /// The JSON of the job in a row that the index has found: that which is kept, or made of its columns.

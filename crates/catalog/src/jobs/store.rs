@@ -1,11 +1,11 @@
 //! A job's row, and how jobs get their ids.
 
-use model::{AccountId, Filter, JobId, Timestamp};
+use model::{AccountId, JobId, Timestamp};
 
 use super::body::{self, Renderer};
-use super::parts;
+use super::{parts, removals};
 use crate::conditions::{change, first};
-use crate::db::{Catalog, Tx, entropy, micros};
+use crate::db::{Tx, entropy, micros};
 use crate::error::{CatalogError, Entity};
 use crate::records::Job;
 use crate::row::{RowReader, json, seconds, text};
@@ -75,18 +75,16 @@ pub(super) fn read(row: &Row<'_>) -> crate::sql::Result<Job> {
 }
 
 pub(super) fn find(
-    connection: &Tx<'_>,
+    tx: &Tx<'_>,
     account_id: &AccountId,
     job_id: &JobId,
 ) -> Result<Option<Job>, CatalogError> {
+    if removals::hides(tx, account_id, job_id.as_str())? {
+        return Ok(None);
+    }
     let sql = "SELECT * FROM jobs WHERE account_id = ? AND job_id = ?";
-    first(
-        connection,
-        "read a job",
-        sql,
-        [account_id.as_str(), job_id.as_str()],
-        read,
-    )
+    let ids = [account_id.as_str(), job_id.as_str()];
+    first(tx, "read a job", sql, ids, read)
 }
 
 /// Writes a new job as the next of its part.
@@ -159,7 +157,7 @@ pub(super) fn insert_as(
     Ok(())
 }
 
-/// The row of a job.
+/// The row of a job, be it hidden.
 pub(super) fn row_id(
     tx: &Tx<'_>,
     account_id: &AccountId,
@@ -223,40 +221,14 @@ pub(crate) fn note_changed(
 }
 
 /// Removes a job with what hangs on it. The ledger is the caller's to tell.
-pub(super) fn remove(tx: &Tx<'_>, job: &Job, row_id: i64) -> Result<(), CatalogError> {
-    work::remove(tx, &job.account_id, job.job_id.as_str())?;
-    let sql = "DELETE FROM jobs WHERE row_id = ?";
-    change(tx, "remove a job", sql, [row_id])?;
-    Ok(())
-}
-
-/// Deletes the account's jobs that meet a filter, with what hangs on them. To be called before anything else of the
-/// transaction touches jobs.
-pub(crate) fn delete_matching(
-    catalog: &Catalog,
+pub(super) fn remove(
     tx: &Tx<'_>,
     account_id: &AccountId,
-    filter: &Filter,
+    job_id: &str,
+    row_id: i64,
 ) -> Result<(), CatalogError> {
-    let operation = "delete jobs";
-    for (part_id, seqs) in catalog
-        .ledger
-        .matching(tx, account_id, std::slice::from_ref(filter))?
-    {
-        let mut deleted = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            let row_id = parts::row_id(part_id, seq);
-            let sql = "SELECT * FROM jobs WHERE row_id = ?";
-            // The database is the truth: what the index names and does not match is left alone.
-            let job = first(tx, operation, sql, [row_id], read)?
-                .filter(|job| filter.matches(&job.fields()));
-            let Some(job) = job else {
-                continue;
-            };
-            remove(tx, &job, row_id)?;
-            deleted.push(seq);
-        }
-        parts::note_deleted(tx, account_id, part_id, &deleted)?;
-    }
+    work::remove(tx, account_id, job_id)?;
+    let sql = "DELETE FROM jobs WHERE row_id = ?";
+    change(tx, "remove a job", sql, [row_id])?;
     Ok(())
 }

@@ -12,7 +12,7 @@
 //!
 //! Sealed chunks of the texts never change. States and completed times do, in place; deleted rows are masked.
 //!
-//! Modules in reading order: `set`, `times`, `open_chunk`, `postings`, `text_column`, `state_column`, `extents`, `run`, `clauses`, `matches`,
+//! Modules in reading order: `set`, `times`, `open_chunk`, `rank_planes`, `postings`, `text_column`, `state_column`, `extents`, `run`, `clauses`, `matches`,
 //! `page`, `snapshot`.
 
 mod clauses;
@@ -21,6 +21,7 @@ mod matches;
 mod open_chunk;
 mod page;
 mod postings;
+mod rank_planes;
 mod run;
 mod set;
 mod snapshot;
@@ -37,7 +38,7 @@ use self::clauses::{Clause, Clauses, Term};
 use self::matches::{Direction, Matches};
 use self::page::Source;
 pub use self::run::IndexRow;
-use self::run::Run;
+use self::run::{Run, TEXT_KEYS};
 use self::set::CHUNK_ROWS;
 use crate::error::CatalogError;
 
@@ -123,6 +124,31 @@ impl PartIndex {
     pub fn delete(&mut self, seq: u32) {
         if let Some((run, place)) = self.place(seq) {
             self.runs[run].delete(place);
+        }
+    }
+
+    /// Takes all jobs out that have this value in a text field and numbers up to `last_seq`.
+    pub fn delete_all(&mut self, key: FilterKey, text: &str, last_seq: u32) {
+        let Some(column) = TEXT_KEYS.iter().position(|other| *other == key) else {
+            return;
+        };
+        for run in &mut self.runs {
+            let Some(code) = run.texts[column].code(text) else {
+                continue;
+            };
+            let clauses = Clauses {
+                window: 0..run.len(),
+                clauses: vec![Clause::wanted(Term::Codes {
+                    column,
+                    codes: vec![code],
+                })],
+            };
+            let matches = Matches::new(run, clauses);
+            let mut walk = matches.walk(Direction::Rising);
+            let places: Vec<usize> = std::iter::from_fn(|| walk.next())
+                .filter(|place| run.seqs.seq(*place) <= last_seq)
+                .collect();
+            places.into_iter().for_each(|place| run.delete(place));
         }
     }
 
@@ -279,8 +305,8 @@ pub fn effort<'a>(parts: impl IntoIterator<Item = &'a PartIndex>, query: &JobQue
 fn effort_of(filter: &Filter, chunks: u64) -> u64 {
     /// A list or bitmap of a chunk, put beside another one.
     const CHUNK: u64 = 3;
-    /// The lists of many values of a chunk, put together.
-    const ORDERED_CHUNK: u64 = 20;
+    /// A bound of values is found among those of a chunk, and the rows below it.
+    const ORDERED_CHUNK: u64 = 8;
     /// A job's id is looked up in the database.
     const LOOK_UP: u64 = 10;
     match (&filter.predicate, filter.key) {

@@ -1,6 +1,7 @@
 //! A sealed chunk of a text field: its values in the order of their bytes, each with its sorted rows.
 
-use super::set::{Bits, Rows};
+use super::rank_planes::{PARTS, RankPlanes};
+use super::set::{Bits, CHUNK_ROWS, Rows};
 
 /// One value in a sealed chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,15 +20,14 @@ pub(super) struct Postings {
     pub(super) rows: Box<[u16]>,
     /// The slots with more than `LIST_MAX` rows.
     pub(super) dense: Vec<(u32, Bits)>,
-    /// Up to a few slots, the rows of all slots before: a range of values is the difference of two of them and a few rows
-    /// more. Derived, see [`Postings::mark`].
-    pub(super) marks: Vec<(u32, Bits)>,
+    /// Where ranges of values are found, if there are many. Derived, see [`Postings::rank`].
+    pub(super) planes: Option<Box<RankPlanes>>,
 }
 
-/// How many parts of a chunk's rows the marks part it into.
-const MARKED_PARTS: usize = 8;
 /// With fewer slots a range is quickly put together.
-const MARKED_SLOTS: usize = if cfg!(test) { 6 } else { 64 };
+const RANKED_SLOTS: usize = if cfg!(test) { 6 } else { 64 };
+/// So many rows are quickly put together, however many slots they are of.
+const SINGLE_ROWS: usize = CHUNK_ROWS / 32;
 
 impl Postings {
     pub(super) fn new(slots: Box<[Slot]>, rows: Box<[u16]>, dense: Vec<(u32, Bits)>) -> Self {
@@ -35,28 +35,38 @@ impl Postings {
             slots,
             rows,
             dense,
-            marks: Vec::new(),
+            planes: None,
         }
     }
 
-    /// Makes the marks, once the parts are known to fit together.
-    pub(super) fn mark(&mut self) {
-        self.marks = Vec::new();
-        if self.slots.len() < MARKED_SLOTS {
+    /// Makes the planes, once the parts are known to fit together.
+    pub(super) fn rank(&mut self) {
+        self.planes = None;
+        if self.slots.len() < RANKED_SLOTS {
             return;
         }
-        let total = self.before(self.slots.len());
-        let (mut bits, mut from) = (Bits::empty(), 0);
-        for part in 1..MARKED_PARTS {
-            let slot = self
-                .slots
-                .partition_point(|slot| (slot.before as usize) < total * part / MARKED_PARTS);
-            if slot > from {
-                self.add_slots(from, slot, &mut bits);
-                self.marks.push((slot as u32, bits.clone()));
-                from = slot;
+        let mut planes = Box::new(RankPlanes::new());
+        let mut from = 0;
+        for part in 0..PARTS {
+            let end = self.first_slot(part + 1);
+            if from < end {
+                planes.place(part, |plane| self.add_slots(from, end, plane));
             }
+            from = end;
         }
+        self.planes = Some(planes);
+    }
+
+    /// In which part of the values a slot lies.
+    fn part(&self, slot: usize) -> usize {
+        self.before(slot) * PARTS / self.before(self.slots.len())
+    }
+
+    /// The first slot of a part or, if it has none, of the next one that has.
+    fn first_slot(&self, part: usize) -> usize {
+        let total = self.before(self.slots.len());
+        self.slots
+            .partition_point(|slot| slot.before as usize * PARTS / total < part)
     }
 
     /// Adds the rows of the slots `from..to`.
@@ -72,30 +82,25 @@ impl Postings {
     }
 
     /// The rows of all slots before `slot`.
-    fn rows_before(&self, slot: usize) -> Bits {
-        let marks = self
-            .marks
-            .partition_point(|(mark, _)| *mark as usize <= slot);
-        let (from, mut bits) = match marks.checked_sub(1).map(|mark| &self.marks[mark]) {
-            Some((mark, bits)) => (*mark as usize, bits.clone()),
-            None => (0, Bits::empty()),
-        };
-        self.add_slots(from, slot, &mut bits);
+    fn rows_before(&self, planes: &RankPlanes, slot: usize) -> Bits {
+        let part = self.part(slot);
+        let mut bits = planes.before(part);
+        self.add_slots(self.first_slot(part), slot, &mut bits);
         bits
     }
 
     /// The rows of the slots `from..to`.
     pub(super) fn rows_of_slots(&self, from: usize, to: usize) -> Bits {
-        let few = (self.slots.len() / MARKED_PARTS).max(MARKED_SLOTS);
-        if to - from <= few || self.marks.is_empty() {
+        let is_many = self.before(to) - self.before(from) > SINGLE_ROWS;
+        let Some(planes) = self.planes.as_ref().filter(|_| is_many) else {
             let mut bits = Bits::empty();
             self.add_slots(from, to, &mut bits);
             return bits;
-        }
-        let mut bits = self.rows_before(to);
+        };
+        let mut bits = self.rows_before(planes, to);
         if from > 0 {
             // No row is in two slots.
-            bits.subtract(&self.rows_before(from));
+            bits.subtract(&self.rows_before(planes, from));
         }
         bits
     }

@@ -102,6 +102,11 @@ impl Bits {
         }
     }
 
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
     /// Calls `each` with the rows in order.
     #[cfg(test)]
     pub(super) fn for_each(&self, mut each: impl FnMut(u16)) {
@@ -300,21 +305,15 @@ pub(super) enum Rows<'a> {
     Made(Bits),
 }
 
-impl Rows<'_> {
-    pub(super) fn contains(&self, row: u16) -> bool {
-        match self {
-            Self::All => true,
-            Self::List(rows) => rows.binary_search(&row).is_ok(),
-            Self::Bits(bits) => bits.contains(row),
-            Self::Made(bits) => bits.contains(row),
-        }
-    }
-}
-
 /// The rows of `list` that are also in `other` (`wanted`), or that are not.
 pub(super) fn filter_list(list: &mut Vec<u16>, other: &Rows<'_>, wanted: bool) {
     let Rows::List(other) = other else {
-        list.retain(|row| other.contains(*row) == wanted);
+        match other {
+            Rows::Bits(bits) => retain(list, |row| bits.contains(row) == wanted),
+            Rows::Made(bits) => retain(list, |row| bits.contains(row) == wanted),
+            Rows::All if wanted => {}
+            _ => list.clear(),
+        }
         return;
     };
     // A search costs about as much as this many steps of walking along.
@@ -332,6 +331,17 @@ pub(super) fn filter_list(list: &mut Vec<u16>, other: &Rows<'_>, wanted: bool) {
         }
         (rest.first() == Some(row)) == wanted
     });
+}
+
+/// As [`Vec::retain`], without a branch for each row: half of the time a processor would guess wrong.
+fn retain(list: &mut Vec<u16>, is_kept: impl Fn(u16) -> bool) {
+    let mut kept = 0;
+    for place in 0..list.len() {
+        let row = list[place];
+        list[kept] = row;
+        kept += usize::from(is_kept(row));
+    }
+    list.truncate(kept);
 }
 
 #[cfg(test)]

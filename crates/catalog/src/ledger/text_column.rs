@@ -137,7 +137,7 @@ impl TextColumn {
             }
         }
         let mut postings = Postings::new(slots.into_boxed_slice(), rows, dense);
-        postings.mark();
+        postings.rank();
         self.add_places(&postings);
         self.chunks.push(postings);
     }
@@ -325,8 +325,8 @@ impl TextColumn {
         let chunk = |postings: &Postings| {
             postings.slots.len() * size_of::<Slot>()
                 + postings.rows.len() * 2
-                + (postings.dense.len() + postings.marks.len())
-                    * (size_of::<(u32, Bits)>() + CHUNK_ROWS / 8)
+                + postings.dense.len() * (size_of::<(u32, Bits)>() + CHUNK_ROWS / 8)
+                + postings.planes.as_ref().map_or(0, |planes| planes.bytes())
         };
         // The text itself with its counts, an entry of the hash map and one of the tree, with their usual slack.
         let value = |value: &Value| {
@@ -355,7 +355,7 @@ impl TextColumn {
             column.add_value(text);
         }
         for mut postings in chunks {
-            postings.mark();
+            postings.rank();
             if postings
                 .slots
                 .iter()

@@ -17,15 +17,25 @@ type Fact = Arc<dyn Any + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Memo {
     state: Cell<Option<i64>>,
+    /// Whether the present transaction was told a fact.
+    has_told: Cell<bool>,
     facts: RefCell<HashMap<&'static str, HashMap<String, Fact>>>,
 }
 
 impl Memo {
     /// A transaction that sees `state` begins.
     pub(super) fn enter(&self, state: i64) {
+        self.has_told.set(false);
         if self.state.replace(Some(state)) != Some(state) {
             self.facts.borrow_mut().clear();
         }
+    }
+
+    /// The transaction, which has asked no statement yet, sees `state`: whether that is the state of all that it was told.
+    pub(super) fn goes_on(&self, state: i64) -> bool {
+        let is_same = self.state.get() == Some(state) || !self.has_told.get();
+        self.enter(state);
+        is_same
     }
 
     /// The fact of a kind about `key`, if it was put here in this state.
@@ -35,6 +45,7 @@ impl Memo {
         key: &str,
     ) -> Option<Arc<T>> {
         let fact = self.facts.borrow().get(kind)?.get(key)?.clone();
+        self.has_told.set(true);
         fact.downcast().ok()
     }
 
@@ -73,6 +84,23 @@ mod tests {
             memo.enter(state);
             assert_eq!(memo.get::<i32>("a", "x"), None, "state {state}");
         }
+    }
+
+    #[test]
+    fn a_state_that_has_passed_shows_when_it_was_told_of() {
+        let memo = Memo::default();
+        memo.enter(1);
+        memo.put("a", "x", Arc::new(7));
+        memo.enter(1);
+        assert!(memo.goes_on(2), "nothing was told");
+        memo.put("a", "x", Arc::new(8));
+        for (state, goes_on) in [(2, true), (3, false)] {
+            memo.enter(2);
+            memo.put("a", "x", Arc::new(8));
+            assert_eq!(memo.get("a", "x"), Some(Arc::new(8)));
+            assert_eq!(memo.goes_on(state), goes_on);
+        }
+        assert_eq!(memo.get::<i32>("a", "x"), None);
     }
 
     #[test]

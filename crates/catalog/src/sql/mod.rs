@@ -95,6 +95,8 @@ pub(crate) struct TableShape {
 pub(crate) enum Session<'a> {
     /// A connection to an embedded database.
     Sqlite(&'a rusqlite::Connection),
+    /// The same in a transaction that only reads.
+    SqliteReading(&'a sqlite::Reading<'a>),
     /// A connection to a server.
     Postgres(&'a postgres::Connection),
 }
@@ -109,6 +111,9 @@ impl Session<'_> {
     ) -> Result<bool> {
         params.with_params(|params| match self {
             Self::Sqlite(connection) => sqlite::while_each(connection, sql, params, take),
+            Self::SqliteReading(reading) => {
+                sqlite::while_each(reading.connection()?, sql, params, take)
+            }
             Self::Postgres(connection) => connection.while_each(sql, params, take),
         })
     }
@@ -117,6 +122,7 @@ impl Session<'_> {
     pub(crate) fn change(&self, sql: &str, params: impl Params) -> Result<usize> {
         params.with_params(|params| match self {
             Self::Sqlite(connection) => sqlite::change(connection, sql, params),
+            Self::SqliteReading(reading) => sqlite::change(reading.connection()?, sql, params),
             Self::Postgres(connection) => connection.change(sql, params),
         })
     }
@@ -124,7 +130,7 @@ impl Session<'_> {
     /// All tables of the catalog, in no order.
     pub(crate) fn tables(&self) -> Result<Vec<TableShape>> {
         let sql = match self {
-            Self::Sqlite(_) => sqlite::TABLES,
+            Self::Sqlite(_) | Self::SqliteReading(_) => sqlite::TABLES,
             Self::Postgres(_) => postgres::TABLES,
         };
         let mut tables: Vec<TableShape> = Vec::new();
@@ -148,7 +154,7 @@ impl Session<'_> {
     /// To be called when rows were put in with numbers of their own: those that the database gives go on after them.
     pub(crate) fn numbers_follow(&self) -> Result<()> {
         match self {
-            Self::Sqlite(_) => Ok(()),
+            Self::Sqlite(_) | Self::SqliteReading(_) => Ok(()),
             Self::Postgres(connection) => connection.numbers_follow(),
         }
     }
@@ -156,7 +162,7 @@ impl Session<'_> {
     /// Tells other servers that share the database, once the transaction is committed, that there is something to do.
     pub(crate) fn wake_others(&self) {
         match self {
-            Self::Sqlite(_) => {}
+            Self::Sqlite(_) | Self::SqliteReading(_) => {}
             Self::Postgres(connection) => connection.wake_others(),
         }
     }

@@ -5,6 +5,7 @@
 mod accounts;
 mod crashes;
 mod events;
+mod kills;
 mod leases;
 mod lent;
 pub(crate) mod places;

@@ -1,7 +1,8 @@
 //! `cargo xtask bench ledger`: the job ledger at scale, against a brute-force oracle.
 //!
 //! Owns a deterministic history (`history`), the oracle (`oracle`), the classes of queries (`classes`) and the figures
-//! (`index`: the index alone; `stored`: the catalog; `served`: the server). The figures and what they mean are in
+//! (`index`: the index alone; `stored`: the catalog; `served`: the server; `removed`: a
+//! plan with many jobs is deleted). The figures and what they mean are in
 //! `docs/performance-ledger.md`. Exits with 1 when an answer was wrong.
 #![allow(
     clippy::print_stdout,
@@ -15,6 +16,7 @@ mod history;
 mod index;
 mod measure;
 mod oracle;
+mod removed;
 mod served;
 mod stored;
 
@@ -22,17 +24,23 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use catalog::PostgresPlace;
 use history::History;
+use measure::print_peak_memory;
+use stored::Place;
 
 /// Calls of one round of the server's figures.
 const CALLS: u64 = 3_000;
 
 const USAGE: &str = "\
-usage: cargo xtask bench ledger [--rows N] [--index-only] [--no-oracle] [--dir DIR [--served-only]] [--train FILE]
+usage: cargo xtask bench ledger [--rows N] [--index-only] [--no-oracle] [--postgres] [--dir DIR [--served-only]]
+                                [--train FILE]
 
   --rows N      jobs of the history (1000000)
   --index-only  leave out catalog and server: 10 million jobs take 6 GB of disk
   --no-oracle   leave out the comparison: the oracle takes 100 bytes a job
+  --postgres    the catalog is in a PostgreSQL that is made for this run; or, of one that is there:
+  --catalog URL an empty database
   --dir DIR     an empty folder for the catalog, which stays there; without it, one that is removed afterwards
   --served-only only the figures of the server, over what an earlier run left in DIR
   --train FILE  only train the dictionary of bodies and write it to FILE
@@ -42,6 +50,7 @@ struct Arguments {
     rows: u64,
     index_only: bool,
     with_oracle: bool,
+    catalog: Option<PostgresPlace>,
     dir: Option<PathBuf>,
     served_only: bool,
     train: Option<PathBuf>,
@@ -52,6 +61,7 @@ fn parse() -> Result<Arguments, String> {
         rows: 1_000_000,
         index_only: false,
         with_oracle: true,
+        catalog: None,
         dir: None,
         served_only: false,
         train: None,
@@ -68,6 +78,10 @@ fn parse() -> Result<Arguments, String> {
             }
             "--index-only" => arguments.index_only = true,
             "--no-oracle" => arguments.with_oracle = false,
+            "--catalog" => {
+                let place = PostgresPlace::parse(&value()?);
+                arguments.catalog = Some(place.map_err(|error| error.to_string())?);
+            }
             "--dir" => arguments.dir = Some(value()?.into()),
             "--served-only" => arguments.served_only = true,
             "--train" => arguments.train = Some(value()?.into()),
@@ -114,7 +128,8 @@ fn run(arguments: &Arguments) -> Result<u64, Box<dyn Error>> {
         return Ok(0);
     }
     if let (true, Some(dir)) = (arguments.served_only, &arguments.dir) {
-        served::measure_server(dir, CALLS)?;
+        let place = Place::new(dir.clone(), arguments.catalog.clone());
+        served::measure_server(&place, CALLS)?;
         return Ok(0);
     }
     let mut all_wrong = 0;
@@ -125,7 +140,7 @@ fn run(arguments: &Arguments) -> Result<u64, Box<dyn Error>> {
         300
     });
     if arguments.with_oracle {
-        let choices = if arguments.rows > 2_000_000 { 1 } else { 3 };
+        let choices = if arguments.rows > 2_000_000 { 2 } else { 3 };
         let (compared, wrong) = built.compare(choices);
         println!("\noracle: {compared} answers of the index compared, {wrong} wrong");
         built.disturb(5_000);
@@ -135,6 +150,7 @@ fn run(arguments: &Arguments) -> Result<u64, Box<dyn Error>> {
     }
     drop(built);
     if arguments.index_only {
+        print_peak_memory();
         return Ok(all_wrong);
     }
     let (dir, is_ours) = match &arguments.dir {
@@ -145,7 +161,8 @@ fn run(arguments: &Arguments) -> Result<u64, Box<dyn Error>> {
         ),
     };
     std::fs::create_dir_all(&dir)?;
-    let result = run_stored(&dir, history, arguments);
+    let place = Place::new(dir.clone(), arguments.catalog.clone());
+    let result = run_stored(&place, history, arguments);
     if is_ours {
         std::fs::remove_dir_all(&dir)?;
     }
@@ -153,22 +170,24 @@ fn run(arguments: &Arguments) -> Result<u64, Box<dyn Error>> {
 }
 
 fn run_stored(
-    dir: &std::path::Path,
+    place: &Place,
     history: History,
     arguments: &Arguments,
 ) -> Result<u64, Box<dyn Error>> {
     println!();
-    let owners = stored::load(dir, history)?;
-    stored::measure_starts(dir)?;
+    let owners = stored::load(place, history)?;
+    stored::measure_starts(place)?;
     let mut wrong = 0;
     if arguments.with_oracle {
-        let (compared, found) = stored::compare(dir, history, &owners, 1)?;
+        let (compared, found) = stored::compare(place, history, &owners, 1)?;
         println!("oracle: {compared} answers of the catalog compared, {found} wrong");
         wrong = found;
     }
-    stored::measure_classes(dir, &owners[0], 200)?;
-    stored::measure_inserts(dir, history, &owners[1])?;
-    stored::measure_readers_and_writer(dir, &owners[1])?;
-    served::measure_server(dir, CALLS)?;
+    stored::measure_classes(place, &owners[0], 200)?;
+    stored::measure_inserts(place, history, &owners[1])?;
+    stored::measure_readers_and_writer(place, &owners[1])?;
+    served::measure_server(place, CALLS)?;
+    removed::measure_removal(place, history, &owners[2])?;
+    print_peak_memory();
     Ok(wrong)
 }

@@ -54,3 +54,10 @@ pub(crate) fn quantile(times: &mut [Duration], share: f64) -> f64 {
     let place = ((times.len() as f64 * share) as usize).min(times.len() - 1);
     times[place].as_secs_f64() * 1e6
 }
+
+/// The most memory that this process has had.
+pub(crate) fn print_peak_memory() {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    println!("\npeak memory: {}", peak.unwrap_or("unknown").trim());
+}

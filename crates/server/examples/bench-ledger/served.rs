@@ -6,7 +6,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::pairs;
@@ -18,7 +17,7 @@ use model::{Filter, JobQuery, Predicate, Test};
 
 use crate::classes::{CLASSES, MIX};
 use crate::measure::{quantile, threads_cpu};
-use crate::stored::{Outcome, options};
+use crate::stored::{Outcome, Place};
 
 /// Each figure is the median of so many rounds, one after the other.
 const ROUNDS: u64 = 7;
@@ -168,8 +167,8 @@ impl Caller {
 }
 
 /// CPU of the server's threads for signed calls, against a constant reply of as many bytes.
-pub(crate) fn measure_server(dir: &Path, calls: u64) -> Outcome<()> {
-    let server = server::start(options(dir))?;
+pub(crate) fn measure_server(place: &Place, calls: u64) -> Outcome<()> {
+    let server = server::start(place.options())?;
     let file: serde_json::Value = serde_json::from_slice(&fs::read(server.credentials_path())?)?;
     let text = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
     let signer = Signer {

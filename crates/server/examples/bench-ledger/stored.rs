@@ -2,12 +2,12 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use catalog::access_keys::NewAccessKey;
 use catalog::jobs::{self, ImportedJob};
-use catalog::{AccessKeyKind, Catalog, CatalogOptions, Sealed, accounts};
+use catalog::{AccessKeyKind, Catalog, CatalogOptions, PostgresPlace, Sealed, accounts};
 use model::{AccountId, JobQuery, SortDirection, Timestamp};
 use server::{JOB_RENDERER, ServerOptions};
 
@@ -22,21 +22,47 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Jobs of one transaction while the history is loaded.
 const BATCH: usize = 5_000;
 
-fn open(dir: &Path) -> Outcome<Catalog> {
-    let options = CatalogOptions {
-        ledger_dir: Some(dir.join("ledger")),
-        renderer: Some(JOB_RENDERER),
-        ..CatalogOptions::default()
-    };
-    Ok(Catalog::open(&dir.join("catalog.sqlite"), options)?)
+/// Where the catalog is.
+pub(crate) struct Place {
+    /// The data directory of a server.
+    dir: PathBuf,
+    /// The database, if it is not in that directory.
+    catalog: Option<PostgresPlace>,
+}
+
+impl Place {
+    pub(crate) fn new(dir: PathBuf, catalog: Option<PostgresPlace>) -> Self {
+        Self { dir, catalog }
+    }
+
+    pub(crate) fn open(&self) -> Outcome<Catalog> {
+        let options = CatalogOptions {
+            ledger_dir: Some(self.dir.join("ledger")),
+            renderer: Some(JOB_RENDERER),
+            ..CatalogOptions::default()
+        };
+        Ok(match &self.catalog {
+            Some(place) => Catalog::connect(place, options)?,
+            None => Catalog::open(&self.dir.join("catalog.sqlite"), options)?,
+        })
+    }
+
+    /// Of a server that has the catalog.
+    pub(crate) fn options(&self) -> ServerOptions {
+        let mut options = ServerOptions::new(self.dir.clone());
+        options.catalog = self.catalog.clone();
+        options.rate_limit = None;
+        options.listen = "127.0.0.1:0".to_owned();
+        options
+    }
 }
 
 /// Makes a data directory of a server with the history in it; gives its accounts, the first of them the server's own.
-pub(crate) fn load(dir: &Path, history: History) -> Outcome<Vec<AccountId>> {
-    let server = server::start(options(dir))?;
+pub(crate) fn load(place: &Place, history: History) -> Outcome<Vec<AccountId>> {
+    let server = server::start(place.options())?;
     let own = server.account_id().clone();
     server.join();
-    let catalog = open(dir)?;
+    let catalog = place.open()?;
     let mut owners = vec![own];
     for account in 1..ACCOUNTS {
         let key = NewAccessKey {
@@ -87,18 +113,20 @@ pub(crate) fn load(dir: &Path, history: History) -> Outcome<Vec<AccountId>> {
         rows / cpu
     );
     let bodies = jobs::body_figures(&catalog)?;
-    let file = fs::metadata(dir.join("catalog.sqlite"))?.len();
-    println!(
-        "disk: {:.0} bytes a job in all, {:.0} of them its packed JSON",
-        file as f64 / rows,
-        bodies.bytes as f64 / bodies.count as f64
-    );
+    let body = bodies.bytes as f64 / bodies.count as f64;
+    match fs::metadata(place.dir.join("catalog.sqlite")) {
+        Ok(file) => println!(
+            "disk: {:.0} bytes a job in all, {body:.0} of them its packed JSON",
+            file.len() as f64 / rows
+        ),
+        Err(_) => println!("packed JSON: {body:.0} bytes a job"),
+    }
     Ok(owners)
 }
 
 /// Durable transactions of 100 jobs, after the history.
-pub(crate) fn measure_inserts(dir: &Path, history: History, owner: &AccountId) -> Outcome<()> {
-    let catalog = open(dir)?;
+pub(crate) fn measure_inserts(place: &Place, history: History, owner: &AccountId) -> Outcome<()> {
+    let catalog = place.open()?;
     jobs::load_index(&catalog)?;
     let later = History { rows: history.rows };
     let mut jobs: Vec<ImportedJob> = (0..20_000)
@@ -129,9 +157,9 @@ pub(crate) fn measure_inserts(dir: &Path, history: History, owner: &AccountId) -
 }
 
 /// Starts with and without the snapshot.
-pub(crate) fn measure_starts(dir: &Path) -> Outcome<()> {
+pub(crate) fn measure_starts(place: &Place) -> Outcome<()> {
     let start = |what: &str| -> Outcome<()> {
-        let catalog = open(dir)?;
+        let catalog = place.open()?;
         let (began, before) = (Instant::now(), process_cpu());
         jobs::load_index(&catalog)?;
         let (wall, cpu) = (
@@ -142,14 +170,14 @@ pub(crate) fn measure_starts(dir: &Path) -> Outcome<()> {
         jobs::save_index(&catalog)?;
         Ok(())
     };
-    let _ = fs::remove_dir_all(dir.join("ledger"));
+    let _ = fs::remove_dir_all(place.dir.join("ledger"));
     start("without a snapshot")?;
     start("with a snapshot")
 }
 
 /// Compares the stored answers with the oracle; see [`crate::index::Built::compare`].
 pub(crate) fn compare(
-    dir: &Path,
+    place: &Place,
     history: History,
     owners: &[AccountId],
     choices: u64,
@@ -161,7 +189,7 @@ pub(crate) fn compare(
             oracle.push(facts.account, facts.source_type, row)
         });
     }
-    let catalog = open(dir)?;
+    let catalog = place.open()?;
     let (mut compared, mut wrong) = (0, 0);
     for asked in every_query(&oracle, choices) {
         let account = (compared % 3) as usize;
@@ -197,36 +225,33 @@ pub(crate) fn compare(
 }
 
 /// CPU time of whole answers, bodies included.
-pub(crate) fn measure_classes(dir: &Path, owner: &AccountId, rounds: u64) -> Outcome<()> {
-    let catalog = open(dir)?;
+pub(crate) fn measure_classes(place: &Place, owner: &AccountId, rounds: u64) -> Outcome<()> {
+    let catalog = place.open()?;
     jobs::load_index(&catalog)?;
     println!(
-        "\n{:<52} {:>10} {:>10}",
-        "class (catalog CPU with bodies, microseconds)", "p50", "p99"
+        "\n{:<52} {:>10} {:>10} {:>10} {:>10}",
+        "class (catalog with bodies, microseconds)", "CPU p50", "p99", "wall p50", "p99"
     );
     for class in CLASSES {
-        let mut times = Vec::new();
+        let (mut times, mut walls) = (Vec::new(), Vec::new());
         for round in 0..rounds {
             let asked = (class.make)(round);
+            let began = Instant::now();
             let (page, time) = timed(|| jobs::bodies(&catalog, owner, &asked));
+            walls.push(began.elapsed());
             page?;
             times.push(time);
         }
         println!(
-            "{:<52} {:>10.1} {:>10.1}",
+            "{:<52} {:>10.1} {:>10.1} {:>10.1} {:>10.1}",
             class.name,
             quantile(&mut times, 0.5),
-            quantile(&mut times, 0.99)
+            quantile(&mut times, 0.99),
+            quantile(&mut walls, 0.5),
+            quantile(&mut walls, 0.99)
         );
     }
     Ok(())
-}
-
-pub(crate) fn options(dir: &Path) -> ServerOptions {
-    let mut options = ServerOptions::new(dir.to_owned());
-    options.rate_limit = None;
-    options.listen = "127.0.0.1:0".to_owned();
-    options
 }
 
 /// A history's JSON as samples, and the dictionary trained on them.
@@ -247,8 +272,8 @@ pub(crate) fn train(history: History, target: &Path) -> Outcome<()> {
 }
 
 /// A writer that goes on while queries are asked; both are exact.
-pub(crate) fn measure_readers_and_writer(dir: &Path, owner: &AccountId) -> Outcome<()> {
-    let catalog = open(dir)?;
+pub(crate) fn measure_readers_and_writer(place: &Place, owner: &AccountId) -> Outcome<()> {
+    let catalog = place.open()?;
     jobs::load_index(&catalog)?;
     let asked = JobQuery {
         sort: SortDirection::Descend,

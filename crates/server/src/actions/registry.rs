@@ -257,10 +257,10 @@ pub(crate) fn find(action: &str) -> Option<Entry> {
         .chain(EXTENSIONS)
         .chain(identities::ACTIONS)
         .find(|(name, _)| *name == action);
-    let refused = REFUSED.iter().find(|(name, _)| *name == action);
+    let refused = || REFUSED.iter().find(|(name, _)| *name == action);
     served
         .map(|(_, handler)| Entry::Serve(*handler))
-        .or_else(|| refused.map(|(_, why)| Entry::Refuse(why)))
+        .or_else(|| refused().map(|(_, why)| Entry::Refuse(why)))
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ fn wire(server: &ServerHandle, nonce: &str, action: &str, body: &str) -> Wire {
         path: "/".to_owned(),
         query: String::new(),
         headers,
-        body: body.as_bytes().to_vec(),
+        body: body.to_owned().into(),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
     }
 }
@@ -159,7 +159,7 @@ fn a_question_about_jobs_is_answered_where_it_is_or_goes_on_elsewhere() {
     assert_eq!(done(&first), Ok(1));
     assert_eq!(done(&first), Err("SignatureNonceUsed".to_owned()));
     let mut forged = wire(&server, "2", action, "SourceType=ECS_FILE");
-    forged.body = b"SourceType=OSS".to_vec();
+    forged.body = "SourceType=OSS".into();
     assert_eq!(done(&forged), Err("SignatureDoesNotMatch".to_owned()));
     let long = "SourceType=ECS_FILE&X=".to_owned() + &"x".repeat(20_000);
     let ordered = format!("{later}GREATER_THAN&Filters.1.Values.1=job-0");

@@ -5,6 +5,7 @@
 //! state of the database; WAL lets them go on while the writer writes. The file is locked to this program by the
 //! server's own lock, not here.
 
+use std::cell::Cell;
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -92,16 +93,19 @@ impl Database {
         self.readers.take().read(operation, body)
     }
 
-    /// As [`Database::read`]; `None` when all connections are in use.
+    /// As [`Database::read`]; `None` when all connections are in use. A body that needs no statement, because all that it
+    /// asks is remembered, begins no transaction. One that does, and for which the state has passed meanwhile that it was
+    /// told facts of, gets `Busy`.
     pub(crate) fn try_read<T>(
         &self,
         operation: &'static str,
         body: impl FnOnce(Session<'_>, Option<&Memo>) -> Result<T, CatalogError>,
     ) -> Result<Option<T>, CatalogError> {
-        let reader = self.readers.try_take();
-        reader
-            .map(|reader| reader.read(operation, body))
-            .transpose()
+        let Some(reader) = self.readers.try_take() else {
+            return Ok(None);
+        };
+        let reading = sql(Reading::open(&reader), operation)?;
+        body(Session::SqliteReading(&reading), Some(&reader.memo)).map(Some)
     }
 
     pub(crate) fn write<T>(
@@ -129,41 +133,82 @@ impl Reader {
         operation: &'static str,
         body: impl FnOnce(Session<'_>, Option<&Memo>) -> Result<T, CatalogError>,
     ) -> Result<T, CatalogError> {
-        let reading = sql(Reading::begin(&self.connection), operation)?;
-        // The first statement fixes the state that the transaction sees. The number is another one when anybody else, in
-        // this program or not, has committed since this connection last asked.
-        let version = self
-            .connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
-        self.memo.enter(sql(version, operation)?);
-        let result = body(Session::Sqlite(&self.connection), Some(&self.memo));
-        drop(reading);
-        result
+        let reading = sql(Reading::begin(self), operation)?;
+        body(Session::SqliteReading(&reading), Some(&self.memo))
+    }
+
+    /// The number of the database's state. It is another one when anybody else, in this program or not, has committed since
+    /// this connection last asked.
+    fn state(&self) -> rusqlite::Result<i64> {
+        let mut statement = self.connection.prepare_cached("PRAGMA data_version")?;
+        statement.query_row([], |row| row.get(0))
+    }
+
+    /// Runs a statement of a transaction's bounds. It is kept prepared, which those of [`Connection::transaction`] are not.
+    fn bound(&self, sql: &str) -> rusqlite::Result<()> {
+        self.connection.prepare_cached(sql)?.execute([]).map(drop)
     }
 }
 
-/// A transaction that only reads. Its statements are kept prepared, which those of [`Connection::transaction`] are not.
-struct Reading<'a>(&'a Connection);
+/// A transaction that only reads, from its first statement on.
+pub(crate) struct Reading<'a> {
+    reader: &'a Reader,
+    has_begun: Cell<bool>,
+}
 
 impl<'a> Reading<'a> {
-    fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
-        if !connection.is_autocommit() {
+    fn new(reader: &'a Reader) -> rusqlite::Result<Self> {
+        if !reader.connection.is_autocommit() {
             // Its last transaction could not be ended then.
-            connection.prepare_cached("ROLLBACK")?.execute([])?;
+            reader.bound("ROLLBACK")?;
         }
-        connection.prepare_cached("BEGIN")?.execute([])?;
-        Ok(Self(connection))
+        Ok(Self {
+            reader,
+            has_begun: Cell::new(false),
+        })
+    }
+
+    /// One that has begun.
+    fn begin(reader: &'a Reader) -> rusqlite::Result<Self> {
+        let reading = Self::new(reader)?;
+        reading.start()?;
+        // The first statement fixes the state that the transaction sees.
+        reader.memo.enter(reader.state()?);
+        Ok(reading)
+    }
+
+    /// One that begins with the first statement; until then what is remembered of the present state can be asked.
+    fn open(reader: &'a Reader) -> rusqlite::Result<Self> {
+        let reading = Self::new(reader)?;
+        reader.memo.enter(reader.state()?);
+        Ok(reading)
+    }
+
+    fn start(&self) -> rusqlite::Result<()> {
+        self.reader.bound("BEGIN")?;
+        self.has_begun.set(true);
+        Ok(())
+    }
+
+    /// Where the next statement goes.
+    pub(crate) fn connection(&self) -> rusqlite::Result<&'a Connection> {
+        if !self.has_begun.get() {
+            self.start()?;
+            if !self.reader.memo.goes_on(self.reader.state()?) {
+                let passed = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY_SNAPSHOT);
+                return Err(rusqlite::Error::SqliteFailure(passed, None));
+            }
+        }
+        Ok(&self.reader.connection)
     }
 }
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        // Nothing was changed. What fails here is tried again by the next transaction.
-        let _ = self
-            .0
-            .prepare_cached("ROLLBACK")
-            .and_then(|mut statement| statement.execute([]));
+        if self.has_begun.get() {
+            // Nothing was changed. What fails here is tried again by the next transaction.
+            let _ = self.reader.bound("ROLLBACK");
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod database;
 mod schema;
 mod statements;
 
-pub(crate) use database::{Database, Settings};
+pub(crate) use database::{Database, Reading, Settings};
 pub(super) use schema::TABLES;
 pub(crate) use statements::pragma;
 pub(super) use statements::{change, kind, value, while_each};
