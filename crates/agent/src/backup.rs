@@ -76,6 +76,14 @@ fn done(work: &Work, report: &BackupReport, carried_bytes: u64) -> End {
             report.missing_packs
         );
     }
+    if report.unreadable_trees > 0 {
+        tracing::error!(
+            work_id = work.work_id,
+            "{} trees of the parent snapshot cannot be read; what this backup needs of them was stored again, older \
+             snapshots may have lost files: run `strongroom vault check`",
+            report.unreadable_trees
+        );
+    }
     let mut progress = wire(&report.progress);
     progress.actual_bytes = match report.found_epoch {
         // The snapshot is an earlier lease's, and so are the bytes.

@@ -166,6 +166,9 @@ pub struct BackupReport {
     /// Packs that an index names and the vault has lost: what of them this backup needs was stored again, and what else older
     /// snapshots need of them is lost. A check says which files that touches.
     pub missing_packs: usize,
+    /// Trees of the parent snapshot that could not be read. What this backup needs of them was stored again, which heals older
+    /// snapshots where nothing had changed; what else is lost a check says.
+    pub unreadable_trees: u64,
     /// The epoch of the lease under which the snapshot was made, when an earlier run of the same job had made it
     /// already and this run only found it.
     pub found_epoch: Option<u64>,
@@ -182,10 +185,8 @@ pub fn backup(
 ) -> Result<BackupReport, RunError> {
     let tally = Tally::new();
     let setup = Setup::new(request)?;
-    if request.job.is_some() {
-        // Of the attempt before, if it was killed: it would keep stock restic out.
-        request.repository.unlock(UnlockScope::Dead)?;
-    }
+    // Of an attempt that was killed: it would keep stock restic out.
+    request.repository.unlock(UnlockScope::Dead)?;
     if let Some(found) = find_job(request, &tally)? {
         observer.progress(&found.progress);
         return Ok(found);
@@ -300,6 +301,7 @@ fn find_job(request: &BackupRequest, tally: &Tally) -> Result<Option<BackupRepor
             progress: tally.settled(),
             adopted_packs: 0,
             missing_packs: 0,
+            unreadable_trees: 0,
             found_epoch: Some(number("Epoch")),
             duration: tally.elapsed(),
             snapshot,
@@ -501,6 +503,7 @@ impl Run<'_> {
             progress: self.tally.settled(),
             adopted_packs: 0,
             missing_packs: 0,
+            unreadable_trees: changes.unreadable_trees.get(),
             found_epoch: None,
             duration: self.tally.elapsed(),
         })

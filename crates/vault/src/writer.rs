@@ -23,12 +23,14 @@ mod padding;
 mod pending;
 mod upload;
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 use storage::Storage;
 
 use crate::blob::{BlobKind, BlobScratch, LARGEST_BLOB_BYTES};
@@ -149,6 +151,8 @@ struct Core {
     repository: Repository,
     index: Arc<Index>,
     claims: Claims,
+    /// Trees that the index names and that could not be read: they are stored again. A plain mutex: held for a look.
+    unreadable_trees: Mutex<HashSet<Id>>,
     packer: Packer,
     pending: PendingIndex,
     in_flight: InFlight,
@@ -161,6 +165,12 @@ struct Core {
 impl Core {
     fn storage_and_cipher(&self) -> (&dyn Storage, &Cipher) {
         (&**self.repository.storage(), self.repository.cipher())
+    }
+
+    /// Whether the blob was stored before, as far as is known.
+    fn is_stored(&self, kind: BlobKind, id: &Id) -> bool {
+        self.index.contains(kind, id)
+            && (kind != BlobKind::Tree || !self.unreadable_trees.lock().contains(id))
     }
 }
 
@@ -188,6 +198,7 @@ impl Writer {
             repository,
             index,
             claims: Claims::default(),
+            unreadable_trees: Mutex::default(),
             packer,
             pending: PendingIndex::new(options.index_blob_count),
             in_flight: InFlight::default(),
@@ -228,7 +239,7 @@ impl Writer {
             });
         }
         let id = Id::hash(plaintext);
-        if self.core.index.contains(kind, &id) || !self.core.claims.claim(kind, id) {
+        if self.core.is_stored(kind, &id) || !self.core.claims.claim(kind, id) {
             return Ok(SavedBlob {
                 id,
                 is_new: false,
@@ -268,7 +279,13 @@ impl Writer {
     /// Whether the blob is stored, or is being stored by this writer.
     #[must_use]
     pub fn contains(&self, kind: BlobKind, id: &Id) -> bool {
-        self.core.index.contains(kind, id) || self.core.claims.contains(kind, id)
+        self.core.is_stored(kind, id) || self.core.claims.contains(kind, id)
+    }
+
+    /// Notes that a tree could not be read: when it is saved once more it is stored again, and whoever needs it finds
+    /// another copy then.
+    pub fn note_unreadable_tree(&self, id: Id) {
+        self.core.unreadable_trees.lock().insert(id);
     }
 
     /// Puts all that was saved so far: packs, then index files. On `Ok` all of it is durable and findable.

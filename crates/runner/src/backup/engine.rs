@@ -42,6 +42,8 @@ pub(crate) struct Changes {
     pub(crate) dirs_new: Counter,
     pub(crate) dirs_changed: Counter,
     pub(crate) dirs_unmodified: Counter,
+    /// Trees of the parent snapshot that could not be read.
+    pub(crate) unreadable_trees: Counter,
 }
 
 /// Whether an entry is new against the parent snapshot.

@@ -440,13 +440,18 @@ impl Engine<'_> {
         }
     }
 
-    /// The parent snapshot's tree. One that cannot be read is as good as none: everything below is read anew.
+    /// The parent snapshot's tree. One that cannot be read is as good as none: everything below is read anew, and the tree
+    /// is stored again if it comes out the same.
     fn old_tree(&self, id: Option<Id>) -> Option<Arc<OldTree>> {
         let id = id?;
-        self.reader
-            .read_tree(&id)
-            .ok()
-            .map(|tree| Arc::new(OldTree::new(id, tree)))
+        match self.reader.read_tree(&id) {
+            Ok(tree) => Some(Arc::new(OldTree::new(id, tree))),
+            Err(_) => {
+                self.writer.note_unreadable_tree(id);
+                self.changes.unreadable_trees.add(1);
+                None
+            }
+        }
     }
 }
 

@@ -248,6 +248,38 @@ fn a_blob_that_the_vault_lost_is_stored_again() {
     bring_back(&repository, &temp.path().join("target"));
 }
 
+/// A tree of the parent that is damaged is noticed, told of and stored again, which heals the parent too.
+#[test]
+fn a_tree_that_the_vault_damaged_is_stored_again() {
+    let temp = temp();
+    let tree = temp.path().join("tree");
+    std::fs::create_dir_all(tree.join("d")).unwrap();
+    std::fs::write(tree.join("d/f"), "content").unwrap();
+    age();
+    let memory = Memory::new();
+    let repository = create(Arc::new(memory.clone()));
+    let first = back_up(&repository, &tree);
+    assert_eq!(first.unreadable_trees, 0);
+    let index = repository.load_index().unwrap();
+    let place = index.get(BlobKind::Tree, &first.snapshot.tree).unwrap();
+    let name = vault::FileKind::Pack.name(&place.pack);
+    let mut bytes = storage::Storage::get(&memory, &name).unwrap();
+    bytes[place.offset as usize + 20] ^= 1;
+    memory.overwrite(&name, bytes);
+    let second = back_up(&repository, &tree);
+    assert_eq!(second.unreadable_trees, 1);
+    assert_eq!(second.snapshot.tree, first.snapshot.tree);
+    for (target, report) in [("one", &first), ("two", &second)] {
+        let reader = Reader::new(
+            repository.clone(),
+            Arc::new(repository.load_index().unwrap()),
+        );
+        assert!(reader.read_tree(&report.snapshot.tree).is_ok(), "{target}");
+    }
+    bring_back(&repository, &temp.path().join("target"));
+    assert_eq!(back_up(&repository, &tree).unreadable_trees, 0);
+}
+
 #[test]
 fn the_parent_can_be_chosen() {
     let temp = temp();

@@ -46,6 +46,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
         errors: report.progress.errors,
         duration: report.duration,
     };
+    tell_damage(repo, &report);
     if repo.options.json {
         repo.screen.json(&end.json(&report.summary));
     } else {
@@ -148,19 +149,30 @@ fn parent(
     }
 }
 
+/// What the backup met of damage in the repository, whatever else is printed.
+fn tell_damage(repo: &Repo<'_>, report: &BackupReport) {
+    if report.missing_packs > 0 {
+        repo.error(&format!(
+            "the repository has lost {}; what this backup needs of it was stored again. Older snapshots may have lost \
+             files: run `strongroom repo check`",
+            counted(report.missing_packs as u64, "pack")
+        ));
+    }
+    if report.unreadable_trees > 0 {
+        repo.error(&format!(
+            "{} of the parent snapshot could not be read, and was stored again. Older snapshots may have lost files: run \
+             `strongroom repo check`",
+            counted(report.unreadable_trees, "tree")
+        ));
+    }
+}
+
 fn print(repo: &Repo<'_>, report: &BackupReport) {
     let summary = &report.summary;
     if report.adopted_packs > 0 {
         repo.say(&format!(
             "used {} that an interrupted backup had left",
             counted(report.adopted_packs as u64, "pack")
-        ));
-    }
-    if report.missing_packs > 0 {
-        repo.say(&format!(
-            "{} packs are missing from the repository; what this backup needs of them was stored again. Older snapshots \
-             may have lost files: run `strongroom repo check`",
-            report.missing_packs
         ));
     }
     let change = |new: u64, changed: u64, same: u64| {

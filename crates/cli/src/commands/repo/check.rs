@@ -54,7 +54,8 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoCheckArgs) -> Result<Exit, Failure
             counted(report.error_count, "error")
         ),
         "copy the folder of the repository first; then see what a repair would do, which changes nothing yet: \
-         strongroom repo repair index, then packs, then snapshots",
+         strongroom repo repair index, then packs. A backup with --force then heals what is still on its host; last comes \
+         repair snapshots, which takes out what is lost",
     ))
 }
 

@@ -273,6 +273,13 @@ pub(crate) fn vault_failure(error: &VaultError) -> Failure {
             Exit::Failed,
             "nothing was removed for it; look at the whole repository: strongroom repo check --read-data",
         ),
+        VaultError::Damaged {
+            kind: FileKind::Config | FileKind::Key,
+            ..
+        } => (
+            Exit::Failed,
+            "bring the file back from a copy: no repair can make it anew",
+        ),
         VaultError::VerifyFailed { .. } => (Exit::Failed, "test the memory of this host"),
         VaultError::Storage(error) if is_of_lock(error) => (
             Exit::Failed,

@@ -123,7 +123,8 @@ fn packs(repo: &Repo<'_>, wanted: &[String], run: Run) -> Result<Exit, Failure> 
     );
     if !report.damaged.is_empty() {
         repo.say(&format!(
-            "{} of them still readable, {} lost; see repair snapshots",
+            "{} of them still readable, {} lost: a backup with --force stores again what is still on its host; what is lost \
+             for good, repair snapshots takes out",
             counted(report.salvaged_count as u64, "blob"),
             report.lost.len()
         ));
