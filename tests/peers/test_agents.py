@@ -378,6 +378,46 @@ def test_the_vaults_of_a_further_account_are_looked_after_by_the_agent_of_the_se
     wait_for("its data to be gone", lambda: not (place / "config").exists())
 
 
+def test_two_accounts_on_one_host(fresh, second, folder):
+    """The agent of the service and one of a further account on the same machine, each for its own; one folder for both is
+    refused, and the identity in it stays."""
+    caller, credentials = second
+    source = Trees.small(folder / "source")
+    own = fresh.client()
+    with agent(fresh, folder, "here", twin=True, credentials=credentials):
+        clients = wait_for("the agent", lambda: caller.call("DescribeBackupClients", {"ClientType": "ECS_CLIENT"})["Clients"])
+        assert len(clients) == 1 and clients[0]["InstanceId"] != own["InstanceId"]
+        named = {"VaultName": "of both", "VaultRegionId": "cn-hangzhou", "StorageUrl": str(folder / "theirs")}
+        vault_id = caller.call("CreateVault", named)["VaultId"]
+        wait_for("the vault to be made", lambda: vault_status(caller, vault_id) == "CREATED")
+        environment = {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials["AccessKeySecret"],
+        }
+        instance = ("--instance", clients[0]["InstanceId"])
+        fresh.cli("plan", "create", "--vault", "of both", "--path", source, "--name", "p", *instance, env=environment)
+        fresh.cli("plan", "run", "p", "--wait", env=environment)
+        assert fresh.backup(fresh.vault("of the first"), [source])["InstanceId"] == own["InstanceId"]
+        # The same machine for the same account is a copy, and is told apart.
+        assert fresh.call("DescribeBackupClients", ClientType="ECS_CLIENT")["TotalCount"] == 1
+    state = folder / "here" / "state"
+    identity = (state / "agent.json").read_text()
+    first = fresh.credentials()
+    command = [programs.binary(), "agent", "--data-dir", folder / "none", "--state-dir", state]
+    environment = {
+        **fresh.environment(),
+        "STRONGROOM_ENDPOINT": first["Endpoint"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": first["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": first["AccessKeySecret"],
+    }
+    refused = programs.run(command, env=environment, status=22).stderr
+    assert "is that of an agent of account" in refused and "--state-dir of its own" in refused, refused
+    assert (state / "agent.json").read_text() == identity
+    # The folder of the service's own agent is in use.
+    command[-1] = fresh.data_dir / "agent"
+    assert "--state-dir of its own" in programs.run(command, env=environment, status=1).stderr
+
+
 def test_what_a_further_account_puts_elsewhere_waits_for_its_own_agent(fresh, second, folder):
     """The agent of the service has rights on this host that a further account has not."""
     caller, credentials = second

@@ -105,6 +105,96 @@ def test_exit_statuses(service, folder):
     run([programs.binary(), "--data-dir", folder / "nothing", "jobs"], status=(1, 20, 21))
 
 
+def test_a_call_that_comes_too_soon_is_made_again(fresh):
+    """The service says how long to wait; the command says that it waits, and does."""
+    fresh.start("--rate-limit", "1")
+    said = ""
+    for _ in range(4):
+        said += fresh.cli("api", "DescribeRegions").stderr
+    assert "trying again (1 of 5)" in said and "Throttling" not in said, said
+
+
+def test_a_vault_is_made_where_it_is_meant(service, folder):
+    elsewhere = {
+        "STRONGROOM_ENDPOINT": service.credentials()["Endpoint"],
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": service.credentials()["AccessKeyId"],
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": service.credentials()["AccessKeySecret"],
+    }
+    refused = service.cli("vault", "create", "relative", "--storage", "vaults/here", env=elsewhere, status=2).stderr
+    assert "relative path" in refused and "whole path" in refused, refused
+    command = [programs.binary(), "--data-dir", service.data_dir, "vault", "create", "relative", "--storage", "here"]
+    made = run(command, env=service.environment(), cwd=folder)
+    assert (folder / "here" / "config").is_file() and str(folder / "here") in made.stderr, made.stderr
+    taken = service.cli("vault", "create", "relative", status=22).stderr
+    assert made.stdout.strip() in taken and "--allow-duplicate-name" in taken, taken
+    service.cli("vault", "create", "relative", "--allow-duplicate-name")
+    assert "more than one vault" in service.cli("plan", "create", "--vault", "relative", "--path", "/x", status=22).stderr
+
+
+def test_a_vault_without_an_agent_is_waited_for_with_words(service, folder):
+    """Of a further account, which has no agent that could make it."""
+    made = json.loads(service.cli("account", "create", "lonely", "--json").stdout)
+    lonely = {"ALIBABA_CLOUD_ACCESS_KEY_ID": made["AccessKeyId"], "ALIBABA_CLOUD_ACCESS_KEY_SECRET": made["AccessKeySecret"]}
+    command = [programs.binary(), "--data-dir", service.data_dir, "vault", "create", "far", "--storage", folder / "far"]
+    environment = {**service.environment(), **lonely}
+    with open(folder / "said", "wb") as said:
+        waiting = subprocess.Popen([str(word) for word in command], env=environment, stdout=subprocess.PIPE, stderr=said)
+    try:
+        wait_for("a word", lambda: "no agent of this account" in (folder / "said").read_text(), 30)
+    finally:
+        waiting.terminate()
+    assert waiting.wait(timeout=30) == 130
+    text = (folder / "said").read_text()
+    assert "INITIALIZING" in text and "strongroom agent" in text and "still being made" in text, text
+    detached = service.cli("vault", "create", "far too", "--storage", folder / "too", "--detach", env=lonely)
+    assert detached.stdout.startswith("v-")
+
+
+def test_policies_are_made_bound_and_run(service, done, folder):
+    vault = lines(service, "vault", "list")[-1]["VaultName"]
+    service.cli("policy", "create", "typed", "--vault", "by hand", "--every", "P7D", "--keep-days", "30", "--keep-latest",
+                "--monthly", "365")  # fmt: skip
+    [policy] = lines(service, "policy", "list")
+    [rule] = policy["Rules"]
+    assert (rule["Retention"], rule["KeepLatestSnapshots"]) == (30, 1), rule
+    assert rule["RetentionRules"][0]["AdvancedRetentionType"] == "MONTHLY" and rule["Schedule"].endswith("|P7D")
+    assert "30 d, newest always" in service.cli("policy", "list").stdout and vault
+    service.cli("policy", "bind", "typed", "--path", done, "--exclude", "*.tmp")
+    [bound] = lines(service, "policy", "bindings", "typed")
+    assert json.loads(bound["Source"]) == [str(done)] and json.loads(bound["Exclude"]) == ["*.tmp"]
+    assert str(done) in service.cli("policy", "bindings").stdout
+    job_id = service.cli("policy", "run", "typed").stdout.strip()
+    assert service.wait_job(job_id)["Status"] == "COMPLETE"
+    assert "rule-none" in service.cli("policy", "run", "typed", "--rule", "rule-none", status=21).stderr
+    service.cli("policy", "run", "po-none", status=21)
+    service.cli("policy", "bind", "typed", "--path", done, status=22)
+    service.cli("policy", "unbind", "typed")
+    service.cli("policy", "unbind", "typed", status=21)
+    service.cli("policy", "delete", "typed", "--yes")
+    document = folder / "policy.json"
+    document.write_text(json.dumps({"PolicyName": "by file", "Rules": policy["Rules"]}))
+    service.cli("policy", "create", "--file", document)
+    assert lines(service, "policy", "list")[0]["PolicyName"] == "by file"
+    service.cli("policy", "delete", "by file", "--yes")
+    document.write_text('{"Rule": []}')
+    assert "no member of a policy" in service.cli("policy", "create", "--file", document, status=2).stderr
+    # The service says what is valid, by name.
+    for days in ("364636", "-2"):
+        refused = service.cli("policy", "create", "x", "--vault", "by hand", "--keep-days", days, status=2).stderr
+        assert "Retention" in refused and "364635" in refused, refused
+
+
+def test_a_plan_says_how_long_its_snapshots_are_kept(service, done):
+    service.cli("plan", "create", "--vault", "by hand", "--path", done, "--name", "kept", "--keep-days", "9", "--keep-latest")
+    [plan] = [plan for plan in lines(service, "plan", "list") if plan["PlanName"] == "kept"]
+    assert (plan["Retention"], plan["KeepLatestSnapshots"]) == (9, 1)
+    assert "9 d, newest always" in service.cli("plan", "list").stdout
+    words = ("plan", "create", "--vault", "by hand", "--path", done, "--name", "wrong", "--keep-days")
+    for days in ("0", "364636"):
+        assert "InvalidParameter.Retention" in service.cli(*words, days, status=2).stderr
+    service.cli("plan", "delete", "kept", "--yes")
+
+
 def test_secrets_from_files_and_commands(service, folder):
     credentials = service.credentials()
     secret = folder / "secret"

@@ -1,6 +1,7 @@
 """Accounts that cannot see each other, users who may do what their policy says, roles for a while, and who gets in: nobody."""
 
 import json
+import os
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from alibabacloud_sts20150401 import models as sts_models
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_tea_openapi import utils_models as openapi_models
 from darabonba.exceptions import DaraException
+from harness import programs
 from harness.callers.sdk import SdkCaller
 from harness.contract import SERVED
 from harness.programs import Trees
@@ -319,7 +321,7 @@ def test_roles_are_taken_on_for_a_while(service, world):
     }
     with_token = {**environment, "ALIBABA_CLOUD_SECURITY_TOKEN": given["SecurityToken"]}
     assert world["vault"] in service.cli("vault", "list", "--json", env=with_token).stdout
-    assert "MissingSecurityToken" in service.cli("vault", "list", status=1, env=environment).stderr
+    assert "MissingSecurityToken" in service.cli("vault", "list", status=20, env=environment).stderr
     # A session policy cuts down, and never adds.
     cut = assume(ops, arn, policy=policy(("Allow", ["hbr:DescribeRegions", "hbr:DeleteVault"], "*")))["Credentials"]
     sdk = SdkCaller(keys(service, cut), security_token=cut["SecurityToken"])
@@ -338,6 +340,50 @@ def test_roles_are_taken_on_for_a_while(service, world):
     # When the role goes, so do its sessions.
     service.call("DeleteRole", RoleName="see")
     assert refusal(lambda: SdkCaller(taken, **token).call("DescribeVaults")) == "InvalidSecurityToken.Expired"
+
+
+def test_the_command_line_takes_roles_on(service, world, folder):
+    """`role assume`, shown, as JSON and for a shell, whose variables every command uses; `api` speaks STS."""
+    account = service.credentials()["AccountId"]
+    ops = user(service, "typist", policy(("Allow", "sts:AssumeRole", "*")))
+    arn = role(service, "typed", [f"acs:ram::{account}:user/typist"], policy(("Allow", "hbr:Describe*", "*")))
+    names = {"AccessKeyId": "ALIBABA_CLOUD_ACCESS_KEY_ID", "AccessKeySecret": "ALIBABA_CLOUD_ACCESS_KEY_SECRET"}
+    # The key of the environment counts before that of the data directory, and no endpoint is needed beside it.
+    typist = {variable: ops[name] for name, variable in names.items()}
+    shown = service.cli("role", "assume", "typed", "--duration", "900", env=typist).stdout
+    for title in ("role", "key", "secret", "token", "ends"):
+        assert f"\n{title} " in "\n" + shown, shown
+    cut = folder / "cut.json"
+    cut.write_text(policy(("Allow", "hbr:DescribeRegions", "*")))
+    given = json.loads(service.cli("role", "assume", arn, "--json", "--policy", cut, env=typist).stdout)["Credentials"]
+    taken = {variable: given[name] for name, variable in names.items()}
+    taken["ALIBABA_CLOUD_SECURITY_TOKEN"] = given["SecurityToken"]
+    assert service.cli("api", "DescribeRegions", env=taken).stdout
+    refused = service.cli("vault", "list", env=taken, status=20).stderr
+    assert "NoPermission" in refused and "the policy of the role typed" in refused, refused
+    assert "has no Allow for hbr:DescribeVaults on acs:hbr:cn-hangzhou:" in refused, refused
+    # In a shell that has nothing but these lines, and a stale secret that they must take away.
+    strongroom = f"{programs.binary()} --data-dir {service.data_dir}"
+    script = f"""
+        export {names["AccessKeyId"]}={ops["AccessKeyId"]} ALIBABA_CLOUD_ACCESS_KEY_SECRET_COMMAND='echo {ops["AccessKeySecret"]}'
+        lines=$({strongroom} role assume typed --export) && eval "$lines" && unset lines
+        {programs.binary()} --data-dir {folder}/none api GetCallerIdentity
+        {programs.binary()} --data-dir {folder}/none vault list --json
+        {programs.binary()} --data-dir {folder}/none vault delete {world["vault"]} --yes; echo status $?"""
+    done = programs.run(["env", "-i", f"HOME={folder}", f"PATH={os.environ['PATH']}", "bash", "-c", script])
+    assert '"assumed-role/typed/strongroom"' in done.stdout.replace(f"acs:ram::{account}:", ""), done.stdout
+    assert world["vault"] in done.stdout and "status 20" in done.stdout, done.stdout
+    words = ("RoleArn=" + arn, "RoleSessionName=by-api")
+    by_api = json.loads(service.cli("api", "AssumeRole", *words, env=typist).stdout)
+    assert by_api["AssumedRoleUser"]["Arn"].endswith("/typed/by-api")
+    # Classes of refusals: what is missing is wrong usage, what is not allowed is access.
+    assert "MissingRoleSessionName" in service.cli("api", "AssumeRole", words[0], env=typist, status=2).stderr
+    assert "signed with" in service.cli("role", "assume", "typed", status=20).stderr.replace("sign with", "signed with")
+    wrong = {**taken, "ALIBABA_CLOUD_SECURITY_TOKEN": given["SecurityToken"][:-4]}
+    assert "InvalidSecurityToken" in service.cli("vault", "list", env=wrong, status=20).stderr
+    service.call("DeleteRole", RoleName="typed")
+    ended = service.cli("vault", "list", env=taken, status=20).stderr
+    assert "InvalidSecurityToken.Expired" in ended and "take the role on again" in ended, ended
 
 
 def test_tokens_that_are_none(service):

@@ -46,17 +46,13 @@ impl Link {
         .map_err(client_error)?;
         let hostname = options.hostname.clone().unwrap_or_else(host::hostname);
         let known = state.identity()?;
+        // Before anything is registered, where the key can tell whose it is: one that may only register cannot.
+        if let Some(account_id) = account_of(&account, known.as_ref()) {
+            refuse_other_account(options, known.as_ref(), &account_id)?;
+        }
         let identity = match register(&account, &hostname, known.as_ref()) {
             Ok(identity) => {
-                if let Some(known) = &known
-                    && known.account_id != identity.account_id
-                    && is_known_here(options, known)?
-                {
-                    return Err(AgentError::OtherAccount {
-                        path: options.state_dir.clone(),
-                        account_id: known.account_id.clone(),
-                    });
-                }
+                refuse_other_account(options, known.as_ref(), &identity.account_id)?;
                 state.store_identity(&identity)?;
                 identity
             }
@@ -142,7 +138,31 @@ impl Link {
     }
 }
 
-/// Whether the server that has just registered this host for one account knows it for another, too, by this identity.
+/// Whose the account key is; asked only when there is an identity that it could be another's than.
+fn account_of(account: &Client, known: Option<&Identity>) -> Option<String> {
+    known?;
+    let caller = account.call("GetCallerIdentity", &[]).ok()?;
+    caller.get("AccountId")?.as_str().map(str::to_owned)
+}
+
+/// One state folder is for one account of a server.
+fn refuse_other_account(
+    options: &AgentOptions,
+    known: Option<&Identity>,
+    account_id: &str,
+) -> Result<(), AgentError> {
+    match known {
+        Some(known) if known.account_id != account_id && is_known_here(options, known)? => {
+            Err(AgentError::OtherAccount {
+                path: options.state_dir.clone(),
+                account_id: known.account_id.clone(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the server that knows this host for one account knows it for another, too, by this identity.
 /// Asked with a goodbye for nobody, which a server answers and does nothing about. An identity that it does not accept is
 /// of a server that is no more, or of an account that is closed.
 fn is_known_here(options: &AgentOptions, known: &Identity) -> Result<bool, AgentError> {

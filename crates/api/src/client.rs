@@ -44,6 +44,8 @@ pub struct Denied {
     pub auth_action: String,
     /// `SubUser` or `AssumedRoleUser`.
     pub auth_principal_type: String,
+    /// The account.
+    pub auth_principal_owner_id: String,
     /// The user's name, or `role:session`.
     pub auth_principal_display_name: String,
     /// `ImplicitDeny` (nothing allows it) or `ExplicitDeny`.

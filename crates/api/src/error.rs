@@ -285,11 +285,11 @@ impl ApiError {
         )
     }
 
-    /// `NoPermission`, with who was not allowed what; `resource` is what the call named.
+    /// `NoPermission`, with who was not allowed what.
     #[must_use]
-    pub fn denied(detail: AccessDenied, resource: &str) -> Self {
+    pub fn denied(detail: AccessDenied) -> Self {
         let message = format!(
-            "You are not authorized to do this operation: {} of {} on {resource} by {}.",
+            "You are not authorized to do this operation: {} of {} by {}.",
             detail.no_permission_type, detail.auth_action, detail.auth_principal_display_name
         );
         Self {

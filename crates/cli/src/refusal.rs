@@ -125,8 +125,27 @@ const OF_STATE: &[&str] = &[
     "OPEND",
 ];
 
-/// What the service said, for a person.
+/// What a call named.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'a> {
+    pub(crate) action: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) parameters: &'a [(String, String)],
+}
+
+/// What the service said to something else than a call of an action, for a person.
 pub(crate) fn api_failure(action: &str, error: &ClientError) -> Failure {
+    let call = Call {
+        action,
+        region: "*",
+        parameters: &[],
+    };
+    call_failure(call, error)
+}
+
+/// What the service said to a call, for a person.
+pub(crate) fn call_failure(call: Call<'_>, error: &ClientError) -> Failure {
+    let action = call.action;
     match error {
         ClientError::Api {
             code,
@@ -139,7 +158,7 @@ pub(crate) fn api_failure(action: &str, error: &ClientError) -> Failure {
             let what = format!("{action} was refused: {code}: {message} (RequestId {request_id})");
             let (exit, next) = advice(code, *http_status);
             match denied {
-                Some(denied) => Failure::with(exit, what, missing_policy(denied)),
+                Some(denied) => Failure::with(exit, what, missing_policy(call, denied)),
                 None => Failure::with(exit, what, next),
             }
         }
@@ -189,8 +208,37 @@ fn advice(code: &str, http_status: u16) -> (Exit, &'static str) {
     (Exit::Failed, "correct what the message names")
 }
 
-/// Which policy would have to say something else. The message before it names the resource.
-fn missing_policy(denied: &Denied) -> String {
+/// What a policy would have to name for a call: the service does not tell, since it may not be the caller's to know.
+fn resource(call: Call<'_>, account: &str) -> String {
+    let arn = |what: &str| format!("acs:hbr:{}:{account}:{what}", call.region);
+    let named = |wanted: &str| {
+        let found = call.parameters.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    if let Some(role) = named("RoleArn") {
+        return role.to_owned();
+    }
+    for (name, kind) in [
+        ("VaultId", "vault"),
+        ("PlanId", "plan"),
+        ("PolicyId", "policy"),
+        ("ClientId", "client"),
+    ] {
+        if let Some(id) = named(name) {
+            return arn(&format!("{kind}/{id}"));
+        }
+    }
+    for name in ["JobId", "RestoreId", "SnapshotId", "TaskId"] {
+        if let Some(id) = named(name) {
+            return format!("the vault that {id} lies in, as {}", arn("vault/v-…"));
+        }
+    }
+    arn("*")
+}
+
+/// Which policy would have to say something else.
+fn missing_policy(call: Call<'_>, denied: &Denied) -> String {
+    let resource = resource(call, &denied.auth_principal_owner_id);
     let Denied {
         auth_action: action,
         auth_principal_display_name: name,
@@ -209,9 +257,9 @@ fn missing_policy(denied: &Denied) -> String {
         )
     };
     if denied.no_permission_type == "ExplicitDeny" {
-        format!("the policy {whose} has a Deny for {action} on this resource, which wins: {how}")
+        format!("the policy {whose} has a Deny for {action} on {resource}, which wins: {how}")
     } else {
-        format!("the policy {whose} has no Allow for {action} on this resource: {how}")
+        format!("the policy {whose} has no Allow for {action} on {resource}: {how}")
     }
 }
 
@@ -225,7 +273,7 @@ fn last_cause(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{advice, api_failure};
+    use super::{Call, advice, api_failure, call_failure, resource};
     use crate::exit::Exit;
     use api::client::{ClientError, Denied};
     use api::error::{ApiError, Code};
@@ -344,22 +392,49 @@ mod tests {
             let detail = Denied {
                 auth_action: "hbr:DeleteVault".into(),
                 auth_principal_type: kind.into(),
+                auth_principal_owner_id: "1".into(),
                 auth_principal_display_name: name.into(),
                 no_permission_type: why.into(),
             };
-            api_failure("DeleteVault", &refused("NoPermission", 403, Some(detail)))
+            let call = Call {
+                action: "DeleteVault",
+                region: "r",
+                parameters: &[("VaultId".into(), "v-1".into())],
+            };
+            call_failure(call, &refused("NoPermission", 403, Some(detail)))
         };
         let failure = denied("SubUser", "ops", "ImplicitDeny");
         assert_eq!(failure.exit, Exit::Refused);
         assert_eq!(
             failure.next,
-            "the policy of the user ops has no Allow for hbr:DeleteVault on this resource: strongroom user policy ops \
-             --policy FILE, by who may"
+            "the policy of the user ops has no Allow for hbr:DeleteVault on acs:hbr:r:1:vault/v-1: strongroom user policy \
+             ops --policy FILE, by who may"
         );
         let next = denied("AssumedRoleUser", "see:me", "ExplicitDeny").next;
         assert!(
             next.contains("the role see,") && next.contains("a Deny for hbr:DeleteVault"),
             "{next}"
         );
+    }
+
+    #[test]
+    fn what_a_policy_must_name_follows_from_the_call() {
+        for (name, id, expected) in [
+            ("PlanId", "plan-1", "acs:hbr:r:1:plan/plan-1"),
+            ("RoleArn", "acs:ram::1:role/a", "acs:ram::1:role/a"),
+            (
+                "JobId",
+                "job-1",
+                "the vault that job-1 lies in, as acs:hbr:r:1:vault/v-…",
+            ),
+            ("PageSize", "1", "acs:hbr:r:1:*"),
+        ] {
+            let call = Call {
+                action: "Do",
+                region: "r",
+                parameters: &[(name.into(), id.into())],
+            };
+            assert_eq!(resource(call, "1"), expected);
+        }
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::exit::{Failure, chain};
 use crate::output::Screen;
-use crate::refusal::api_failure;
+use crate::refusal::{Call, api_failure, call_failure};
 use crate::{paths, secrets};
 
 /// Name of the file in the data directory.
@@ -210,7 +210,22 @@ impl Session {
     /// One call.
     pub(crate) fn call(&self, action: &str, parameters: Parameters) -> Result<Value, Failure> {
         self.try_call(action, &parameters)
-            .map_err(|error| api_failure(action, &error))
+            .map_err(|error| self.failure(action, &parameters, &error))
+    }
+
+    /// What the service said to a call, for a person.
+    pub(crate) fn failure(
+        &self,
+        action: &str,
+        parameters: &Parameters,
+        error: &ClientError,
+    ) -> Failure {
+        let call = Call {
+            action,
+            region: &self.region,
+            parameters: &parameters.pairs,
+        };
+        call_failure(call, error)
     }
 
     /// What a link that the service gave out leads to.

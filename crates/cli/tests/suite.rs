@@ -5,6 +5,7 @@
 
 mod suite {
     mod bench;
+    mod contents;
     mod lines;
     mod looking;
     mod maintain;

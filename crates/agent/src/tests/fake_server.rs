@@ -168,6 +168,8 @@ fn answer(method: &str, body: &[u8], shared: &(Mutex<State>, Condvar)) -> (u16, 
                 agent_key_secret: "secret".into(),
             })
         }
+        // The one action that an agent calls: whose its account key is.
+        "" => json!({ "AccountId": state.account_id.unwrap_or("1") }),
         "Sync" => sync(state, parse(body), shared),
         "ReportErrors" => {
             let request: ReportErrorsRequest = parse(body);

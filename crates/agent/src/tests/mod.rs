@@ -210,9 +210,15 @@ fn the_identity_in_another_account_is_not_overwritten() {
     let is_told =
         matches!(&error, AgentError::OtherAccount { account_id, .. } if account_id == "1");
     assert!(is_told, "{error}");
+    assert_eq!(bench.server.with(|state| state.registrations.len()), 1);
+    // A key that may only register is known by what it registers.
+    bench.server.with(|state| state.failures.push(("", 403, "NoPermission", 1)));
+    let error = bench.try_start().unwrap_err();
+    assert!(matches!(error, AgentError::OtherAccount { .. }), "{error}");
+    assert_eq!(bench.server.with(|state| state.registrations.len()), 2);
     assert_eq!(identity(), of_first);
     bench.server.with(|state| {
-        let unknown = ("Deregister", 404, "InvalidAccessKeyId.NotFound", 1);
+        let unknown = ("Deregister", 404, "InvalidAccessKeyId.NotFound", 2);
         state.failures.push(unknown);
     });
     stop(bench.start());

@@ -9,7 +9,6 @@ use crate::exit::{Exit, Failure};
 use crate::output::{
     Meter, MeterStyle, Sample, Screen, bytes, count, duration, printable, rate, status_paint,
 };
-use crate::refusal::api_failure;
 use crate::session::{Parameters, Session, number, rows, size, text};
 use crate::signals::Interrupts;
 
@@ -45,7 +44,7 @@ impl<'s> Asker<'s> {
                 Ok(Some(reply))
             }
             Err(error) if error.is_transient() && self.last_answer.elapsed() < PATIENCE => Ok(None),
-            Err(error) => Err(api_failure(action, &error)),
+            Err(error) => Err(self.session.failure(action, parameters, &error)),
         }
     }
 }

@@ -31,7 +31,7 @@ impl Repo {
         Self { bench, path }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.bench.command(&["repo"]);
         command
             .args(arguments)
