@@ -212,7 +212,9 @@ fn the_identity_in_another_account_is_not_overwritten() {
     assert!(is_told, "{error}");
     assert_eq!(bench.server.with(|state| state.registrations.len()), 1);
     // A key that may only register is known by what it registers.
-    bench.server.with(|state| state.failures.push(("", 403, "NoPermission", 1)));
+    bench
+        .server
+        .with(|state| state.failures.push(("", 403, "NoPermission", 1)));
     let error = bench.try_start().unwrap_err();
     assert!(matches!(error, AgentError::OtherAccount { .. }), "{error}");
     assert_eq!(bench.server.with(|state| state.registrations.len()), 2);
