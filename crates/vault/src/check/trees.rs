@@ -39,6 +39,7 @@ impl Checker<'_> {
 
     /// Reads one tree and gives the trees below it.
     fn check_tree(&self, reader: &Reader, id: Id) -> Vec<Id> {
+        self.note_marked(BlobKind::Tree, &id);
         let tree = match reader.read_tree(&id) {
             Ok(tree) => tree,
             Err(error) => {
@@ -48,7 +49,6 @@ impl Checker<'_> {
                 return Vec::new();
             }
         };
-        self.note_marked(BlobKind::Tree, &id);
         if !tree.nodes.is_sorted_by(|a, b| a.name <= b.name) {
             self.node_error(id, b"", "the names are not in order");
         }

@@ -134,7 +134,7 @@ fn damage_of_a_needed_marked_pack_is_told() {
         missing += told(&gone);
         let flipped = memory.snapshot();
         let mut bytes = flipped.get(&name).unwrap();
-        bytes.iter_mut().take(200).for_each(|byte| *byte ^= 1);
+        bytes.iter_mut().for_each(|byte| *byte ^= 1);
         flipped.overwrite(&name, bytes);
         damaged += told(&flipped);
     }
