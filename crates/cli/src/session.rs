@@ -79,7 +79,7 @@ impl Access {
     fn without_flag(data_dir: &Path) -> Result<Self, Failure> {
         let has_key = variable(KEY_ID).is_some();
         let Some(endpoint) = variable(ENDPOINT) else {
-            if !has_key {
+            if !has_key && !has_part_of_key() {
                 return Self::from_file(data_dir);
             }
             if !data_dir.join(CREDENTIALS_FILE).exists() {
@@ -90,7 +90,7 @@ impl Access {
             }
             return Ok(Self {
                 credentials: credentials_of_environment(
-                    "ALIBABA_CLOUD_ACCESS_KEY_ID is set, but its secret is not",
+                    "one of the access key's id and secret is in the environment, but not both",
                 )?,
                 ..Self::from_file(data_dir)?
             });
@@ -141,6 +141,14 @@ impl Access {
             },
         })
     }
+}
+
+/// Whether the environment has a secret or a token: whoever set that meant another key than the data directory's.
+fn has_part_of_key() -> bool {
+    let forms = [KEY_SECRET, TOKEN]
+        .into_iter()
+        .flat_map(|name| ["", "_FILE", "_COMMAND"].map(|form| format!("{name}{form}")));
+    forms.into_iter().any(|name| variable(&name).is_some())
 }
 
 /// The access key of the environment; `trouble` says what it means that it is not whole.

@@ -82,9 +82,12 @@ pub(crate) enum UserCommand {
     Policy {
         /// Its name
         name: String,
-        /// File with a policy document [default: none, the user may do nothing]
-        #[arg(long, value_name = "FILE")]
+        /// File with a policy document
+        #[arg(long, value_name = "FILE", required_unless_present = "none")]
         policy: Option<PathBuf>,
+        /// No policy: the user may do nothing
+        #[arg(long, conflicts_with = "policy")]
+        none: bool,
     },
     /// Refuse the keys of a user
     Disable {

@@ -60,7 +60,7 @@ pub(crate) fn user(context: &Context, command: UserCommand) -> Result<Exit, Fail
             &["UserName", "Arn", "Status"],
             json,
         ),
-        UserCommand::Policy { name, policy } => {
+        UserCommand::Policy { name, policy, .. } => {
             let parameters = Parameters::new()
                 .with("UserName", &name)
                 .with_some("PolicyDocument", document(policy.as_deref())?);

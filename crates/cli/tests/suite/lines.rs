@@ -61,6 +61,18 @@ fn a_service_is_found_by_file_or_environment() {
         refused.err
     );
     assert!(!refused.err.contains(&field("AccessKeySecret")));
+    // Whoever sets a part of a key means another one than the data directory's root key.
+    for part in [
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "ALIBABA_CLOUD_SECURITY_TOKEN",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    ] {
+        let mut command = bench.command(&["vault", "list"]);
+        command.arg("--data-dir").arg(bench.data_dir());
+        command.env(part, "part");
+        finish(command).expect(1);
+    }
+    bench.run(&["user", "policy", "ann"]).expect(2);
     let unknown = bench.run(&["api", "NoSuchAction"]).expect(21);
     assert!(
         unknown.err.contains("InvalidAction.NotFound"),
