@@ -51,7 +51,8 @@ pub fn create_first(
     })
 }
 
-/// Creates an account together with its root key, so that none is ever without one.
+/// Creates an account together with its root key, so that none is ever without one. It is younger than all others, by a second
+/// at least: the oldest is the operator's, and a start takes it for its own.
 pub fn create(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -67,7 +68,10 @@ pub fn create(
                 id: account_id.to_string(),
             });
         }
-        insert(tx, account_id, account_name, root_key, now)
+        let sql = "SELECT MAX(created_time) FROM accounts";
+        let newest: Option<i64> = first(tx, operation, sql, [], |row| row.get(0))?.flatten();
+        let created = newest.map_or(now, |newest| now.max(Timestamp(newest.saturating_add(1))));
+        insert(tx, account_id, account_name, root_key, created)
     })
 }
 

@@ -65,6 +65,31 @@ fn an_account_is_created_once_with_its_root_key() {
     assert_eq!(accounts::list(&fixture.catalog).unwrap().len(), 1);
 }
 
+/// The oldest account is the operator's: one that is made in the same second never takes its place.
+#[test]
+fn accounts_of_one_second_stay_in_their_order() {
+    let fixture = Fixture::new();
+    let mut expected = vec![fixture.account.clone()];
+    for number in (0..5).rev() {
+        let account = AccountId::new(1_000 + number);
+        let key = NewAccessKey {
+            access_key_id: format!("root-of-{number}"),
+            kind: AccessKeyKind::Root,
+            client_id: None,
+            user_name: None,
+            sealed_secret: Sealed(vec![4]),
+        };
+        accounts::create(&fixture.catalog, &account, "further", &key, at(0)).unwrap();
+        expected.push(account);
+    }
+    let listed = accounts::list(&fixture.catalog).unwrap();
+    let ids: Vec<AccountId> = listed
+        .into_iter()
+        .map(|account| account.account_id)
+        .collect();
+    assert_eq!(ids, expected);
+}
+
 #[test]
 fn the_service_is_opened_once() {
     let fixture = Fixture::new();
