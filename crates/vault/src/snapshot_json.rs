@@ -2,10 +2,12 @@
 //! included.
 
 use serde_json::{Map, Value};
+use storage::ErrorKind;
 
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::layout::FileKind;
+use crate::repository::Repository;
 
 /// The fields of a snapshot file.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +71,25 @@ impl SnapshotFields {
         {
             tags.push(Value::from(tag));
         }
+    }
+
+    /// Stores it, unless one of these snapshots has just these fields: whoever was killed before has written it then. One of
+    /// them that is gone was replaced a moment ago.
+    pub(crate) fn put_once<'a>(
+        &self,
+        repository: &Repository,
+        candidates: impl IntoIterator<Item = &'a Id>,
+    ) -> Result<Id, VaultError> {
+        for id in candidates {
+            let json = match repository.load_json(FileKind::Snapshot, id) {
+                Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => continue,
+                read => read?,
+            };
+            if Self::read(id, &json)? == *self {
+                return Ok(*id);
+            }
+        }
+        repository.save_json(FileKind::Snapshot, &self.to_json()?)
     }
 
     /// Whether both are the same backup, wherever they came from.

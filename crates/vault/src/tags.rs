@@ -2,14 +2,11 @@
 //!
 //! Whoever is killed in between leaves both; the same change again finds the new one and removes the former.
 
-use storage::ErrorKind;
-
 use crate::error::VaultError;
 use crate::id::Id;
 use crate::layout::FileKind;
 use crate::lock::LockKind;
 use crate::repository::Repository;
-use crate::snapshot::Snapshot;
 use crate::snapshot_json::SnapshotFields;
 
 /// How the tags of a snapshot change.
@@ -53,6 +50,7 @@ pub fn change_tags(
     change: &TagChange,
 ) -> Result<Vec<(Id, Id)>, VaultError> {
     let lock = repository.lock(LockKind::Exclusive)?;
+    repository.sync_what_is_there()?;
     let (snapshots, _) = repository.snapshots_and_damage()?;
     let mut replaced = Vec::new();
     for id in ids {
@@ -66,37 +64,15 @@ pub fn change_tags(
         fields.set_tags(&changed);
         fields.set_original(id);
         lock.ensure_held()?;
-        let replacement = match find_written(repository, &snapshots, id, &fields)? {
-            Some(written) => written,
-            None => repository.save_json(FileKind::Snapshot, &fields.to_json()?)?,
-        };
+        let others = snapshots
+            .iter()
+            .filter(|(other, snapshot)| other != id && snapshot.original.is_some());
+        let replacement = fields.put_once(repository, others.map(|(other, _)| other))?;
         lock.ensure_held()?;
         repository.delete_snapshot(id)?;
         replaced.push((*id, replacement));
     }
     Ok(replaced)
-}
-
-/// The snapshot with just these fields that a change before had written when it was killed.
-fn find_written(
-    repository: &Repository,
-    snapshots: &[(Id, Snapshot)],
-    id: &Id,
-    fields: &SnapshotFields,
-) -> Result<Option<Id>, VaultError> {
-    let others = snapshots.iter().filter(|(other, _)| other != id);
-    for (other, _) in others.filter(|(_, snapshot)| snapshot.original.is_some()) {
-        let json = match repository.load_json(FileKind::Snapshot, other) {
-            Ok(json) => json,
-            // Replaced a moment ago.
-            Err(error) if error.storage_kind() == Some(ErrorKind::NotFound) => continue,
-            Err(error) => return Err(error),
-        };
-        if SnapshotFields::read(other, &json)? == *fields {
-            return Ok(Some(*other));
-        }
-    }
-    Ok(None)
 }
 
 #[cfg(test)]
@@ -109,7 +85,7 @@ mod tests {
     use crate::repository::Repository;
     use crate::testing::{create, snapshot_of};
     use std::sync::Arc;
-    use storage::{ErrorKind, Fault, Faulty, Memory, Storage};
+    use storage::{ErrorKind, Fault, Faulty, Memory, Operation, Record, Storage};
 
     fn texts(tags: &[&str]) -> Vec<String> {
         tags.iter().map(|tag| (*tag).to_owned()).collect()
@@ -154,6 +130,23 @@ mod tests {
         let after = repository.snapshot(&replaced[0].1).unwrap();
         assert!(after.tags.is_empty() && after.original == Some(one));
         assert_eq!(repository.snapshot_ids().unwrap().len(), 2);
+    }
+
+    /// What a change before has written may not be durable yet when the former snapshot goes.
+    #[test]
+    fn what_is_relied_on_is_durable_before_anything_is_removed() {
+        let repository = create(Arc::new(Memory::new()));
+        let id = tagged(&repository, &["old"]);
+        let record = Arc::new(Record::new(Arc::clone(repository.storage())));
+        let change = TagChange::Set(texts(&["x"]));
+        change_tags(&repository.with_storage(record.clone()), &[id], &change).unwrap();
+        let calls = record.take();
+        let place = |operation: Operation, name: &str| {
+            let mut calls = calls.iter();
+            calls.position(|call| call.operation == operation && call.name.starts_with(name))
+        };
+        let synced = place(Operation::Sync, "snapshots").unwrap();
+        assert!(synced < place(Operation::Delete, "snapshots/").unwrap());
     }
 
     #[test]

@@ -159,32 +159,10 @@ fn replace(
     fields.set_original(id);
     fields.add_tag(TAG);
     // A repair that was killed here before has written it already.
-    if let Some(written) = find_written(repository, snapshots, &fields)? {
-        return Ok(written);
-    }
-    let json = fields.to_json()?;
-    repository.save_json(FileKind::Snapshot, &json)
-}
-
-/// The snapshot that has just these fields.
-fn find_written(
-    repository: &Repository,
-    snapshots: &[(Id, Snapshot)],
-    fields: &SnapshotFields,
-) -> Result<Option<Id>, VaultError> {
-    let is_repaired = |snapshot: &Snapshot| {
+    let repaired = snapshots.iter().filter(|(_, snapshot)| {
         snapshot.original.is_some() && snapshot.tags.iter().any(|tag| tag == TAG)
-    };
-    for (id, _) in snapshots
-        .iter()
-        .filter(|(_, snapshot)| is_repaired(snapshot))
-    {
-        let json = repository.load_json(FileKind::Snapshot, id)?;
-        if SnapshotFields::read(id, &json)? == *fields {
-            return Ok(Some(*id));
-        }
-    }
-    Ok(None)
+    });
+    fields.put_once(repository, repaired.map(|(id, _)| id))
 }
 
 struct Surgeon<'a> {
