@@ -404,10 +404,7 @@ impl Checker<'_> {
 
     /// Notes the packs of a blob that a snapshot needs and only marked packs hold.
     fn note_marked(&self, kind: BlobKind, id: &Id) {
-        if self.index.is_only_marked(kind, id) {
-            let packs = self.index.all(kind, id).map(|place| place.pack);
-            self.needed_marked.lock().extend(packs);
-        }
+        self.index.note_only_marked(kind, id, &self.needed_marked);
     }
 
     /// Compares the marked packs that are needed with what is there, and gives their numbers.

@@ -21,13 +21,16 @@ pub(crate) mod journal;
 mod table;
 pub(crate) mod tags;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
+
+use parking_lot::Mutex;
 
 use crate::blob::BlobKind;
 use crate::id::Id;
 use crate::pack::PackedBlob;
 
+use file::IndexFile;
 use homes::{Homes, HomesBuilder};
 use table::{Entry, Table};
 use tags::{Tags, TagsBuilder};
@@ -110,6 +113,15 @@ impl Index {
     pub(crate) fn is_only_marked(&self, kind: BlobKind, id: &Id) -> bool {
         let is_in = |index: &Self| !index.table(kind).find(id).is_empty();
         self.marked().is_some_and(is_in) && !is_in(self)
+    }
+
+    /// Adds the marked packs of a blob that no other pack holds.
+    pub(crate) fn note_only_marked(&self, kind: BlobKind, id: &Id, found: &Mutex<BTreeSet<Id>>) {
+        if self.is_only_marked(kind, id) {
+            found
+                .lock()
+                .extend(self.all(kind, id).map(|place| place.pack));
+        }
     }
 
     /// What marked packs hold.
@@ -372,6 +384,17 @@ impl IndexBuilder {
                 length: blob.length,
                 uncompressed_length: blob.uncompressed_length,
             });
+        }
+    }
+
+    /// Adds all that an index file says.
+    pub(crate) fn add_file(&mut self, id: &Id, file: IndexFile) {
+        self.begin_file(*id);
+        for pack in file.packs {
+            self.add_pack(pack.id, pack.blobs);
+        }
+        for pack in file.marked_packs {
+            self.add_marked_pack(pack.id, pack.blobs);
         }
     }
 

@@ -37,13 +37,8 @@ const QUARANTINE: &str = "quarantine";
 fn load_index(repository: &Repository) -> Result<Index, VaultError> {
     let ids = list_twice(repository, FileKind::Index)?;
     let mut builder = IndexBuilder::default();
-    each_index_file(repository, &ids, |_, file| {
-        for pack in file.packs {
-            builder.add_pack(pack.id, pack.blobs);
-        }
-        for pack in file.marked_packs {
-            builder.add_marked_pack(pack.id, pack.blobs);
-        }
+    each_index_file(repository, &ids, |id, file| {
+        builder.add_file(&id, file);
         Ok(())
     })?;
     Ok(builder.build())

@@ -71,20 +71,13 @@ pub fn repair_index(repository: &Repository, run: Run) -> Result<IndexRepair, Va
         };
         // Wrong bytes once do not make a file damaged.
         match read().or_else(|_| read()) {
-            Ok(file) => {
+            Ok(mut file) => {
                 note(&file, &stored, &mut known);
                 // What a missing pack had may be in a marked one.
-                let is_there = |pack: &Id| stored.contains_key(pack);
-                for pack in file.packs.into_iter().filter(|pack| is_there(&pack.id)) {
-                    builder.add_pack(pack.id, pack.blobs);
-                }
-                for pack in file
-                    .marked_packs
-                    .into_iter()
-                    .filter(|pack| is_there(&pack.id))
-                {
-                    builder.add_marked_pack(pack.id, pack.blobs);
-                }
+                file.packs.retain(|pack| stored.contains_key(&pack.id));
+                file.marked_packs
+                    .retain(|pack| stored.contains_key(&pack.id));
+                builder.add_file(&id, file);
                 good.push(id);
             }
             Err(VaultError::Damaged { .. }) => report.damaged_index_files.push(id),

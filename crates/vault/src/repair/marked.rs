@@ -29,14 +29,7 @@ pub(super) fn needed(repository: &Repository, index: Index) -> Result<Vec<Id>, V
     let reader = Reader::new(repository.clone(), Arc::new(index));
     // A mutex around the findings: held to add a few.
     let found: Mutex<BTreeSet<Id>> = Mutex::default();
-    let note = |kind: BlobKind, id: &Id| {
-        let index = reader.index();
-        if index.is_only_marked(kind, id) {
-            found
-                .lock()
-                .extend(index.all(kind, id).map(|place| place.pack));
-        }
-    };
+    let note = |kind: BlobKind, id: &Id| reader.index().note_only_marked(kind, id, &found);
     frontier.run(THREAD_COUNT, || {
         while let Some(visit) = frontier.next() {
             note(BlobKind::Tree, &visit.id);

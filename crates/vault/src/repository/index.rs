@@ -40,11 +40,7 @@ pub struct IndexForBackup {
 impl Repository {
     /// Reads all index files. One that cannot be read is an error of the whole: what it names would look missing.
     pub fn load_index(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.load_index_and_damage()?;
-        match damaged.pop() {
-            Some((_, error)) => Err(error),
-            None => Ok(index),
-        }
+        whole(self.load_index_and_damage()?)
     }
 
     /// The packs that are stored under the name that their id gives them, at this moment.
@@ -79,10 +75,7 @@ impl Repository {
                 Err(error) => Err(error.into()),
             }
         };
-        let (index, mut damaged) = self.read_index_of(&IndexBuilder::for_backup, &is_there)?;
-        if let Some((_, error)) = damaged.pop() {
-            return Err(error);
-        }
+        let index = whole(self.read_index_of(&IndexBuilder::for_backup, &is_there)?)?;
         drop(listed);
         let mut missing_packs = missing.into_inner();
         if !missing_packs.is_empty() {
@@ -99,11 +92,7 @@ impl Repository {
 
     /// As [`Repository::load_index`], for who reads trees and no data.
     pub fn load_tree_index(&self) -> Result<Index, VaultError> {
-        let (index, mut damaged) = self.read_index(&IndexBuilder::for_trees)?;
-        match damaged.pop() {
-            Some((_, error)) => Err(error),
-            None => Ok(index),
-        }
+        whole(self.read_index(&IndexBuilder::for_trees)?)
     }
 
     /// As [`Repository::load_index_and_damage`], for who reads some of the blobs: a [`crate::Reader`] with this index
@@ -122,7 +111,7 @@ impl Repository {
         for blobs in blobs.chain(marked) {
             blobs.retain(|blob| blob.kind == BlobKind::Data);
         }
-        add_file(&mut builder, id, file);
+        builder.add_file(id, file);
         Ok(builder.build())
     }
 
@@ -177,7 +166,7 @@ impl Repository {
                         }
                     }
                     file.packs = wanted;
-                    add_file(&mut builder, &id, file);
+                    builder.add_file(&id, file);
                 }
                 Err(error) => damaged.push((id, error)),
             }
@@ -190,12 +179,10 @@ impl Repository {
 /// Whether the blobs of a pack count.
 type PackFilter<'a> = &'a dyn Fn(&Id) -> Result<bool, VaultError>;
 
-fn add_file(builder: &mut IndexBuilder, id: &Id, file: file::IndexFile) {
-    builder.begin_file(*id);
-    for pack in file.packs {
-        builder.add_pack(pack.id, pack.blobs);
-    }
-    for pack in file.marked_packs {
-        builder.add_marked_pack(pack.id, pack.blobs);
+/// The index, for who cannot do with a part of it.
+fn whole((index, mut damaged): (Index, Vec<(Id, VaultError)>)) -> Result<Index, VaultError> {
+    match damaged.pop() {
+        Some((_, error)) => Err(error),
+        None => Ok(index),
     }
 }
