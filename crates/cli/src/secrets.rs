@@ -2,6 +2,7 @@
 //!
 //! Never from arguments, because every user of a host can read those. Never printed; wiped when dropped.
 
+use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,18 +16,25 @@ use crate::signals::while_asking;
 /// A secret text.
 pub(crate) type Secret = Zeroizing<String>;
 
+/// What a secret's name ends with in the environment: the secret itself, a file that holds it, a command that prints it.
+pub(crate) const FORMS: [&str; 3] = ["", "_FILE", "_COMMAND"];
+
+/// What the environment has of a secret, in the order of [`FORMS`].
+fn variables(name: &str) -> [Option<OsString>; 3] {
+    FORMS.map(|form| std::env::var_os(format!("{name}{form}")).filter(|value| !value.is_empty()))
+}
+
+/// Whether the environment has a secret of this name, in any form.
+pub(crate) fn is_in_environment(name: &str) -> bool {
+    variables(name).iter().any(Option::is_some)
+}
+
 /// `NAME`, or what `NAME_FILE` holds, or what `NAME_COMMAND` prints. Two of them at once are an error.
 pub(crate) fn from_environment(name: &str) -> Result<Option<Secret>, Failure> {
-    let get = |suffix: &str| {
-        std::env::var_os(format!("{name}{suffix}")).filter(|value| !value.is_empty())
-    };
-    let (plain, file, command) = (get(""), get("_FILE"), get("_COMMAND"));
-    if [plain.is_some(), file.is_some(), command.is_some()]
-        .iter()
-        .filter(|set| **set)
-        .count()
-        > 1
-    {
+    let found = variables(name);
+    let is_doubtful = found.iter().flatten().count() > 1;
+    let [plain, file, command] = found;
+    if is_doubtful {
         return Err(Failure::usage(
             format!("more than one of {name}, {name}_FILE and {name}_COMMAND is set"),
             "keep one",

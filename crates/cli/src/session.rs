@@ -145,10 +145,9 @@ impl Access {
 
 /// Whether the environment has a secret or a token: whoever set that meant another key than the data directory's.
 fn has_part_of_key() -> bool {
-    let forms = [KEY_SECRET, TOKEN]
+    [KEY_SECRET, TOKEN]
         .into_iter()
-        .flat_map(|name| ["", "_FILE", "_COMMAND"].map(|form| format!("{name}{form}")));
-    forms.into_iter().any(|name| variable(&name).is_some())
+        .any(secrets::is_in_environment)
 }
 
 /// The access key of the environment; `trouble` says what it means that it is not whole.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::filters::FilterRows;
-use super::policy::RetentionArgs;
+use super::policy::{RetentionArgs, SelectionArgs, WhenArgs};
 
 const JOBS_HELP: &str = "\
 Examples:
@@ -351,26 +351,10 @@ pub(crate) struct PlanCreateArgs {
     /// Name, 1 to 64 characters [default: made from the paths]
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Interval as an ISO 8601 duration, as PT6H, P1D or P1M
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "P1D",
-        conflicts_with = "schedule"
-    )]
-    pub(crate) every: String,
-    /// Whole schedule as the API has it, I|START|DURATION or C|START|CRON [default: first run one interval from now]
-    #[arg(long, value_name = "SCHEDULE")]
-    pub(crate) schedule: Option<String>,
-    /// Only what matches this pattern; repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) include: Vec<String>,
-    /// Leave out what matches this pattern; repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) exclude: Vec<String>,
-    /// Throttle, START:END:KBPS with hours of the day; rules joined by |
-    #[arg(long, value_name = "RULES")]
-    pub(crate) speed_limit: Option<String>,
+    #[command(flatten)]
+    pub(crate) when: WhenArgs,
+    #[command(flatten)]
+    pub(crate) what: SelectionArgs,
     #[command(flatten)]
     pub(crate) keep: RetentionArgs,
     /// Instance id (i-…) of the host [default: this host]

@@ -35,8 +35,8 @@ pub(crate) use maintain::{
     RepoKeyArgs, RepoPruneArgs, RepoRepairArgs, RepoStatsArgs,
 };
 pub(crate) use policy::{
-    PolicyArgs, PolicyBindArgs, PolicyCommand, PolicyCreateArgs, ScheduleArgs, SimulateArgs,
-    SnapshotArgs, SnapshotCommand,
+    PolicyArgs, PolicyBindArgs, PolicyCommand, PolicyCreateArgs, ScheduleArgs, SelectionArgs,
+    SimulateArgs, SnapshotArgs, SnapshotCommand, WhenArgs,
 };
 pub(crate) use repo::{
     ChunkerArg, RepoArgs, RepoBackupArgs, RepoCheckArgs, RepoCommand, RepoDiffArgs, RepoDumpArgs,

@@ -92,17 +92,8 @@ pub(crate) struct PolicyCreateArgs {
     /// Vault id (v-…) or name
     #[arg(long, value_name = "VAULT", default_value = "default")]
     pub(crate) vault: String,
-    /// Interval as an ISO 8601 duration, as PT6H, P1D or P1M
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "P1D",
-        conflicts_with = "schedule"
-    )]
-    pub(crate) every: String,
-    /// Whole schedule as the API has it, I|START|DURATION or C|START|CRON [default: first run one interval from now]
-    #[arg(long, value_name = "SCHEDULE")]
-    pub(crate) schedule: Option<String>,
+    #[command(flatten)]
+    pub(crate) when: WhenArgs,
     #[command(flatten)]
     pub(crate) keep: RetentionArgs,
     /// Keep the first snapshot of each day for so many days
@@ -117,6 +108,36 @@ pub(crate) struct PolicyCreateArgs {
     /// Keep the first snapshot of each year for so many days
     #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
     pub(crate) yearly: Option<i64>,
+}
+
+/// When the backups of a plan or a policy run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WhenArgs {
+    /// Interval as an ISO 8601 duration, as PT6H, P1D or P1M
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "P1D",
+        conflicts_with = "schedule"
+    )]
+    pub(crate) every: String,
+    /// Whole schedule as the API has it, I|START|DURATION or C|START|CRON [default: first run one interval from now]
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) schedule: Option<String>,
+}
+
+/// What of the paths of a plan or a binding is read, and how fast.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelectionArgs {
+    /// Only what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) include: Vec<String>,
+    /// Leave out what matches this pattern; repeat for more
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Throttle, START:END:KBPS with hours of the day; rules joined by |
+    #[arg(long, value_name = "RULES")]
+    pub(crate) speed_limit: Option<String>,
 }
 
 /// How long the snapshots of a plan or a policy are kept. The service says what is valid.
@@ -144,15 +165,8 @@ pub(crate) struct PolicyBindArgs {
     /// File or folder to back up; repeat for more [default: the whole host]
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Vec<String>,
-    /// Only what matches this pattern; repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) include: Vec<String>,
-    /// Leave out what matches this pattern; repeat for more
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) exclude: Vec<String>,
-    /// Throttle, START:END:KBPS with hours of the day; rules joined by |
-    #[arg(long, value_name = "RULES")]
-    pub(crate) speed_limit: Option<String>,
+    #[command(flatten)]
+    pub(crate) what: SelectionArgs,
     /// Instance id (i-…) of the host; repeat for more [default: this host]
     #[arg(long, value_name = "INSTANCE")]
     pub(crate) instance: Vec<String>,

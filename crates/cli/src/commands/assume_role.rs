@@ -8,6 +8,7 @@ use super::{Context, identity};
 use crate::args::AssumeRoleArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::shell_quoted;
+use crate::secrets::FORMS;
 use crate::session::{
     Access, CACERT, ENDPOINT, KEY_ID, KEY_SECRET, Parameters, REGION, Session, TOKEN, text,
 };
@@ -68,7 +69,7 @@ fn exports(access: &Access, given: &Value, is_set: &dyn Fn(&str) -> bool) -> Vec
     let export = |name: &str, value: &str| format!("export {name}={}", shell_quoted(value));
     let others = [KEY_SECRET, TOKEN]
         .into_iter()
-        .flat_map(|name| ["_FILE", "_COMMAND"].map(|form| format!("{name}{form}")));
+        .flat_map(|name| FORMS[1..].iter().map(move |form| format!("{name}{form}")));
     let mut lines: Vec<String> = others
         .filter(|name| is_set(name))
         .map(|name| format!("unset {name}"))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::follow::{JobKind, to_the_end};
 use super::{Context, jobs, lookup, restore};
-use crate::args::{PlanCommand, PlanCreateArgs};
+use crate::args::{PlanCommand, PlanCreateArgs, WhenArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table};
 use crate::paths;
@@ -33,6 +33,14 @@ pub(crate) fn now() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// The schedule that was asked for, as the API has it.
+pub(crate) fn schedule(args: &WhenArgs) -> Result<String, Failure> {
+    match &args.schedule {
+        Some(schedule) => Ok(schedule.clone()),
+        None => schedule_from_now(&args.every, now()),
+    }
 }
 
 /// A schedule whose first run is one interval from now: the caller runs the first backup by itself, or does not want one
@@ -98,10 +106,7 @@ fn create(context: &Context, args: PlanCreateArgs) -> Result<Exit, Failure> {
     let vault = lookup::vault(&session, &args.vault)?;
     let instance = restore::instance(context, &session, args.instance.as_deref())?;
     let paths = paths_on_host(&args.path, args.instance.is_some())?;
-    let schedule = match args.schedule {
-        Some(schedule) => schedule,
-        None => schedule_from_now(&args.every, now())?,
-    };
+    let schedule = schedule(&args.when)?;
     let name = args.name.unwrap_or_else(|| name_for(&paths));
     let plan = new_plan(
         &session,
@@ -113,9 +118,9 @@ fn create(context: &Context, args: PlanCreateArgs) -> Result<Exit, Failure> {
         |parameters| {
             let list = |patterns: &[String]| (!patterns.is_empty()).then(|| json!(patterns));
             parameters
-                .with_some("Include", list(&args.include))
-                .with_some("Exclude", list(&args.exclude))
-                .with_some("SpeedLimit", args.speed_limit.as_ref())
+                .with_some("Include", list(&args.what.include))
+                .with_some("Exclude", list(&args.what.exclude))
+                .with_some("SpeedLimit", args.what.speed_limit.as_ref())
                 .with_some("Retention", args.keep.keep_days)
                 .with_some("KeepLatestSnapshots", args.keep.keep_latest.then_some(1))
         },

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::plan::{now, paths_on_host, schedule_from_now};
+use super::plan::{paths_on_host, schedule};
 use super::policy::advanced_retention;
 use super::{Context, lookup, restore};
-use crate::args::{PolicyBindArgs, PolicyCreateArgs};
+use crate::args::{PolicyBindArgs, PolicyCreateArgs, SelectionArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table};
 use crate::session::{Parameters, Session, text};
@@ -51,14 +51,10 @@ const FILE_HELP: &str = "write what CreatePolicyV2 takes: strongroom policy crea
 
 fn backup_rule(session: &Session, args: &PolicyCreateArgs) -> Result<Value, Failure> {
     let vault = lookup::vault(session, &args.vault)?;
-    let schedule = match &args.schedule {
-        Some(schedule) => schedule.clone(),
-        None => schedule_from_now(&args.every, now())?,
-    };
     let mut rule = json!({
         "RuleType": "BACKUP",
         "BackupType": "COMPLETE",
-        "Schedule": schedule,
+        "Schedule": schedule(&args.when)?,
         "VaultId": text(&vault, "VaultId"),
     });
     if let Some(days) = args.keep.keep_days {
@@ -123,7 +119,7 @@ pub(crate) fn bind(context: &Context, args: &PolicyBindArgs) -> Result<Exit, Fai
     let paths = paths_on_host(&args.path, !args.instance.is_empty())?;
     let list: Vec<Value> = instances
         .iter()
-        .map(|instance| binding(instance, &paths, args))
+        .map(|instance| binding(instance, &paths, &args.what))
         .collect();
     let parameters = Parameters::new()
         .with("PolicyId", policy_id)
@@ -138,18 +134,18 @@ pub(crate) fn bind(context: &Context, args: &PolicyBindArgs) -> Result<Exit, Fai
 }
 
 /// A member of `PolicyBindingList`. Lists inside it are texts with JSON, as the API has them.
-fn binding(instance: &str, paths: &[String], args: &PolicyBindArgs) -> Value {
+fn binding(instance: &str, paths: &[String], what: &SelectionArgs) -> Value {
     let mut binding = json!({"SourceType": "ECS_FILE", "DataSourceId": instance});
     for (name, list) in [
         ("Source", paths),
-        ("Include", &args.include[..]),
-        ("Exclude", &args.exclude[..]),
+        ("Include", &what.include[..]),
+        ("Exclude", &what.exclude[..]),
     ] {
         if !list.is_empty() {
             binding[name] = json!(json!(list).to_string());
         }
     }
-    if let Some(rules) = &args.speed_limit {
+    if let Some(rules) = &what.speed_limit {
         binding["SpeedLimit"] = json!(rules);
     }
     binding
@@ -240,7 +236,7 @@ fn paths_of(source: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::{binding, members_of, paths_of};
-    use crate::args::PolicyBindArgs;
+    use crate::args::SelectionArgs;
     use serde_json::json;
 
     #[test]
@@ -263,16 +259,13 @@ mod tests {
 
     #[test]
     fn a_binding_has_its_lists_as_texts() {
-        let args = PolicyBindArgs {
-            policy: "p".to_owned(),
-            path: vec![],
+        let what = SelectionArgs {
             include: vec![],
             exclude: vec!["*.tmp".to_owned()],
             speed_limit: Some("0:24:1".to_owned()),
-            instance: vec![],
         };
         assert_eq!(
-            binding("i-1", &["/a b".to_owned()], &args),
+            binding("i-1", &["/a b".to_owned()], &what),
             json!({
                 "SourceType": "ECS_FILE", "DataSourceId": "i-1", "Source": r#"["/a b"]"#,
                 "Exclude": r#"["*.tmp"]"#, "SpeedLimit": "0:24:1"
