@@ -5,13 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use testkit::programs::Restic;
 
-use super::maintain::{PASSWORD, Repo};
-
-fn restic() -> Restic {
-    Restic::all().unwrap().pop().unwrap()
-}
+use super::maintain::{PASSWORD, Repo, newest_restic};
 
 /// The last JSON line of a backup.
 fn summary(repo: &Repo, arguments: &[&str]) -> Value {
@@ -20,7 +15,7 @@ fn summary(repo: &Repo, arguments: &[&str]) -> Value {
 }
 
 /// The files of a repository, by name.
-fn files(folder: &Path) -> BTreeSet<String> {
+pub(super) fn files(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut left = vec![folder.to_owned()];
     while let Some(folder) = left.pop() {
@@ -87,7 +82,7 @@ fn a_dump_is_what_restic_dumps_and_what_was_there() {
 
     let theirs = repo.bench.path("theirs.tar");
     let folder = format!("{path}/plain");
-    restic()
+    newest_restic()
         .run(
             &repo.path,
             PASSWORD,

@@ -7,10 +7,10 @@ use std::process::Command;
 
 use serde_json::Value;
 use testkit::compare::{CompareOptions, trees};
-use testkit::programs::Restic;
 
 use super::bench::finish;
-use super::maintain::{PASSWORD, Repo};
+use super::contents::files;
+use super::maintain::{PASSWORD, Repo, newest_restic};
 
 /// A repository with two snapshots of a folder that changed in between, and that folder as it was at first.
 fn changed() -> (Repo, PathBuf, [String; 2]) {
@@ -49,10 +49,6 @@ fn changed() -> (Repo, PathBuf, [String; 2]) {
     (repo, before, [first, second])
 }
 
-fn restic() -> Restic {
-    Restic::all().unwrap().pop().unwrap()
-}
-
 #[test]
 fn differences_are_those_that_restic_finds() {
     let (repo, _, [first, second]) = changed();
@@ -69,7 +65,7 @@ fn differences_are_those_that_restic_finds() {
     for pair in [[&first, &second], [&second, &first], [&first, &first]] {
         let [from, to] = pair.map(String::as_str);
         let ours = repo.run(&["diff", from, to, "--json"]).expect(0).out;
-        let theirs = restic()
+        let theirs = newest_restic()
             .run(&repo.path, PASSWORD, &["diff", from, to, "--json"])
             .unwrap();
         assert_eq!(changes(&ours), changes(&theirs));
@@ -103,7 +99,9 @@ fn names_are_found_where_restic_finds_them() {
         (&["find", "nothing", "--json"], 0),
     ] {
         let ours = repo.run(arguments).expect(0).out;
-        let theirs = restic().run(&repo.path, PASSWORD, arguments).unwrap();
+        let theirs = newest_restic()
+            .run(&repo.path, PASSWORD, arguments)
+            .unwrap();
         assert_eq!(found(&ours).len(), count, "{arguments:?}");
         assert_eq!(found(&ours), found(&theirs), "{arguments:?}");
     }
@@ -144,7 +142,7 @@ fn tags_are_what_restic_reads_and_data_stays() {
     repo.run(&["tag", "--set", "c"]).expect(0);
     repo.run(&["tag", "--add", "d", "--remove", "c", "latest"])
         .expect(0);
-    let listed = restic()
+    let listed = newest_restic()
         .run(&repo.path, PASSWORD, &["snapshots", "--json"])
         .unwrap();
     let listed: Value = serde_json::from_str(&listed).unwrap();
@@ -161,7 +159,7 @@ fn tags_are_what_restic_reads_and_data_stays() {
             (&serde_json::json!(["d"]), &Value::from(second)),
         ]
     );
-    restic()
+    newest_restic()
         .run(&repo.path, PASSWORD, &["check", "--read-data"])
         .unwrap();
 }
@@ -180,14 +178,7 @@ fn a_program_that_fails_leaves_no_snapshot_and_a_dry_run_stores_nothing() {
     assert_eq!(repo.run(&["dump", "latest", "/out"]).expect(0).out, "text");
     from("printf text; exit 4").expect(1);
     assert_eq!(count(), 3);
-    let files = || {
-        let out = finish({
-            let mut find = Command::new("find");
-            find.arg(&repo.path).args(["-type", "f"]);
-            find
-        });
-        out.expect(0).out.lines().count()
-    };
+    let files = || files(&repo.path);
     let before = files();
     let source = repo.bench.path("source");
     std::fs::write(source.join("newer"), "newer").unwrap();

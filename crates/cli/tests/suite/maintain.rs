@@ -23,6 +23,11 @@ pub(super) struct Repo {
     pub(super) path: PathBuf,
 }
 
+/// The newest stock restic.
+pub(super) fn newest_restic() -> Restic {
+    Restic::all().unwrap().pop().unwrap()
+}
+
 impl Repo {
     pub(super) fn new() -> Self {
         let bench = Bench::new();

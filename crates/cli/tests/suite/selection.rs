@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use testkit::programs::Restic;
 
-use super::maintain::{PASSWORD, Repo};
+use super::maintain::{PASSWORD, Repo, newest_restic};
 
 /// The paths below `source` that stock restic lists of its newest snapshot, and those that we list of ours.
 fn listings(
@@ -62,7 +62,7 @@ fn patterns_leave_out_what_restic_leaves_out() {
         &["-e", r"\!odd"],
         &["-e", "cache/tmp", "-e", "[a-d].?"],
     ];
-    let restic = Restic::all().unwrap().pop().unwrap();
+    let restic = newest_restic();
     let theirs = repo.bench.path("theirs");
     restic
         .run(&theirs, PASSWORD, &["init", "--repository-version", "2"])
@@ -131,7 +131,7 @@ fn lists_of_files_and_sizes_are_taken_as_restic_takes_them() {
             "--exclude-larger-than=1k",
         ],
     ];
-    let restic = Restic::all().unwrap().pop().unwrap();
+    let restic = newest_restic();
     let theirs = repo.bench.path("theirs");
     restic
         .run(&theirs, PASSWORD, &["init", "--repository-version", "2"])
