@@ -45,6 +45,28 @@ impl Offsets {
         }
     }
 
+    /// Of the block of rows from `first` on: a bit for each that ends within `low..=high`, `after` seconds after its
+    /// time. Rows that are [`ABSENT`] or [`FAR`] do not.
+    fn ends_within(&self, first: usize, after: &[u16], low: i64, high: i64) -> u64 {
+        let Self::Near { bases, offsets } = self else {
+            return word(after, |row, after| {
+                let end = self.get(first + row).saturating_add(i64::from(after));
+                after < FAR && low <= end && end <= high
+            });
+        };
+        // Sums of two offsets fit: they are compared, not times.
+        let base = bases[first / BLOCK_ROWS];
+        let Ok(high) = u32::try_from(high.saturating_sub(base).min(i64::from(u32::MAX))) else {
+            return 0;
+        };
+        let low = low.saturating_sub(base).clamp(0, i64::from(u32::MAX)) as u32;
+        let offsets = &offsets[first..first + after.len()];
+        word(after, |row, after| {
+            let end = u32::from(offsets[row]) + u32::from(after);
+            (after < FAR) & (low <= end) & (end <= high)
+        })
+    }
+
     fn push(&mut self, time: i64) {
         let row = self.len();
         match self {
@@ -176,11 +198,33 @@ impl CreatedTimes {
 }
 
 /// Rows that share a zone: its least and greatest time say whether they need to be looked at.
-pub(super) const ZONE_ROWS: usize = CHUNK_ROWS / 64;
+pub(super) const ZONE_ROWS: usize = if CHUNK_ROWS / 64 < BLOCK_ROWS {
+    BLOCK_ROWS
+} else {
+    CHUNK_ROWS / 64
+};
+/// Words of bits are made of whole blocks.
+const _: () = assert!(ZONE_ROWS.is_multiple_of(BLOCK_ROWS) && CHUNK_ROWS.is_multiple_of(ZONE_ROWS));
 /// No completed time.
 const ABSENT: u16 = u16::MAX;
 /// The completed time is in [`CompletedTimes::far`].
 const FAR: u16 = u16::MAX - 1;
+
+/// A bit for each of up to 64 values that `test` holds for. Without branches, so that compilers make vectors of it; eight bytes
+/// that are 0 or 1 become eight bits by a multiplication which has no carries.
+fn word(values: &[u16], test: impl Fn(usize, u16) -> bool) -> u64 {
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut flags = [0; BLOCK_ROWS];
+    for (row, (flag, value)) in flags.iter_mut().zip(values).enumerate() {
+        *flag = u8::from(test(row, *value));
+    }
+    let (eights, _) = flags.as_chunks::<8>();
+    let bits = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56;
+    eights
+        .iter()
+        .rev()
+        .fold(0, |word, eight| word << 8 | bits(eight))
+}
 
 /// What a group of rows has of completed times. Bounds may be wider than the times, never narrower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,22 +341,28 @@ impl CompletedTimes {
         let zones = &self.zones[chunk * CHUNK_ROWS / ZONE_ROWS..];
         for (number, (rows, zone)) in after.chunks(ZONE_ROWS).zip(zones).enumerate() {
             let first = number * ZONE_ROWS;
-            match zone.within(low, high) {
-                Some(false) => {}
+            let is_within = match zone.within(low, high) {
+                Some(false) => continue,
                 Some(true) if zone.present as usize == rows.len() => {
                     bits.fill(first, first + rows.len());
+                    continue;
                 }
-                _ => {
-                    for (index, after) in rows.iter().enumerate() {
-                        let row = chunk * CHUNK_ROWS + first + index;
-                        let time = match *after {
-                            ABSENT => continue,
-                            FAR => self.far.get(&(row as u32)).copied(),
-                            after => Some(created.get(row) + i64::from(after)),
-                        };
-                        if time.is_some_and(|time| low <= time && time <= high) {
-                            bits.insert((first + index) as u16);
-                        }
+                within => within.is_some(),
+            };
+            for (block, after) in rows.chunks(BLOCK_ROWS).enumerate() {
+                let start = first + block * BLOCK_ROWS;
+                bits.0[start / BLOCK_ROWS] = if is_within {
+                    word(after, |_, after| after != ABSENT)
+                } else {
+                    created.chunks[chunk].ends_within(start, after, low, high)
+                };
+            }
+            if !is_within {
+                let start = chunk * CHUNK_ROWS;
+                let rows = (start + first) as u32..(start + first + rows.len()) as u32;
+                for (row, time) in self.far.range(rows) {
+                    if low <= *time && *time <= high {
+                        bits.insert((*row as usize - start) as u16);
                     }
                 }
             }
