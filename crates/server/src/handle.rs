@@ -22,13 +22,14 @@ use crate::bootstrap::{self, Identity};
 use crate::connections::LimitedListener;
 use crate::data_dir::DataDir;
 use crate::error::ServerError;
-use crate::http::{MAX_IN_FLIGHT, Peer, router};
+use crate::http::{Border, MAX_IN_FLIGHT};
 use crate::nonces::{NonceLimits, Nonces};
 use crate::options::{ServerOptions, Transport, check_region};
 use crate::places::Place;
 use crate::rates::Rates;
 use crate::report_files::MAX_DOWNLOADS;
 use crate::service::Service;
+use crate::serving;
 use crate::ticker::{TickReport, Ticker};
 use crate::tls::{Acceptors, LOOK_INTERVAL, Tls};
 
@@ -255,7 +256,7 @@ async fn serve(listener: StdListener, tls: Option<Acceptors>, service: Arc<Servi
         }
     };
     let mut stopping = service.stopping.clone();
-    let app = router(service).into_make_service_with_connect_info::<Peer>();
+    let border = Border::new(service);
     let stopped = async move {
         // An error means that the handle is gone: stop too.
         while !*stopping.borrow_and_update() {
@@ -264,12 +265,7 @@ async fn serve(listener: StdListener, tls: Option<Acceptors>, service: Arc<Servi
             }
         }
     };
-    if let Err(error) = axum::serve(listener, app)
-        .with_graceful_shutdown(stopped)
-        .await
-    {
-        tracing::error!(%error, "the server ended");
-    }
+    serving::serve(listener, border, stopped).await;
 }
 
 async fn refresh_for_ever(service: Arc<Service>, mut tls: Tls) {

@@ -9,17 +9,12 @@ use std::time::Duration;
 
 use api::agent_protocol::PREFIX;
 use api::error::{ApiError, Code, ErrorBody};
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Request, State};
-use axum::serve::IncomingStream;
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::actions::{Attempt, Pending};
-use crate::connections::LimitedListener;
 use crate::in_place::InPlace;
 use crate::service::Service;
 use crate::stream::{self, BodySender};
@@ -49,30 +44,21 @@ pub(crate) struct Border {
 
 /// The address of the other side.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(SocketAddr);
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
-impl Connected<IncomingStream<'_, LimitedListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, LimitedListener>) -> Self {
-        Self(*stream.remote_addr())
+impl Border {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        Self {
+            service,
+            in_place: Arc::default(),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            body_room: Arc::new(Semaphore::new(BODY_ROOM_KIB)),
+        }
     }
 }
 
-/// All paths and methods go to one function, so that each failure has the same form.
-pub(crate) fn router(service: Arc<Service>) -> Router {
-    let border = Border {
-        service,
-        in_place: Arc::default(),
-        in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
-        body_room: Arc::new(Semaphore::new(BODY_ROOM_KIB)),
-    };
-    Router::new().fallback(answer).with_state(border)
-}
-
-async fn answer(
-    State(border): State<Border>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
-) -> Response<Body> {
+/// All paths and methods come here, so that each failure has the same form.
+pub(crate) async fn answer(border: Border, peer: Peer, request: Request<Body>) -> Response<Body> {
     let request_id = new_request_id();
     let host = request
         .headers()
@@ -123,7 +109,7 @@ async fn answer(
 async fn read(
     border: &Border,
     peer: Peer,
-    request: Request,
+    request: Request<Body>,
     request_id: &str,
 ) -> Result<(Wire, OwnedSemaphorePermit), ApiError> {
     let (head, body) = request.into_parts();

@@ -40,6 +40,8 @@ const CONFINED: &[(&str, &[&str])] = &[
     // The driver of PostgreSQL takes encrypted connections as asynchronous streams.
     ("tokio", &["server", "catalog"]),
     ("axum", &["server"]),
+    ("hyper", &["server"]),
+    ("hyper-util", &["server"]),
     ("rusqlite", &["catalog"]),
     ("postgres", &["catalog"]),
     ("clap", &["cli"]),
