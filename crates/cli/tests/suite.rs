@@ -6,6 +6,7 @@
 mod suite {
     mod bench;
     mod contents;
+    mod flags;
     mod lines;
     mod looking;
     mod maintain;
