@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod suite {
+    mod answers;
     mod bench;
+    mod confined;
     mod contents;
     mod flags;
     mod lines;
