@@ -222,6 +222,8 @@ def test_a_vault_is_judged_whichever_id_reaches_it(service, world, module_folder
         ("GetTempFileDownloadLink", lambda job, _: {"TempFileKey": file(job)}),
         ("DescribeBackupJobs2", lambda _, snapshot: {"Filters": [{**equal, "Values": [snapshot["VaultId"]]}]}),
         ("DescribeRestoreJobs2", lambda _, snapshot: {"Filters": [{**equal, "Values": [snapshot["VaultId"]]}]}),
+        ("DescribeBackupJobs2", lambda job, _: {"Filters": [{"Key": "JobId", "Operator": "IN", "Values": [job["JobId"]]}]}),
+        ("DescribeBackupPlans", lambda job, _: {"Filters": [{"Key": "planId", "Values": [job["PlanId"]]}]}),
         ("DescribeBackupPlans", lambda _, snapshot: {"Filters": [{"Key": "vaultId", "Values": [snapshot["VaultId"]]}]}),
         ("SearchHistoricalSnapshots", lambda _, snapshot: {
             "SourceType": "ECS_FILE", "Query": json.dumps([{**searched, "value": snapshot["VaultId"]}])}),
@@ -243,6 +245,10 @@ def test_a_vault_is_judged_whichever_id_reaches_it(service, world, module_folder
         (confined, "CreatePolicyV2", {"PolicyName": "both", "Rules": rule(own) + rule(other)}),
         (confined, "DescribeBackupJobs2", {"Filters": [{"Key": "VaultId", "Values": [own, other]}]}),
         (confined, "DescribeBackupJobs2", {"Filters": [{"Key": "VaultId", "Operator": "NOT_EQUAL", "Values": [other]}]}),
+        (confined, "DescribeBackupJobs2", {"Filters": [{"Key": "JobId", "Values": [world["job"]["JobId"], job["JobId"]]}]}),
+        (confined, "DescribeBackupJobs2", {"Filters": [{"Key": "JobId", "Values": [world["job"]["JobId"], "job-none"]}]}),
+        (confined, "DescribeRestoreJobs2", {"Filters": [{"Key": "RestoreId", "Operator": "EQUAL", "Values": ["r-none"]}]}),
+        (confined, "DescribeBackupPlans", {"Filters": [{"Key": "planId", "Values": [world["job"]["PlanId"], job["PlanId"]]}]}),
         (barred, "DeleteBackupClientResource", {"ClientIds": [world["client"]["ClientId"]]}),
         (planner, "EnableBackupPlan", {"PlanId": job["PlanId"], "SourceType": "ECS_FILE"}),
         (planner, "EnableBackupPlan", {"PlanId": world["job"]["PlanId"], "VaultId": other}),
@@ -424,7 +430,7 @@ def test_who_gets_in(service, world):
     gone = user(service, "off-user", policy(("Allow", "*", "*")))
     service.cli("user", "disable", "off-user")
     deleted = user(service, "deleted", policy(("Allow", "*", "*")))
-    service.cli("user", "delete", "deleted")
+    service.cli("user", "delete", "deleted", "--yes")
     powerless = user(service, "powerless")
     registrar = keys(service, json.loads(service.cli("key", "create", "--register", "--json").stdout))
     host = service.credentials()["Endpoint"].split("//")[1].rstrip("/")
@@ -465,7 +471,7 @@ def test_keys_are_rotated_without_a_gap(service):
     service.cli("key", "disable", first["AccessKeyId"])
     assert refusal(lambda: SignedCaller(first).call("DescribeRegions")) == "InvalidAccessKeyId.Inactive"
     assert SignedCaller(second).call("DescribeRegions")
-    service.cli("key", "delete", first["AccessKeyId"])
+    service.cli("key", "delete", first["AccessKeyId"], "--yes")
     text = service.cli("key", "list").stdout
     assert second["AccessKeyId"] in text and first["AccessKeyId"] not in text and second["AccessKeySecret"] not in text
     # The last root key stays.

@@ -1,5 +1,7 @@
-//! restic's environment variables. A wrong value is an error, never a silent default.
+//! Environment variables; those of restic are checked here. A wrong value is an error, never a silent default, and an empty
+//! one is none.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,7 +46,7 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 impl Settings {
     /// Reads and checks them.
     pub(crate) fn from_environment() -> Result<Self, Failure> {
-        Self::read(&variable)
+        Self::read(&text_variable)
     }
 
     fn read(get: Lookup<'_>) -> Result<Self, Failure> {
@@ -80,10 +82,13 @@ impl Settings {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(|value| value.to_string_lossy().into_owned())
+/// The value of a variable; an empty one counts as none.
+pub(crate) fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn text_variable(name: &str) -> Option<String> {
+    variable(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 fn parsed<T>(
@@ -153,8 +158,8 @@ pub(crate) fn repository(options: &RepoOptions) -> Result<String, Failure> {
         return repository_from_file(file);
     }
     match (
-        variable("RESTIC_REPOSITORY"),
-        variable("RESTIC_REPOSITORY_FILE"),
+        text_variable("RESTIC_REPOSITORY"),
+        text_variable("RESTIC_REPOSITORY_FILE"),
     ) {
         (Some(_), Some(_)) => Err(Failure::usage(
             "RESTIC_REPOSITORY and RESTIC_REPOSITORY_FILE are both set",

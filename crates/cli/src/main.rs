@@ -25,7 +25,13 @@ use clap::Parser;
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
-    let cli = args::Cli::parse();
+    let cli = args::Cli::try_parse().unwrap_or_else(|error| {
+        let words = std::env::args_os().skip(1);
+        if error.use_stderr() && commands::prints_for_a_shell(words) {
+            output::Screen::detect().line(commands::FAILED_LINE);
+        }
+        error.exit()
+    });
     let screen = output::Screen::detect();
     let done = logging::start(&screen).and_then(|()| commands::run(cli, &screen));
     let exit = done.unwrap_or_else(|failure| {

@@ -3,6 +3,7 @@
 //! The classes are those that `strongroom --help` lists. Never talks to a service: what it said comes as a value.
 
 use api::client::{ClientError, Denied};
+use serde_json::Value;
 
 use crate::exit::{Exit, Failure, chain};
 
@@ -91,6 +92,46 @@ const BY_CODE: &[Advice] = &[
         next: LOOK_FOR_IT,
     },
     Advice {
+        begins: &["VaultNotExist"],
+        exit: Exit::NotFound,
+        next: "look for it: strongroom vault list",
+    },
+    Advice {
+        begins: &["PlanNotExist"],
+        exit: Exit::NotFound,
+        next: "look for it: strongroom plan list",
+    },
+    Advice {
+        begins: &["PolicyNotExist", "RuleNotExist"],
+        exit: Exit::NotFound,
+        next: "look for it: strongroom policy list",
+    },
+    Advice {
+        begins: &["PolicyBindingNotExist"],
+        exit: Exit::NotFound,
+        next: "look what is bound: strongroom policy bindings",
+    },
+    Advice {
+        begins: &["JobNotExist"],
+        exit: Exit::NotFound,
+        next: "look for it: strongroom jobs",
+    },
+    Advice {
+        begins: &["SnapshotNotExist"],
+        exit: Exit::NotFound,
+        next: "look for it: strongroom snapshots",
+    },
+    Advice {
+        begins: &["TaskNotExist"],
+        exit: Exit::NotFound,
+        next: "look for it: strongroom vault tasks",
+    },
+    Advice {
+        begins: &["ClientNotExist", "InstanceNotExist"],
+        exit: Exit::NotFound,
+        next: "look for the host: strongroom api DescribeBackupClients ClientType=ECS_CLIENT",
+    },
+    Advice {
         begins: &["InvalidParameter", "Missing"],
         exit: Exit::Usage,
         next: "correct the value that the message names; --help shows what is valid",
@@ -156,7 +197,8 @@ pub(crate) fn call_failure(call: Call<'_>, error: &ClientError) -> Failure {
             ..
         } => {
             let what = format!("{action} was refused: {code}: {message} (RequestId {request_id})");
-            let (exit, next) = advice(code, *http_status);
+            let (exit, next) =
+                of_an_identity(call, code, message).unwrap_or_else(|| advice(code, *http_status));
             match denied {
                 Some(denied) => Failure::with(exit, what, missing_policy(call, denied)),
                 None => Failure::with(exit, what, next),
@@ -179,6 +221,28 @@ pub(crate) fn call_failure(call: Call<'_>, error: &ClientError) -> Failure {
             chain(error),
             "check the endpoint: it must be the address of a Strongroom service",
         ),
+    }
+}
+
+/// What a call names of who may do what, and the command that lists it.
+const IDENTITIES: [(&str, &str); 3] = [
+    ("UserName", "look for the user: strongroom user list"),
+    ("RoleName", "look for the role: strongroom role list"),
+    ("AccountId", "look for the account: strongroom account list"),
+];
+
+/// The advice for a user, role, account or key that there is not. The key that the call was signed with has the same code.
+fn of_an_identity(call: Call<'_>, code: &str, message: &str) -> Option<(Exit, &'static str)> {
+    let named = |wanted: &str| call.parameters.iter().find(|(name, _)| name == wanted);
+    match code {
+        "EntityNotExist" => IDENTITIES
+            .iter()
+            .find(|(name, _)| named(name).is_some())
+            .map(|(_, next)| (Exit::NotFound, *next)),
+        "InvalidAccessKeyId.NotFound" => named("UserAccessKeyId")
+            .filter(|(_, key)| message.contains(key.as_str()))
+            .map(|_| (Exit::NotFound, "look for the key: strongroom key list")),
+        _ => None,
     }
 }
 
@@ -208,15 +272,21 @@ fn advice(code: &str, http_status: u16) -> (Exit, &'static str) {
     (Exit::Failed, "correct what the message names")
 }
 
+/// Whether the service says that the caller's policies do not allow the call.
+pub(crate) fn is_denied(error: &ClientError) -> bool {
+    error.code() == Some("NoPermission")
+}
+
 /// What a policy would have to name for a call: the service does not tell, since it may not be the caller's to know.
 fn resource(call: Call<'_>, account: &str) -> String {
     let arn = |what: &str| format!("acs:hbr:{}:{account}:{what}", call.region);
     let named = |wanted: &str| {
         let found = call.parameters.iter().find(|(name, _)| name == wanted);
-        found.map(|(_, value)| value.as_str())
+        let given = found.map(|(_, value)| value.clone());
+        given.or_else(|| condition(call, wanted))
     };
     if let Some(role) = named("RoleArn") {
-        return role.to_owned();
+        return role;
     }
     for (name, kind) in [
         ("VaultId", "vault"),
@@ -234,6 +304,36 @@ fn resource(call: Call<'_>, account: &str) -> String {
         }
     }
     arn("*")
+}
+
+/// The value of the condition on `name` by which the service judges a list, in a filter or in a query.
+fn condition(call: Call<'_>, name: &str) -> Option<String> {
+    let judged = match call.action {
+        "DescribeBackupPlans" => ["VaultId", "PlanId"],
+        "DescribeBackupJobs2" => ["VaultId", "JobId"],
+        "DescribeRestoreJobs2" => ["VaultId", "RestoreId"],
+        "SearchHistoricalSnapshots" => ["VaultId", "VaultId"],
+        _ => return None,
+    };
+    if !judged.contains(&name) {
+        return None;
+    }
+    let of = |wanted: &str| {
+        let found = call.parameters.iter().find(|(known, _)| known == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let in_filter = call.parameters.iter().find_map(|(key, value)| {
+        let filter = key.strip_suffix(".Key")?;
+        value
+            .eq_ignore_ascii_case(name)
+            .then(|| of(&format!("{filter}.Values.1")))?
+    });
+    let in_query = || {
+        let query: Vec<Value> = serde_json::from_str(of("Query")?).ok()?;
+        let found = query.iter().find(|row| row["field"] == name)?;
+        found["value"].as_str().map(str::to_owned)
+    };
+    in_filter.map(str::to_owned).or_else(in_query)
 }
 
 /// Which policy would have to say something else.
@@ -415,6 +515,93 @@ mod tests {
             next.contains("the role see,") && next.contains("a Deny for hbr:DeleteVault"),
             "{next}"
         );
+    }
+
+    #[test]
+    fn what_there_is_not_is_looked_for_where_it_is_listed() {
+        let told = |name: &str, id: &str, code: &str, message: &str| {
+            let call = Call {
+                action: "Do",
+                region: "r",
+                parameters: &[(name.into(), id.into())],
+            };
+            let error = ClientError::Api {
+                code: code.into(),
+                message: message.into(),
+                http_status: 404,
+                request_id: "REQ".into(),
+                retry_after_ms: None,
+                denied: None,
+            };
+            let failure = call_failure(call, &error);
+            (failure.exit, failure.next)
+        };
+        for (name, code, command) in [
+            ("UserName", "EntityNotExist", "user list"),
+            ("RoleName", "EntityNotExist", "role list"),
+            ("AccountId", "EntityNotExist", "account list"),
+            ("UserAccessKeyId", "InvalidAccessKeyId.NotFound", "key list"),
+            ("VaultId", "VaultNotExist", "vault list"),
+            ("PlanId", "PlanNotExist", "plan list"),
+            ("PolicyId", "PolicyNotExist", "policy list"),
+            ("JobId", "JobNotExist", "strongroom jobs"),
+            ("SnapshotId", "SnapshotNotExist", "strongroom snapshots"),
+            ("TaskId", "TaskNotExist", "vault tasks"),
+            ("InstanceId", "InstanceNotExists", "DescribeBackupClients"),
+        ] {
+            let (exit, next) = told(name, "x-1", code, "There is none (x-1)");
+            assert_eq!(exit, Exit::NotFound, "{code}");
+            assert!(next.contains(command), "{code}: {next}");
+        }
+        // The caller's own key is nobody's.
+        let (exit, next) = told("UserAccessKeyId", "x-1", "InvalidAccessKeyId.NotFound", "m");
+        assert_eq!(exit, Exit::Refused);
+        assert!(next.contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{next}");
+    }
+
+    #[test]
+    fn conditions_by_which_lists_are_judged_are_named() {
+        let told = |action: &str, pairs: &[(&str, &str)]| {
+            let parameters: Vec<(String, String)> = pairs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            let call = Call {
+                action,
+                region: "r",
+                parameters: &parameters,
+            };
+            resource(call, "1")
+        };
+        let filter = |key, value| [("Filters.1.Key", key), ("Filters.1.Values.1", value)];
+        let vault = "acs:hbr:r:1:vault/v-1";
+        assert_eq!(
+            told("DescribeBackupPlans", &filter("vaultId", "v-1")),
+            vault
+        );
+        assert_eq!(
+            told("DescribeBackupJobs2", &filter("VaultId", "v-1")),
+            vault
+        );
+        let query = r#"[{"field":"VaultId","value":"v-1","operation":"MATCH_TERM"}]"#;
+        assert_eq!(
+            told("SearchHistoricalSnapshots", &[("Query", query)]),
+            vault
+        );
+        assert_eq!(
+            told("DescribeBackupPlans", &filter("planId", "plan-1")),
+            "acs:hbr:r:1:plan/plan-1"
+        );
+        assert!(
+            told("DescribeBackupJobs2", &filter("JobId", "job-1")).contains("that job-1 lies in")
+        );
+        // Jobs of a plan are judged as a list of all.
+        let all = "acs:hbr:r:1:*";
+        assert_eq!(
+            told("DescribeBackupJobs2", &filter("PlanId", "plan-1")),
+            all
+        );
+        assert_eq!(told("DescribeRestoreJobs2", &filter("JobId", "job-1")), all);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::environment::variable;
 use crate::exit::Failure;
 use crate::signals::while_asking;
 
@@ -21,7 +22,7 @@ pub(crate) const FORMS: [&str; 3] = ["", "_FILE", "_COMMAND"];
 
 /// What the environment has of a secret, in the order of [`FORMS`].
 fn variables(name: &str) -> [Option<OsString>; 3] {
-    FORMS.map(|form| std::env::var_os(format!("{name}{form}")).filter(|value| !value.is_empty()))
+    FORMS.map(|form| variable(&format!("{name}{form}")))
 }
 
 /// Whether the environment has a secret of this name, in any form.
@@ -153,17 +154,6 @@ pub(crate) fn ask(prompt: &str) -> Result<Option<Secret>, Failure> {
     read.map_err(failed)?;
     restored.map_err(|errno| failed(errno.into()))?;
     not_empty(&line, "the password").map(Some)
-}
-
-/// Asks a question that needs `yes`; false if standard input is not a terminal.
-pub(crate) fn confirm(question: &str) -> bool {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return false;
-    }
-    let _ = write!(std::io::stderr(), "{question} [yes/no] ");
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line).is_ok() && matches!(line.trim(), "yes" | "y")
 }
 
 /// Words of a command line: spaces part them, `'` and `"` keep them together, `\` takes the next letter as it is.

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::exit::{Failure, chain};
 use crate::output::Screen;
 use crate::refusal::{Call, api_failure, call_failure};
-use crate::{paths, secrets};
+use crate::{environment, paths, secrets};
 
 /// Name of the file in the data directory.
 pub(crate) const CREDENTIALS_FILE: &str = "credentials.json";
@@ -179,7 +179,7 @@ fn trust(file: &Path) -> Result<Trust, Failure> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
+    environment::variable(name)?.into_string().ok()
 }
 
 /// A signed client of the API, as any other.

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod suite {
+    mod answers;
     mod bench;
+    mod confined;
     mod contents;
+    mod flags;
     mod lines;
     mod looking;
     mod maintain;

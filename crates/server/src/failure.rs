@@ -98,7 +98,8 @@ pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> ApiError {
     ApiError::of(Code::InternalError)
 }
 
-fn not_found(entity: Entity, id: &str) -> ApiError {
+/// There is no such thing; the message has its id.
+pub(crate) fn not_found(entity: Entity, id: &str) -> ApiError {
     let code = match entity {
         Entity::Vault => Code::VaultNotExist,
         Entity::Plan => Code::PlanNotExist,

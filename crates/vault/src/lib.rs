@@ -81,7 +81,7 @@ pub use repair::{
     IndexRepair, PackRepair, SnapshotRepair, SnapshotsRepair, repair_index, repair_packs,
     repair_snapshots,
 };
-pub use repository::{IndexForBackup, ListedPack, Repository, key_labels};
+pub use repository::{IndexForBackup, LATEST, ListedPack, Repository, key_labels};
 pub use secret::Secret;
 pub use snapshot::{Snapshot, SnapshotSummary};
 pub use stats::{RepositoryStats, SnapshotStats, stats};

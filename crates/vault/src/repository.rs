@@ -21,7 +21,7 @@ use crate::unpacked;
 pub use index::{IndexForBackup, ListedPack};
 
 /// What asks for the newest snapshot.
-const LATEST: &str = "latest";
+pub const LATEST: &str = "latest";
 
 /// An open repository. Clones are cheap and share everything.
 #[derive(Debug, Clone)]
@@ -325,7 +325,7 @@ impl Repository {
             pattern: pattern.to_owned(),
         };
         if pattern == LATEST {
-            return self.latest_snapshot()?.ok_or_else(not_found);
+            return self.latest_snapshot(|_| true)?.ok_or_else(not_found);
         }
         if pattern.is_empty() {
             return Err(not_found());
@@ -342,10 +342,16 @@ impl Repository {
         }
     }
 
-    fn latest_snapshot(&self) -> Result<Option<(Id, Snapshot)>, VaultError> {
-        let (mut snapshots, mut damaged) = self.snapshots_and_damage()?;
+    /// The newest of the snapshots that `is_meant` lets pass. While one cannot be read it is not known which that is.
+    pub fn latest_snapshot(
+        &self,
+        is_meant: impl Fn(&Snapshot) -> bool,
+    ) -> Result<Option<(Id, Snapshot)>, VaultError> {
+        let (snapshots, mut damaged) = self.snapshots_and_damage()?;
         match damaged.pop() {
-            None => Ok(snapshots.pop()),
+            None => Ok(snapshots
+                .into_iter()
+                .rfind(|(_, snapshot)| is_meant(snapshot))),
             Some((_, error)) if error.storage_kind().is_some() => Err(error),
             Some((id, error)) => Err(VaultError::Refused {
                 reason: format!(

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use model::{JobStatus, SourceType};
 
-use super::filters::FilterRows;
+use super::confirmed::Confirmed;
+use super::filters::{FilterRows, word};
 use super::policy::{RetentionArgs, SelectionArgs, WhenArgs};
 
 const JOBS_HELP: &str = "\
 Examples:
   strongroom jobs
-  strongroom jobs --filter Status IN FAILED PARTIAL_COMPLETE --sort ascend
+  strongroom jobs --status FAILED,PARTIAL_COMPLETE --sort ascend
+  strongroom jobs --vault default --filter InstanceId EQUAL i-000…
   strongroom jobs --filter CreatedTime GREATER_THAN_OR_EQUAL 1767225600 --json
-  strongroom jobs --watch --filter Status IN RUNNING QUEUED
+  strongroom jobs --watch --status RUNNING,QUEUED
   strongroom jobs events job-000…
   strongroom jobs export > history.ndjson
 
@@ -30,9 +33,15 @@ broke off can simply be run again.";
 pub(crate) struct JobsArgs {
     #[command(subcommand)]
     pub(crate) command: Option<JobsCommand>,
+    /// Only jobs into this vault, by id (v-…) or name
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
+    /// Only jobs in this state, as FAILED; repeat or separate by commas for more
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = word::<JobStatus>)]
+    pub(crate) status: Vec<JobStatus>,
     /// Only jobs of this source type, as ECS_FILE
-    #[arg(long, value_name = "TYPE")]
-    pub(crate) source_type: Option<String>,
+    #[arg(long, value_name = "TYPE", value_parser = word::<SourceType>)]
+    pub(crate) source_type: Option<SourceType>,
     #[command(flatten)]
     pub(crate) filters: FilterRows,
     /// Order by time of creation
@@ -155,8 +164,8 @@ const EXPORT_HELP: &str = "\
 Example:
   set -a; eval \"$(strongroom vault export default)\"; set +a; restic snapshots
 
-Prints the password in clear text: the way out, for stock restic. Works without a running service, too, on its data
-directory. A service logs each export.";
+Prints the password in clear text: the way out, for stock restic. On failure it prints `false`, so that eval fails, too.
+Works without a running service, too, on its data directory. A service logs each export.";
 
 /// Verbs of `vault`.
 #[derive(Debug, Subcommand)]
@@ -173,9 +182,8 @@ pub(crate) enum VaultCommand {
     Delete {
         /// Vault id (v-…) or name
         vault: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
     /// Print RESTIC_REPOSITORY= and RESTIC_PASSWORD= of a vault
     #[command(after_help = EXPORT_HELP)]
@@ -307,6 +315,9 @@ pub(crate) enum PlanCommand {
     Create(Box<PlanCreateArgs>),
     /// List the plans
     List {
+        /// Only plans of this vault, by id (v-…) or name
+        #[arg(long, value_name = "VAULT")]
+        vault: Option<String>,
         /// Print one JSON object a line, with the names of the API
         #[arg(long)]
         json: bool,
@@ -326,9 +337,8 @@ pub(crate) enum PlanCommand {
     Delete {
         /// Plan id (plan-…) or name
         plan: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
 }
 
@@ -381,6 +391,9 @@ pub(crate) struct LsArgs {
     /// Folder in the snapshot
     #[arg(default_value = "/")]
     pub(crate) path: String,
+    /// Look for the snapshot in this vault, by id (v-…) or name [default: in all]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
     /// Print one JSON object a line, with the names of the API
     #[arg(long)]
     pub(crate) json: bool,
@@ -401,6 +414,9 @@ are made below the target; `--target /` restores to the original place.";
 pub(crate) struct RestoreArgs {
     /// Snapshot id (s-…), the start of a snapshot hash, or `latest`
     pub(crate) snapshot: String,
+    /// Look for the snapshot in this vault, by id (v-…) or name [default: in all]
+    #[arg(long, value_name = "VAULT")]
+    pub(crate) vault: Option<String>,
     /// Folder to restore into; made if missing
     #[arg(long, value_name = "DIR")]
     pub(crate) target: PathBuf,

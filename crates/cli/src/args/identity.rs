@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::confirmed::Confirmed;
+
 /// `strongroom account`
 #[derive(Debug, Args)]
 pub(crate) struct AccountArgs {
@@ -103,6 +105,8 @@ pub(crate) enum UserCommand {
     Delete {
         /// Its name
         name: String,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
 }
 
@@ -162,6 +166,8 @@ pub(crate) enum AccessKeyCommand {
     Delete {
         /// Access key id
         key: String,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
 }
 
@@ -180,8 +186,12 @@ Examples:
   eval \"$(strongroom role assume restore --export)\"      use them in this shell, also for other programs
   strongroom role assume restore --json > session.json
 
-A user takes a role on, with the sts:AssumeRole of its own policy and named by the role's; a root key cannot. The key
-works with its token alone: commands take both from the variables that --export prints.";
+A user takes a role on, with the sts:AssumeRole of its own policy and named by the role's; a root key cannot. The key \
+works with its token alone: commands take both from the variables that --export prints.
+
+When the role cannot be taken on, --export prints `false`: eval fails, and the variables of the shell stay as they were. \
+So in a script:
+  eval \"$(strongroom role assume restore --export)\" || exit";
 
 /// `strongroom role assume`
 #[derive(Debug, Args)]
@@ -244,5 +254,7 @@ pub(crate) enum RoleCommand {
     Delete {
         /// Its name
         name: String,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
 }

@@ -24,17 +24,48 @@ pub(crate) struct FilterArgs {
 impl FilterArgs {
     /// As the engine wants it. `host` is what the environment says.
     pub(crate) fn filter(&self, host: Option<&str>) -> SnapshotFilter {
-        let mut hosts = self.host.clone();
-        if hosts.is_empty() {
-            hosts.extend(host.map(str::to_owned));
-        }
-        // The empty name undoes the variable.
-        hosts.retain(|host| !host.is_empty());
-        SnapshotFilter {
-            hosts,
-            tags: self.tag.iter().map(|list| tag_list(list)).collect(),
-            paths: self.path.clone(),
-        }
+        snapshot_filter(&self.host, &self.tag, &self.path, host)
+    }
+}
+
+/// Which snapshots `latest` is the newest of; one that is named by its id is taken whatever these say, as restic does.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LatestArgs {
+    /// With `latest`: only snapshots of this host; repeat for more [env: RESTIC_HOST]
+    #[arg(short = 'H', long, value_name = "NAME")]
+    pub(crate) host: Vec<String>,
+    /// With `latest`: only snapshots with all of these tags, separated by commas; repeat for other lists; '' means without
+    /// tags
+    #[arg(long, value_name = "TAG[,TAG...]")]
+    pub(crate) tag: Vec<String>,
+    /// With `latest`: only snapshots with this path; repeat for more, of which they must have all
+    #[arg(long = "path", value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+}
+
+impl LatestArgs {
+    /// As the engine wants it. `host` is what the environment says.
+    pub(crate) fn filter(&self, host: Option<&str>) -> SnapshotFilter {
+        snapshot_filter(&self.host, &self.tag, &self.paths, host)
+    }
+}
+
+fn snapshot_filter(
+    hosts: &[String],
+    tags: &[String],
+    paths: &[String],
+    host: Option<&str>,
+) -> SnapshotFilter {
+    let mut hosts = hosts.to_vec();
+    if hosts.is_empty() {
+        hosts.extend(host.map(str::to_owned));
+    }
+    // The empty name undoes the variable.
+    hosts.retain(|host| !host.is_empty());
+    SnapshotFilter {
+        hosts,
+        tags: tags.iter().map(|list| tag_list(list)).collect(),
+        paths: paths.to_vec(),
     }
 }
 

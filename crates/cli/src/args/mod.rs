@@ -5,6 +5,7 @@
 
 mod audit;
 mod catalog;
+mod confirmed;
 mod control;
 mod filters;
 mod identity;
@@ -19,6 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use audit::{AuditArgs, AuditCommand};
 pub(crate) use catalog::{CatalogArgs, CatalogCommand, CatalogRestoreArgs};
+pub(crate) use confirmed::Confirmed;
 pub(crate) use control::{
     ApiArgs, ConflictArg, JobArgs, JobCommand, JobRecordArgs, JobsArgs, JobsCommand, LsArgs,
     PlanArgs, PlanCommand, PlanCreateArgs, ReportArg, ReportArgs, RestoreArgs, SnapshotsArgs,
@@ -71,7 +73,8 @@ Environment:
                        CAs that this host trusts (SSL_CERT_FILE, SSL_CERT_DIR)
   STRONGROOM_LOG       what is logged to standard error, as `info` or
                        `agent=debug` (default `warn`)
-  NO_COLOR             no colours";
+  NO_COLOR             no colours
+An empty variable counts as none.";
 
 /// Strongroom: cloud backup that you host yourself.
 #[derive(Debug, Parser)]
@@ -94,22 +97,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Where the service keeps its catalog, keys and vaults [default: $XDG_DATA_HOME/strongroom]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "STRONGROOM_DATA_DIR",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Certificates (PEM) to trust when the service speaks https: its CA, or its certificate itself
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "STRONGROOM_CACERT",
-        hide_env = true
-    )]
+    #[arg(long, global = true, value_name = "FILE")]
     pub(crate) cacert: Option<PathBuf>,
 }
 
@@ -210,6 +201,7 @@ mod tests {
             "strongroom agent --data-dir /d",
             "strongroom jobs --source-type ECS_FILE --sort ascend --page 2 --page-size 99 --json",
             "strongroom jobs --filter Status IN COMPLETE FAILED --filter CompleteTime BETWEEN 1 2",
+            "strongroom jobs --vault default --status FAILED,canceled --status RUNNING",
             "strongroom job show job-1 --json",
             "strongroom job cancel job-1",
             "strongroom vault create home --storage /backup --description text",
@@ -222,7 +214,10 @@ mod tests {
             "strongroom catalog restore --from-master-key /k --copy /c --catalog postgres://u@h/d --master-key-file /m",
             "strongroom plan create --vault default --path /a --path /b --every P1D --exclude *.tmp",
             "strongroom plan create --path /a --keep-days -1 --keep-latest",
-            "strongroom plan list --json",
+            "strongroom plan list --vault default --json",
+            "strongroom user delete u --yes",
+            "strongroom key delete k --yes",
+            "strongroom role delete r --yes",
             "strongroom policy create p --vault v --every PT6H --keep-days 30 --keep-latest --daily 9 --yearly 400",
             "strongroom policy create --file - --description text",
             "strongroom policy bind p --path /a --exclude *.tmp --instance i-1 --instance i-2 --speed-limit 0:24:1",
@@ -232,15 +227,19 @@ mod tests {
             "strongroom plan run plan-1 --wait",
             "strongroom plan delete plan-1 --yes",
             "strongroom snapshots --vault default --json",
-            "strongroom ls s-1 /etc --json",
-            "strongroom restore latest --target /t --include a --exclude b --conflict keep-newer",
+            "strongroom ls s-1 /etc --vault v-1 --json",
+            "strongroom restore latest --vault v-1 --target /t --include a --exclude b --conflict keep-newer",
             "strongroom api DescribeVaults PageSize=10",
             "strongroom repo -r /r init",
             "strongroom repo -r /r backup /a /b --tag x --host h -x --exclude-caches --json",
             "strongroom repo restore latest --target /t --no-verify",
             "strongroom repo check --read-data",
             "strongroom repo snapshots --json",
-            "strongroom repo ls latest /etc",
+            "strongroom repo ls latest /etc -H h --path /etc",
+            "strongroom repo restore latest -t /t -H h --tag a,b --path /p",
+            "strongroom repo dump latest /etc/hosts --host h",
+            "strongroom repo diff 12ab latest -H h",
+            "strongroom repo find x -s latest --host h",
             "strongroom repo backup --stdin --stdin-filename x --dry-run",
             "strongroom repo backup --stdin-from-command --tag t -- cat -n /f",
             "strongroom repo find -i -l *.log /etc/x --host h",
@@ -284,6 +283,11 @@ mod tests {
             "strongroom catalog restore --recovery-file /f --from-master-key /k --storage /v",
             "strongroom catalog restore --recovery-file /f --storage /v --copy /c",
             "strongroom jobs --filter Status IN",
+            "strongroom jobs --filter Status EQUAL COMPELTE",
+            "strongroom jobs --filter Status EQAL COMPLETE",
+            "strongroom jobs --filter State EQUAL COMPLETE",
+            "strongroom jobs --status COMPELTE",
+            "strongroom jobs --source-type XYZ",
             "strongroom jobs --page-size 0",
             "strongroom jobs --page-size 101",
             "strongroom restore latest",
@@ -314,13 +318,17 @@ mod tests {
     #[test]
     fn filters_keep_their_groups() {
         let cli =
-            parse("strongroom jobs --filter Status IN A B --filter JobId EQUAL j --json").unwrap();
+            parse("strongroom jobs --filter Status IN queued FAILED --filter JobId EQUAL j --json")
+                .unwrap();
         let Command::Jobs(jobs) = cli.command else {
             panic!("not jobs")
         };
         assert_eq!(
             jobs.filters.rows,
-            [vec!["Status", "IN", "A", "B"], vec!["JobId", "EQUAL", "j"]]
+            [
+                vec!["Status", "IN", "QUEUED", "FAILED"],
+                vec!["JobId", "EQUAL", "j"]
+            ]
         );
         assert!(jobs.json);
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::confirmed::Confirmed;
+
 /// `strongroom policy`
 #[derive(Debug, Args)]
 pub(crate) struct PolicyArgs {
@@ -54,9 +56,8 @@ pub(crate) enum PolicyCommand {
     Delete {
         /// Policy id (po-…) or name
         policy: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
 }
 
@@ -175,7 +176,7 @@ pub(crate) struct PolicyBindArgs {
 const SIMULATE_HELP: &str = "\
 Examples:
   strongroom policy simulate                                   all snapshots, by what they were promised, now
-  strongroom policy simulate --policy po-000… --at 2027-01-01T00:00:00Z
+  strongroom policy simulate --policy nightly --at 2027-01-01T00:00:00Z
   strongroom policy simulate --plan plan-000… --days 30 --monthly 365 --keep-latest
 
 Nothing is changed. A snapshot goes only when its rule says so: without one it is kept. Bytes are what the snapshots that
@@ -185,10 +186,10 @@ go had added to their vault; what later snapshots use of that stays.";
 #[derive(Debug, Args)]
 #[command(after_help = SIMULATE_HELP)]
 pub(crate) struct SimulateArgs {
-    /// Only snapshots of this policy (po-…)
+    /// Only snapshots of this policy, by id (po-…) or name
     #[arg(long, value_name = "POLICY", conflicts_with = "plan")]
     pub(crate) policy: Option<String>,
-    /// Only snapshots of this plan (plan-…)
+    /// Only snapshots of this plan, by id (plan-…) or name
     #[arg(long, value_name = "PLAN")]
     pub(crate) plan: Option<String>,
     /// Only snapshots of this vault, by id (v-…) or name
@@ -197,8 +198,8 @@ pub(crate) struct SimulateArgs {
     /// As if it were this time, as 2027-01-01T00:00:00Z [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) at: Option<i64>,
-    /// As if all had been promised so many days
-    #[arg(long, value_name = "DAYS")]
+    /// As if all had been promised so many days; 0 and -1 are for ever, as in a policy's rule, and refused with --plan
+    #[arg(long, value_name = "DAYS", allow_negative_numbers = true)]
     pub(crate) days: Option<i64>,
     /// As if the newest good one were kept always
     #[arg(long)]
@@ -247,9 +248,8 @@ pub(crate) enum SnapshotCommand {
     Delete {
         /// Snapshot id (s-…)
         snapshot: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
+        #[command(flatten)]
+        confirmed: Confirmed,
     },
     /// List deleted snapshots that can be taken back
     Trash {

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 
 use super::control::ConflictArg;
 use super::maintain::{
-    FilterArgs, RepoCopyArgs, RepoForgetArgs, RepoKeyArgs, RepoPruneArgs, RepoRepairArgs,
-    RepoStatsArgs, parse_size,
+    FilterArgs, LatestArgs, RepoCopyArgs, RepoForgetArgs, RepoKeyArgs, RepoPruneArgs,
+    RepoRepairArgs, RepoStatsArgs, parse_size,
 };
 
 const REPO_HELP: &str = "\
@@ -259,6 +259,8 @@ pub(crate) struct RepoRestoreArgs {
     /// Do not read the restored files again to compare them
     #[arg(long)]
     pub(crate) no_verify: bool,
+    #[command(flatten)]
+    pub(crate) latest: LatestArgs,
 }
 
 /// `strongroom repo check`
@@ -298,6 +300,8 @@ pub(crate) struct RepoLsArgs {
     /// Print mode, owner, size and time as well
     #[arg(short, long)]
     pub(crate) long: bool,
+    #[command(flatten)]
+    pub(crate) latest: LatestArgs,
 }
 
 const FIND_HELP: &str = "\
@@ -320,8 +324,8 @@ pub(crate) struct RepoFindArgs {
     /// Print mode, owner, size and time as well
     #[arg(short, long)]
     pub(crate) long: bool,
-    /// Only in this snapshot: the start of an id, or `latest`; repeat for more
-    #[arg(short, long, value_name = "SNAPSHOT", conflicts_with_all = ["host", "tag", "path"])]
+    /// Only in this snapshot: the start of an id, or `latest` (of those that the filters let pass); repeat for more
+    #[arg(short, long, value_name = "SNAPSHOT")]
     pub(crate) snapshot: Vec<String>,
     #[command(flatten)]
     pub(crate) filter: FilterArgs,
@@ -348,6 +352,8 @@ pub(crate) struct RepoDiffArgs {
     /// Show what differs in its metadata alone, too
     #[arg(long)]
     pub(crate) metadata: bool,
+    #[command(flatten)]
+    pub(crate) latest: LatestArgs,
 }
 
 const DUMP_HELP: &str = "\
@@ -367,6 +373,8 @@ pub(crate) struct RepoDumpArgs {
     /// Write to this file [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) target: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) latest: LatestArgs,
 }
 
 /// `strongroom repo tag`

@@ -48,19 +48,19 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Keep the catalog in this PostgreSQL database, which other servers may share [default: a file in the data directory]
+    /// [env: STRONGROOM_CATALOG]
     #[arg(
         long,
         value_name = "postgres://USER@HOST/DB",
-        env = "STRONGROOM_CATALOG",
-        hide_env_values = true,
         conflicts_with = "catalog_file"
     )]
     pub(crate) catalog: Option<String>,
-    /// As --catalog, with the URL (and its password) in a file that only you can read
-    #[arg(long, value_name = "FILE", env = "STRONGROOM_CATALOG_FILE")]
+    /// As --catalog, with the URL (and its password) in a file that only you can read [env: STRONGROOM_CATALOG_FILE]
+    #[arg(long, value_name = "FILE")]
     pub(crate) catalog_file: Option<PathBuf>,
     /// The key that seals the catalog's secrets, the same for all servers that share it [default: master.key in the data directory]
-    #[arg(long, value_name = "FILE", env = "STRONGROOM_MASTER_KEY_FILE")]
+    /// [env: STRONGROOM_MASTER_KEY_FILE]
+    #[arg(long, value_name = "FILE")]
     pub(crate) master_key_file: Option<PathBuf>,
     /// Region that this service says it is
     #[arg(long, value_name = "REGION", default_value = "cn-hangzhou")]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Context, identity};
+use super::{Context, FAILED_LINE, identity};
 use crate::args::AssumeRoleArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::shell_quoted;
@@ -13,8 +13,17 @@ use crate::session::{
     Access, CACERT, ENDPOINT, KEY_ID, KEY_SECRET, Parameters, REGION, Session, TOKEN, text,
 };
 
-/// Takes the role on.
+/// Takes the role on. What a shell would run tells it, too, of a failure: the status of a command inside `eval "$(…)"` is
+/// lost. Nothing else is changed there: without the variables that are set commands would take the key of the data directory.
 pub(crate) fn run(context: &Context, args: &AssumeRoleArgs) -> Result<Exit, Failure> {
+    let done = take_on(context, args);
+    if args.export && done.is_err() {
+        context.screen.line(FAILED_LINE);
+    }
+    done
+}
+
+fn take_on(context: &Context, args: &AssumeRoleArgs) -> Result<Exit, Failure> {
     let access = context.access_from_here()?;
     let session = Session::new(access.clone(), &context.screen)?;
     let parameters = Parameters::new()

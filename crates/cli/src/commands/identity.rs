@@ -77,7 +77,8 @@ pub(crate) fn user(context: &Context, command: UserCommand) -> Result<Exit, Fail
         UserCommand::Enable { name } => {
             set_status(context, "SetUserStatus", ("UserName", &name), "ACTIVE")
         }
-        UserCommand::Delete { name } => {
+        UserCommand::Delete { name, confirmed } => {
+            confirmed.ask(&format!("delete the user {name} with its keys?"))?;
             let parameters = Parameters::new().with("UserName", &name);
             done(
                 context,
@@ -114,13 +115,18 @@ pub(crate) fn key(context: &Context, command: AccessKeyCommand) -> Result<Exit, 
                 .with_some("UserName", user);
             secret(context, "CreateKey", parameters, json)
         }
-        AccessKeyCommand::List { user, json } => list(
-            context,
-            ("ListKeys", Parameters::new().with_some("UserName", user)),
-            "Keys",
-            &["AccessKeyId", "Kind", "UserName", "Status"],
-            json,
-        ),
+        AccessKeyCommand::List { user, json } => {
+            if let Some(user) = &user {
+                refuse_nobody(context, user)?;
+            }
+            list(
+                context,
+                ("ListKeys", Parameters::new().with_some("UserName", user)),
+                "Keys",
+                &["AccessKeyId", "Kind", "UserName", "Status"],
+                json,
+            )
+        }
         AccessKeyCommand::Rotate { key, json } => {
             let parameters = Parameters::new().with("UserAccessKeyId", &key);
             let exit = secret(context, "RotateKey", parameters, json)?;
@@ -138,7 +144,8 @@ pub(crate) fn key(context: &Context, command: AccessKeyCommand) -> Result<Exit, 
         AccessKeyCommand::Enable { key } => {
             set_status(context, "SetKeyStatus", ("UserAccessKeyId", &key), "ACTIVE")
         }
-        AccessKeyCommand::Delete { key } => {
+        AccessKeyCommand::Delete { key, confirmed } => {
+            confirmed.ask(&format!("delete the access key {key}?"))?;
             let parameters = Parameters::new().with("UserAccessKeyId", &key);
             done(
                 context,
@@ -176,7 +183,8 @@ pub(crate) fn role(context: &Context, command: RoleCommand) -> Result<Exit, Fail
             json,
         ),
         RoleCommand::Assume(args) => assume_role::run(context, &args),
-        RoleCommand::Delete { name } => {
+        RoleCommand::Delete { name, confirmed } => {
+            confirmed.ask(&format!("delete the role {name}, and end its sessions?"))?;
             let parameters = Parameters::new().with("RoleName", &name);
             done(
                 context,
@@ -185,6 +193,23 @@ pub(crate) fn role(context: &Context, command: RoleCommand) -> Result<Exit, Fail
                 &format!("{name} is deleted"),
             )
         }
+    }
+}
+
+/// A list of what nobody has would be empty. Who may not list the users is not told.
+fn refuse_nobody(context: &Context, user: &str) -> Result<(), Failure> {
+    let session = context.session()?;
+    let Ok(reply) = session.try_call("ListUsers", &Parameters::new()) else {
+        return Ok(());
+    };
+    let is_there = |row: &Value| text(row, "UserName") == user;
+    match rows(&reply, &["Users"]).iter().any(is_there) {
+        true => Ok(()),
+        false => Err(Failure::with(
+            Exit::NotFound,
+            format!("there is no user {user:?}"),
+            "look for the user: strongroom user list",
+        )),
     }
 }
 

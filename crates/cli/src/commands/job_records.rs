@@ -1,5 +1,7 @@
 //! `jobs events`, `jobs errors`, `jobs report`: what is told of one backup job or restore job.
 
+use std::io::{ErrorKind, Write};
+
 use serde_json::Value;
 
 use super::{Context, jobs, lookup};
@@ -113,6 +115,13 @@ pub(crate) fn report(context: &Context, args: &ReportArgs) -> Result<Exit, Failu
     };
     let parameters = Parameters::new().with("TempFileKey", key);
     let reply = session.call("GetTempFileDownloadLink", parameters)?;
-    session.download(text(&reply, "Url"), &mut std::io::stdout().lock())?;
-    Ok(Exit::Done)
+    let mut out = context.screen.raw_out();
+    session.download(text(&reply, "Url"), &mut *out)?;
+    match out.flush() {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(
+            format!("cannot write to standard output: {error}"),
+            "look at where it goes",
+        )),
+        _ => Ok(Exit::Done),
+    }
 }

@@ -25,13 +25,18 @@ pub(crate) fn run(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
         Some(JobsCommand::Errors(args)) => job_records::errors(context, args),
         Some(JobsCommand::Report(args)) => job_records::report(context, args),
         None if args.watch => watch(context, args),
-        None => list(context, &context.session()?, args, ""),
+        None => {
+            let session = context.session()?;
+            let asked = asked(&session, args)?;
+            list(context, &session, &asked, args, "")
+        }
     }
 }
 
 /// Shows the list anew until it is interrupted or its reader goes away.
 fn watch(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
     let session = context.session()?;
+    let asked = asked(&session, args)?;
     let interrupts = Interrupts::listen()?;
     let before = if context.screen.width().is_some() {
         CLEAR
@@ -39,21 +44,16 @@ fn watch(context: &Context, args: &JobsArgs) -> Result<Exit, Failure> {
         ""
     };
     while !interrupts.interrupted() && !context.screen.reader_is_gone() {
-        list(context, &session, args, before)?;
+        list(context, &session, &asked, args, before)?;
         interrupts.wait(WATCH_INTERVAL);
     }
     Ok(Exit::Done)
 }
 
-/// Lists one page of jobs, after what is printed before it.
-fn list(
-    context: &Context,
-    session: &Session,
-    args: &JobsArgs,
-    before: &str,
-) -> Result<Exit, Failure> {
+/// The question. A vault that is named must be there; one of an id may be known to an imported history alone.
+fn asked(session: &Session, args: &JobsArgs) -> Result<Parameters, Failure> {
     let mut parameters = Parameters::new()
-        .with_some("SourceType", args.source_type.as_ref())
+        .with_some("SourceType", args.source_type)
         .with("PageNumber", args.page)
         .with("PageSize", args.page_size)
         .with(
@@ -66,10 +66,29 @@ fn list(
         );
     for row in &args.filters.rows {
         if let [key, operator, values @ ..] = row.as_slice() {
-            parameters = parameters.filter(key, Some(&operator.to_ascii_uppercase()), values);
+            parameters = parameters.filter(key, Some(operator), values);
         }
     }
-    let reply = session.call("DescribeBackupJobs2", parameters)?;
+    if !args.status.is_empty() {
+        let words: Vec<&str> = args.status.iter().map(|status| status.as_str()).collect();
+        parameters = parameters.filter("Status", Some("IN"), &words);
+    }
+    if let Some(wanted) = &args.vault {
+        let vault_id = lookup::vault_id(session, wanted)?;
+        parameters = parameters.filter("VaultId", Some("EQUAL"), &[vault_id]);
+    }
+    Ok(parameters)
+}
+
+/// Lists one page of jobs, after what is printed before it.
+fn list(
+    context: &Context,
+    session: &Session,
+    asked: &Parameters,
+    args: &JobsArgs,
+    before: &str,
+) -> Result<Exit, Failure> {
+    let reply = session.call("DescribeBackupJobs2", asked.clone())?;
     let jobs = rows(&reply, &["BackupJobs", "BackupJob"]);
     if args.json {
         for job in &jobs {
@@ -218,25 +237,12 @@ fn field(name: &str, value: &Value) -> String {
 
 fn cancel(context: &Context, job: &str) -> Result<Exit, Failure> {
     let session = context.session()?;
-    let found = if is_restore(job) {
-        lookup::restore_job(&session, job)?
-    } else {
-        lookup::job(&session, job)?
-    };
-    let vault_id = found
-        .as_ref()
-        .map(|found| text(found, "VaultId").to_owned());
     let (action, name) = if is_restore(job) {
         ("CancelRestoreJob", "RestoreId")
     } else {
         ("CancelBackupJob", "JobId")
     };
-    session.call(
-        action,
-        Parameters::new()
-            .with(name, job)
-            .with_some("VaultId", vault_id),
-    )?;
+    session.call(action, Parameters::new().with(name, job))?;
     context.screen.line(&format!("{job} is being cancelled"));
     Ok(Exit::Done)
 }

@@ -1,8 +1,10 @@
 //! Looking things up at the service: all vaults, plans and snapshots, and one of them by its id or name.
 
+use api::client::ClientError;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure};
+use crate::refusal::is_denied;
 use crate::session::{Parameters, Session, number, rows, text};
 
 /// Rows of a page; the largest that every listing serves.
@@ -12,159 +14,288 @@ const TOKEN_PAGE: u64 = 100;
 /// Rows of a page of snapshots.
 const SNAPSHOT_PAGE: u64 = 100;
 
-/// All rows of a paged listing.
-fn all(
-    session: &Session,
-    action: &str,
-    parameters: &Parameters,
-    path: &[&str],
-) -> Result<Vec<Value>, Failure> {
-    let mut found = Vec::new();
-    for page in 1.. {
-        let asked = parameters
-            .clone()
-            .with("PageNumber", page)
-            .with("PageSize", PAGE);
-        let reply = session.call(action, asked)?;
-        let rows = rows(&reply, path);
-        let is_last = (rows.len() as u64) < PAGE;
-        found.extend(rows);
-        if is_last {
-            break;
+/// How a listing goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Paging {
+    /// By the number of the page.
+    Number,
+    /// From the token of the reply before.
+    Token,
+}
+
+/// A list of the API, all pages of it.
+#[derive(Debug)]
+struct Listing {
+    action: &'static str,
+    parameters: Parameters,
+    path: &'static [&'static str],
+    paging: Paging,
+}
+
+impl Listing {
+    /// All rows, or what the service said.
+    fn rows(&self, session: &Session) -> Result<Vec<Value>, ClientError> {
+        let mut found = Vec::new();
+        let mut token = String::new();
+        for page in 1.. {
+            let parameters = self.parameters.clone();
+            let asked = match self.paging {
+                Paging::Number => parameters.with("PageNumber", page).with("PageSize", PAGE),
+                Paging::Token => parameters
+                    .with("MaxResults", TOKEN_PAGE)
+                    .with_some("NextToken", (!token.is_empty()).then_some(&token)),
+            };
+            let reply = session.try_call(self.action, &asked)?;
+            let rows = rows(&reply, self.path);
+            token = text(&reply, "NextToken").to_owned();
+            let is_last = match self.paging {
+                Paging::Number => (rows.len() as u64) < PAGE,
+                Paging::Token => token.is_empty(),
+            };
+            found.extend(rows);
+            if is_last {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn failure(&self, session: &Session, error: &ClientError) -> Failure {
+        session.failure(self.action, &self.parameters, error)
+    }
+
+    /// All rows; a failure is told.
+    fn all(&self, session: &Session) -> Result<Vec<Value>, Failure> {
+        self.rows(session)
+            .map_err(|error| self.failure(session, &error))
+    }
+
+    /// All rows, for what could do without the list; `instead` says how.
+    fn all_or(&self, session: &Session, instead: &str) -> Result<Vec<Value>, Failure> {
+        self.rows(session).map_err(|error| {
+            let failure = self.failure(session, &error);
+            match is_denied(&error) {
+                true => Failure {
+                    next: format!("{instead}. Otherwise: {}", failure.next),
+                    ..failure
+                },
+                false => failure,
+            }
+        })
+    }
+}
+
+/// Things that have an id and a name, and how the service tells of them.
+pub(crate) struct Kind {
+    noun: &'static str,
+    /// Its id among the fields.
+    id: &'static str,
+    name: &'static str,
+    /// What ids begin with.
+    prefix: &'static str,
+    /// The command that lists them.
+    list: &'static str,
+    /// The list of all, or of the one with this id.
+    listing: fn(Option<&str>) -> Listing,
+}
+
+/// Vaults.
+pub(crate) const VAULT: Kind = Kind {
+    noun: "vault",
+    id: "VaultId",
+    name: "VaultName",
+    prefix: "v-",
+    list: "strongroom vault list",
+    listing: |id| Listing {
+        action: "DescribeVaults",
+        parameters: Parameters::new().with_some("VaultId", id),
+        path: &["Vaults", "Vault"],
+        paging: Paging::Number,
+    },
+};
+
+/// Plans for files.
+pub(crate) const PLAN: Kind = Kind {
+    noun: "plan",
+    id: "PlanId",
+    name: "PlanName",
+    prefix: "plan-",
+    list: "strongroom plan list",
+    listing: |id| plan_listing("planId", id),
+};
+
+/// Policies.
+pub(crate) const POLICY: Kind = Kind {
+    noun: "policy",
+    id: "PolicyId",
+    name: "PolicyName",
+    prefix: "po-",
+    list: "strongroom policy list",
+    listing: |id| Listing {
+        action: "DescribePoliciesV2",
+        parameters: Parameters::new().with_some("PolicyId", id),
+        path: &["Policies"],
+        paging: Paging::Token,
+    },
+};
+
+fn plan_listing(key: &str, value: Option<&str>) -> Listing {
+    let parameters = Parameters::new().with("SourceType", "ECS_FILE");
+    Listing {
+        action: "DescribeBackupPlans",
+        parameters: match value {
+            Some(value) => parameters.filter(key, None, &[value]),
+            None => parameters,
+        },
+        path: &["BackupPlans", "BackupPlan"],
+        paging: Paging::Number,
+    }
+}
+
+impl Kind {
+    /// The one with this id or name. An id is asked for alone: a policy may allow one thing and not the list of all. Where
+    /// it does not allow that either, the id is all that is known of the thing, and the call that it is for will say.
+    fn find(&self, session: &Session, wanted: &str) -> Result<Value, Failure> {
+        let mut is_gone = false;
+        if wanted.starts_with(self.prefix) {
+            let one = (self.listing)(Some(wanted));
+            match one.rows(session) {
+                Ok(rows) => {
+                    let found = rows.into_iter().find(|row| text(row, self.id) == wanted);
+                    if let Some(found) = found {
+                        return Ok(found);
+                    }
+                    is_gone = true;
+                }
+                Err(error) if is_denied(&error) => return Ok(json!({ self.id: wanted })),
+                Err(error) if error.code().is_some_and(is_of_an_id) => {}
+                Err(error) => return Err(one.failure(session, &error)),
+            }
+        }
+        let instead = format!(
+            "only who may list all {} can find one by its name: write the id ({}…)",
+            plural(self.noun),
+            self.prefix
+        );
+        match (self.listing)(None).all_or(session, &instead) {
+            // What has the form of an id may still be a name.
+            Err(failure) if is_gone && failure.exit == Exit::Refused => self.one_of(vec![], wanted),
+            all => self.one_of(all?, wanted),
         }
     }
-    Ok(found)
+
+    /// The id, and the name if it is known.
+    pub(crate) fn shown(&self, thing: &Value) -> String {
+        match text(thing, self.name) {
+            "" => text(thing, self.id).to_owned(),
+            name => format!("{} ({name})", text(thing, self.id)),
+        }
+    }
+
+    /// An id is exact; a name must be the name of one thing only.
+    pub(crate) fn one_of(&self, all: Vec<Value>, wanted: &str) -> Result<Value, Failure> {
+        if let Some(found) = all.iter().find(|row| text(row, self.id) == wanted) {
+            return Ok(found.clone());
+        }
+        let (noun, list) = (self.noun, self.list);
+        let mut named: Vec<Value> = all
+            .into_iter()
+            .filter(|row| text(row, self.name) == wanted)
+            .collect();
+        match (named.pop(), named.is_empty()) {
+            (Some(found), true) => Ok(found),
+            (Some(_), false) => Err(Failure::with(
+                Exit::Conflict,
+                format!("more than one {noun} is called {wanted:?}"),
+                format!("use an id: {list}"),
+            )),
+            (None, _) => Err(Failure::with(
+                Exit::NotFound,
+                format!("there is no {noun} {wanted:?}"),
+                format!("look for it: {list}"),
+            )),
+        }
+    }
+}
+
+fn plural(noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{noun}s"),
+    }
+}
+
+/// Whether the code says that there is no such thing, or that its id cannot be one.
+fn is_of_an_id(code: &str) -> bool {
+    code.ends_with("NotExist") || code.starts_with("InvalidParameter")
 }
 
 /// All vaults.
 pub(crate) fn vaults(session: &Session) -> Result<Vec<Value>, Failure> {
-    all(
-        session,
-        "DescribeVaults",
-        &Parameters::new(),
-        &["Vaults", "Vault"],
-    )
+    (VAULT.listing)(None).all(session)
+}
+
+/// The vaults in which something is looked for: the one that is named, or all.
+pub(crate) fn vaults_to_search(
+    session: &Session,
+    wanted: Option<&str>,
+) -> Result<Vec<Value>, Failure> {
+    match wanted {
+        Some(wanted) => vault(session, wanted).map(|vault| vec![vault]),
+        None => (VAULT.listing)(None).all_or(session, "name one vault: --vault v-…"),
+    }
 }
 
 /// The vault with this id or name.
 pub(crate) fn vault(session: &Session, wanted: &str) -> Result<Value, Failure> {
-    one_of(
-        vaults(session)?,
-        wanted,
-        "VaultId",
-        "VaultName",
-        "vault",
-        "strongroom vault list",
-    )
+    VAULT.find(session, wanted)
 }
 
-/// All plans for files.
-pub(crate) fn plans(session: &Session) -> Result<Vec<Value>, Failure> {
-    let parameters = Parameters::new().with("SourceType", "ECS_FILE");
-    all(
-        session,
-        "DescribeBackupPlans",
-        &parameters,
-        &["BackupPlans", "BackupPlan"],
-    )
+/// The id of the vault with this id or name. An id that the service does not know is none the less one: jobs of an
+/// imported history may name it.
+pub(crate) fn vault_id(session: &Session, wanted: &str) -> Result<String, Failure> {
+    match vault(session, wanted) {
+        Ok(vault) => Ok(text(&vault, "VaultId").to_owned()),
+        Err(failure) if failure.exit == Exit::NotFound && model::VaultId::parse(wanted).is_ok() => {
+            Ok(wanted.to_owned())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// All plans for files, or those of a vault.
+pub(crate) fn plans(session: &Session, vault_id: Option<&str>) -> Result<Vec<Value>, Failure> {
+    let listing = plan_listing("vaultId", vault_id);
+    match vault_id {
+        Some(_) => listing.all(session),
+        None => listing.all_or(session, "name one vault: --vault v-…"),
+    }
 }
 
 /// The plan with this id or name.
 pub(crate) fn plan(session: &Session, wanted: &str) -> Result<Value, Failure> {
-    one_of(
-        plans(session)?,
-        wanted,
-        "PlanId",
-        "PlanName",
-        "plan",
-        "strongroom plan list",
-    )
+    PLAN.find(session, wanted)
 }
 
 /// All policies.
 pub(crate) fn policies(session: &Session) -> Result<Vec<Value>, Failure> {
-    by_token(
-        session,
-        "DescribePoliciesV2",
-        &Parameters::new(),
-        &["Policies"],
-    )
+    (POLICY.listing)(None).all(session)
 }
 
 /// The policy with this id or name.
 pub(crate) fn policy(session: &Session, wanted: &str) -> Result<Value, Failure> {
-    one_of(
-        policies(session)?,
-        wanted,
-        "PolicyId",
-        "PolicyName",
-        "policy",
-        "strongroom policy list",
-    )
+    POLICY.find(session, wanted)
 }
 
 /// All that is bound to a policy, or to any.
 pub(crate) fn bindings(session: &Session, policy_id: Option<&str>) -> Result<Vec<Value>, Failure> {
-    by_token(
-        session,
-        "DescribePolicyBindings",
-        &Parameters::new().with_some("PolicyId", policy_id),
-        &["PolicyBindings"],
-    )
-}
-
-/// All rows of a listing that goes on from a token.
-fn by_token(
-    session: &Session,
-    action: &str,
-    parameters: &Parameters,
-    path: &[&str],
-) -> Result<Vec<Value>, Failure> {
-    let mut found = Vec::new();
-    let mut token = String::new();
-    loop {
-        let asked = parameters
-            .clone()
-            .with("MaxResults", TOKEN_PAGE)
-            .with_some("NextToken", (!token.is_empty()).then_some(&token));
-        let reply = session.call(action, asked)?;
-        found.extend(rows(&reply, path));
-        token = text(&reply, "NextToken").to_owned();
-        if token.is_empty() {
-            return Ok(found);
-        }
-    }
-}
-
-/// An id is exact; a name must be the name of one thing only.
-pub(crate) fn one_of(
-    all: Vec<Value>,
-    wanted: &str,
-    id: &str,
-    name: &str,
-    noun: &str,
-    list: &str,
-) -> Result<Value, Failure> {
-    if let Some(found) = all.iter().find(|row| text(row, id) == wanted) {
-        return Ok(found.clone());
-    }
-    let mut named: Vec<Value> = all
-        .into_iter()
-        .filter(|row| text(row, name) == wanted)
-        .collect();
-    match (named.pop(), named.is_empty()) {
-        (Some(found), true) => Ok(found),
-        (Some(_), false) => Err(Failure::with(
-            Exit::Conflict,
-            format!("more than one {noun} is called {wanted:?}"),
-            format!("use an id: {list}"),
-        )),
-        (None, _) => Err(Failure::with(
-            Exit::NotFound,
-            format!("there is no {noun} {wanted:?}"),
-            format!("look for it: {list}"),
-        )),
-    }
+    let listing = Listing {
+        action: "DescribePolicyBindings",
+        parameters: Parameters::new().with_some("PolicyId", policy_id),
+        path: &["PolicyBindings"],
+        paging: Paging::Token,
+    };
+    listing.all(session)
 }
 
 /// A job by its id, if the service has it.
@@ -227,11 +358,13 @@ fn search(
     }
 }
 
-/// The snapshot that a person means: `s-…`, the start of a hash, or `latest`. `instance` narrows `latest` to a host.
+/// The snapshot that a person means: `s-…`, the start of a hash, or `latest`; in a vault, or in any. `instance` narrows
+/// `latest` to a host.
 pub(crate) fn snapshot(
     session: &Session,
     wanted: &str,
     instance: Option<&str>,
+    vault: Option<&str>,
 ) -> Result<Value, Failure> {
     let missing = |next: &str| {
         Failure::with(
@@ -241,7 +374,7 @@ pub(crate) fn snapshot(
         )
     };
     let mut candidates = Vec::new();
-    for vault in vaults(session)? {
+    for vault in vaults_to_search(session, vault)? {
         let mut query = vec![
             json!({"field": "VaultId", "value": text(&vault, "VaultId"), "operation": "MATCH_TERM"}),
         ];
@@ -287,16 +420,59 @@ pub(crate) fn snapshot(
         .ok_or_else(|| missing("look for it: strongroom snapshots"))
 }
 
+fn client_listing() -> Listing {
+    Listing {
+        action: "DescribeBackupClients",
+        parameters: Parameters::new().with("ClientType", "ECS_CLIENT"),
+        path: &["Clients"],
+        paging: Paging::Number,
+    }
+}
+
 /// All clients (hosts with an agent).
 pub(crate) fn clients(session: &Session) -> Result<Vec<Value>, Failure> {
-    let parameters = Parameters::new().with("ClientType", "ECS_CLIENT");
-    all(session, "DescribeBackupClients", &parameters, &["Clients"])
+    client_listing().all(session)
+}
+
+/// The clients on hosts of this name.
+pub(crate) fn clients_on(session: &Session, hostname: &str) -> Result<Vec<Value>, Failure> {
+    let mut listing = client_listing();
+    listing.parameters = listing.parameters.filter("hostname", None, &[hostname]);
+    let instead = "only who may list all hosts can find this one by its name: write its instance id, --instance i-…";
+    listing.all_or(session, instead)
+}
+
+/// The client with this id; none if the service has none, and none either if it may not be asked for.
+pub(crate) fn client(session: &Session, client_id: &str) -> Result<Found, Failure> {
+    let mut listing = client_listing();
+    listing.parameters = listing.parameters.with("ClientIds", json!([client_id]));
+    match listing.rows(session) {
+        Ok(rows) => {
+            let found = rows
+                .into_iter()
+                .find(|row| text(row, "ClientId") == client_id);
+            Ok(found.map_or(Found::No, Found::Yes))
+        }
+        Err(error) if is_denied(&error) => Ok(Found::Hidden),
+        Err(error) => Err(listing.failure(session, &error)),
+    }
+}
+
+/// What came of a question about one thing.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is this.
+    Yes(Value),
+    /// There is none.
+    No,
+    /// The caller may not know.
+    Hidden,
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::one_of;
+    use super::{VAULT, plural};
     use crate::exit::Exit;
     use serde_json::json;
 
@@ -310,19 +486,14 @@ mod tests {
                 json!({"VaultId": "v-4", "VaultName": "b"}),
             ]
         };
-        let find = |wanted| {
-            one_of(
-                all(),
-                wanted,
-                "VaultId",
-                "VaultName",
-                "vault",
-                "strongroom vault list",
-            )
-        };
+        let find = |wanted| VAULT.one_of(all(), wanted);
         assert_eq!(find("v-1").unwrap()["VaultName"], "a");
         assert_eq!(find("a").unwrap()["VaultId"], "v-1");
         assert_eq!(find("b").unwrap_err().exit, Exit::Conflict);
         assert_eq!(find("c").unwrap_err().exit, Exit::NotFound);
+        assert_eq!(
+            (plural("policy"), plural("vault")),
+            ("policies".to_owned(), "vaults".to_owned())
+        );
     }
 }

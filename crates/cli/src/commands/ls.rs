@@ -14,7 +14,7 @@ const PAGE: u32 = 100;
 /// Lists the folder.
 pub(crate) fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let session = context.session()?;
-    let snapshot = lookup::snapshot(&session, &args.snapshot, None)?;
+    let snapshot = lookup::snapshot(&session, &args.snapshot, None, args.vault.as_deref())?;
     let base = Parameters::new()
         .with("VaultId", text(&snapshot, "VaultId"))
         .with("SnapshotHash", text(&snapshot, "SnapshotHash"))

@@ -5,6 +5,7 @@ mod api;
 mod assume_role;
 mod audit;
 mod catalog;
+mod confirmation;
 mod documents;
 mod follow;
 mod identity;
@@ -26,13 +27,28 @@ mod vault;
 mod vault_create;
 mod vault_upkeep;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::args::{Cli, Command, Global};
+use crate::environment::variable;
 use crate::exit::{Exit, Failure};
 use crate::output::Screen;
 use crate::paths;
-use crate::session::{Access, Session};
+use crate::session::{Access, CACERT, Session};
+
+/// The data directory, if no flag names it.
+const DATA_DIR: &str = "STRONGROOM_DATA_DIR";
+
+/// What a shell runs to find that a command has failed whose lines it was to run: `eval "$(…)"` loses its status.
+pub(crate) const FAILED_LINE: &str = "false";
+
+/// Whether a command line that cannot be read is of a command that prints lines for a shell.
+pub(crate) fn prints_for_a_shell(words: impl Iterator<Item = OsString>) -> bool {
+    let words: Vec<OsString> = words.collect();
+    words.iter().any(|word| word == "--export")
+        || words.windows(2).any(|pair| pair == ["vault", "export"])
+}
 
 /// What every command gets.
 pub(crate) struct Context {
@@ -70,10 +86,12 @@ impl Context {
 /// Runs a command to its end.
 pub(crate) fn run(cli: Cli, screen: &Screen) -> Result<Exit, Failure> {
     let Global { data_dir, cacert } = cli.global;
+    let or_variable =
+        |flag: Option<PathBuf>, name: &str| flag.or_else(|| variable(name).map(PathBuf::from));
     let context = Context {
         screen: screen.clone(),
-        data_dir,
-        cacert,
+        data_dir: or_variable(data_dir, DATA_DIR),
+        cacert: or_variable(cacert, CACERT),
     };
     match cli.command {
         Command::Serve(args) => serve::run(&context, *args),

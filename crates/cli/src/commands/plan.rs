@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 
 use super::follow::{JobKind, to_the_end};
 use super::{Context, jobs, lookup, restore};
-use crate::args::{PlanCommand, PlanCreateArgs, WhenArgs};
+use crate::args::{Confirmed, PlanCommand, PlanCreateArgs, WhenArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table};
 use crate::paths;
-use crate::secrets::confirm;
-use crate::session::{Parameters, Session, number, text};
+use crate::session::{Parameters, Session, number, rows, text};
 
 /// Longest plan name.
 const MAX_NAME: usize = 64;
@@ -21,9 +20,9 @@ const MAX_NAME: usize = 64;
 pub(crate) fn run(context: &Context, command: PlanCommand) -> Result<Exit, Failure> {
     match command {
         PlanCommand::Create(args) => create(context, *args),
-        PlanCommand::List { json } => list(context, json),
+        PlanCommand::List { vault, json } => list(context, vault.as_deref(), json),
         PlanCommand::Run { plan, wait, json } => execute(context, &plan, wait, json),
-        PlanCommand::Delete { plan, yes } => delete(context, &plan, yes),
+        PlanCommand::Delete { plan, confirmed } => delete(context, &plan, confirmed),
     }
 }
 
@@ -153,8 +152,13 @@ pub(crate) fn new_plan(
     Ok(text(&reply, "PlanId").to_owned())
 }
 
-fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
-    let plans = lookup::plans(&context.session()?)?;
+fn list(context: &Context, vault: Option<&str>, as_json: bool) -> Result<Exit, Failure> {
+    let session = context.session()?;
+    let vault = vault
+        .map(|wanted| lookup::vault(&session, wanted))
+        .transpose()?;
+    let vault_id = vault.as_ref().map(|vault| text(vault, "VaultId"));
+    let plans = lookup::plans(&session, vault_id)?;
     if as_json {
         for plan in &plans {
             context.screen.json(plan);
@@ -198,26 +202,35 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// How long snapshots of a plan or of a rule are kept.
+/// How long snapshots of a plan or of a rule are kept: all, the newest, and the chosen ones of each period.
 pub(crate) fn kept(rule: &Value) -> String {
-    let days = match number(rule, "Retention") {
-        days if days > 0 => format!("{days} d"),
+    let mut told = match number(rule, "Retention") {
+        days if days > 0 => vec![format!("{days} d")],
         _ => return "for ever".to_owned(),
     };
-    match number(rule, "KeepLatestSnapshots") {
-        1 => format!("{days}, newest always"),
-        _ => days,
+    if number(rule, "KeepLatestSnapshots") == 1 {
+        told.push("newest always".to_owned());
     }
+    for advanced in rows(rule, &["RetentionRules"]) {
+        let period = text(&advanced, "AdvancedRetentionType").to_ascii_lowercase();
+        told.push(format!("{period} {} d", number(&advanced, "Retention")));
+    }
+    told.join(", ")
 }
 
 /// Starts a backup of a plan and returns the job id.
 pub(crate) fn start(session: &Session, plan: &Value) -> Result<String, Failure> {
-    let parameters = Parameters::new()
-        .with("PlanId", text(plan, "PlanId"))
-        .with("VaultId", text(plan, "VaultId"))
-        .with("SourceType", "ECS_FILE");
-    let reply = session.call("ExecuteBackupPlan", parameters)?;
+    let reply = session.call("ExecuteBackupPlan", naming(plan))?;
     Ok(text(&reply, "JobId").to_owned())
+}
+
+/// The parameters that name a plan, as far as it is known.
+fn naming(plan: &Value) -> Parameters {
+    let vault_id = Some(text(plan, "VaultId")).filter(|id| !id.is_empty());
+    Parameters::new()
+        .with("PlanId", text(plan, "PlanId"))
+        .with_some("VaultId", vault_id)
+        .with("SourceType", "ECS_FILE")
 }
 
 fn execute(context: &Context, plan: &str, wait: bool, json: bool) -> Result<Exit, Failure> {
@@ -233,26 +246,24 @@ fn execute(context: &Context, plan: &str, wait: bool, json: bool) -> Result<Exit
         context.screen.line(&line);
         return Ok(Exit::Done);
     }
-    let job = (job.as_str(), &*jobs::paths(&plan));
+    let label = match text(&plan, "VaultId") {
+        // Its id is all that is known of it.
+        "" => text(&plan, "PlanId").to_owned(),
+        _ => jobs::paths(&plan),
+    };
+    let job = (job.as_str(), &*label);
     to_the_end(context, &session, JobKind::Backup, job, json)
 }
 
-fn delete(context: &Context, plan: &str, yes: bool) -> Result<Exit, Failure> {
+fn delete(context: &Context, plan: &str, confirmed: Confirmed) -> Result<Exit, Failure> {
     let session = context.session()?;
     let plan = lookup::plan(&session, plan)?;
-    let (id, name) = (text(&plan, "PlanId"), text(&plan, "PlanName"));
-    if !yes
-        && !confirm(&format!(
-            "delete the plan {id} ({name}) and its jobs? Its snapshots stay."
-        ))
-    {
-        return Err(Failure::usage("nothing was deleted", "confirm with --yes"));
-    }
-    let parameters = Parameters::new()
-        .with("PlanId", id)
-        .with("VaultId", text(&plan, "VaultId"))
-        .with("SourceType", "ECS_FILE");
-    session.call("DeleteBackupPlan", parameters)?;
+    confirmed.ask(&format!(
+        "delete the plan {} and its jobs? Its snapshots stay.",
+        lookup::PLAN.shown(&plan)
+    ))?;
+    let id = text(&plan, "PlanId");
+    session.call("DeleteBackupPlan", naming(&plan))?;
     context.screen.line(&format!("{id} is deleted"));
     Ok(Exit::Done)
 }
@@ -275,6 +286,13 @@ mod tests {
             (
                 json!({"Retention": 30, "KeepLatestSnapshots": 1}),
                 "30 d, newest always",
+            ),
+            (
+                json!({"Retention": 30, "KeepLatestSnapshots": 1, "RetentionRules": [
+                    {"AdvancedRetentionType": "MONTHLY", "Retention": 365, "WhichSnapshot": 1},
+                    {"AdvancedRetentionType": "YEARLY", "Retention": 3650, "WhichSnapshot": 1},
+                ]}),
+                "30 d, newest always, monthly 365 d, yearly 3650 d",
             ),
         ] {
             assert_eq!(kept(&rule), expected, "{rule}");

@@ -3,11 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Context, lookup, plan, policy_rules};
-use crate::args::{PolicyCommand, SimulateArgs};
+use crate::args::{Confirmed, PolicyCommand, SimulateArgs};
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Paint, Table, bytes, clock};
-use crate::secrets::confirm;
-use crate::session::{Parameters, number, rows, size, text};
+use crate::session::{Parameters, Session, number, rows, size, text};
 
 /// Runs a verb.
 pub(crate) fn run(context: &Context, command: PolicyCommand) -> Result<Exit, Failure> {
@@ -23,7 +22,7 @@ pub(crate) fn run(context: &Context, command: PolicyCommand) -> Result<Exit, Fai
         PolicyCommand::List { json } => list(context, json),
         PolicyCommand::Run { policy, rule } => execute(context, &policy, rule.as_deref()),
         PolicyCommand::Simulate(args) => simulate(context, &args),
-        PolicyCommand::Delete { policy, yes } => delete(context, &policy, yes),
+        PolicyCommand::Delete { policy, confirmed } => delete(context, &policy, confirmed),
     }
 }
 
@@ -41,7 +40,7 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
         Column::Text("RULE"),
         Column::Text("TYPE"),
         Column::Flexible("SCHEDULE"),
-        Column::Text("KEEP"),
+        Column::Flexible("KEEP"),
         Column::Text("VAULT"),
         Column::Text("BOUND"),
     ]);
@@ -107,20 +106,33 @@ pub(crate) fn advanced_retention(days: [Option<i64>; 4]) -> Option<Value> {
     (!rules.is_empty()).then(|| json!(rules))
 }
 
+/// Finds a thing by its id or name.
+type Find = fn(&Session, &str) -> Result<Value, Failure>;
+
 fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
     let session = context.session()?;
-    let vault = match &args.vault {
-        Some(vault) => Some(lookup::vault(&session, vault)?),
-        None => None,
+    if args.plan.is_some() && args.days.is_some_and(|days| days <= 0) {
+        return Err(Failure::usage(
+            format!(
+                "a plan takes no {} as its days",
+                args.days.unwrap_or_default()
+            ),
+            "a plan without days keeps for ever; to see what a policy's rule without days would do, leave --plan out",
+        ));
+    }
+    let found = |wanted: &Option<String>, find: Find| {
+        let wanted = wanted.as_deref();
+        wanted.map(|wanted| find(&session, wanted)).transpose()
     };
+    let policy = found(&args.policy, lookup::policy)?;
+    let plan = found(&args.plan, lookup::plan)?;
+    let vault = found(&args.vault, lookup::vault)?;
+    let id = |thing: &Option<Value>, name| thing.as_ref().map(|row| text(row, name).to_owned());
     let advanced = advanced_retention([args.daily, args.weekly, args.monthly, args.yearly]);
     let parameters = Parameters::new()
-        .with_some("PolicyId", args.policy.as_ref())
-        .with_some("PlanId", args.plan.as_ref())
-        .with_some(
-            "VaultId",
-            vault.as_ref().map(|vault| text(vault, "VaultId")),
-        )
+        .with_some("PolicyId", id(&policy, "PolicyId"))
+        .with_some("PlanId", id(&plan, "PlanId"))
+        .with_some("VaultId", id(&vault, "VaultId"))
         .with_some("At", args.at)
         .with_some("Retention", args.days)
         .with_some("KeepLatestSnapshots", args.keep_latest.then_some(1))
@@ -176,17 +188,14 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn delete(context: &Context, wanted: &str, yes: bool) -> Result<Exit, Failure> {
+fn delete(context: &Context, wanted: &str, confirmed: Confirmed) -> Result<Exit, Failure> {
     let session = context.session()?;
     let policy = lookup::policy(&session, wanted)?;
-    let (policy_id, name) = (text(&policy, "PolicyId"), text(&policy, "PolicyName"));
-    if !yes
-        && !confirm(&format!(
-            "delete the policy {policy_id} ({name})? Its snapshots stay."
-        ))
-    {
-        return Err(Failure::usage("nothing was deleted", "confirm with --yes"));
-    }
+    let policy_id = text(&policy, "PolicyId");
+    confirmed.ask(&format!(
+        "delete the policy {}? Its snapshots stay.",
+        lookup::POLICY.shown(&policy)
+    ))?;
     session.call(
         "DeletePolicyV2",
         Parameters::new().with("PolicyId", policy_id),

@@ -4,7 +4,6 @@ use super::Context;
 use crate::args::SnapshotCommand;
 use crate::exit::{Exit, Failure};
 use crate::output::{Column, Table, clock};
-use crate::secrets::confirm;
 use crate::session::{Parameters, number, rows, text};
 
 /// Runs a verb.
@@ -20,10 +19,11 @@ pub(crate) fn run(context: &Context, command: SnapshotCommand) -> Result<Exit, F
             session.call("ReleaseSnapshot", of(&snapshot))?;
             context.screen.line(&format!("{snapshot} is held no more"));
         }
-        SnapshotCommand::Delete { snapshot, yes } => {
-            if !yes && !confirm(&format!("delete the snapshot {snapshot}?")) {
-                return Err(Failure::usage("nothing was deleted", "confirm with --yes"));
-            }
+        SnapshotCommand::Delete {
+            snapshot,
+            confirmed,
+        } => {
+            confirmed.ask(&format!("delete the snapshot {snapshot}?"))?;
             session.call("DeleteSnapshot", of(&snapshot))?;
             context.screen.line(&format!("{snapshot} is deleted"));
         }

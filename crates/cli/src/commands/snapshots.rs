@@ -14,13 +14,14 @@ const SHORT_HASH: usize = 8;
 /// Lists the snapshots of one vault or of all, newest first.
 pub(crate) fn run(context: &Context, args: &SnapshotsArgs) -> Result<Exit, Failure> {
     let session = context.session()?;
-    let vaults = match &args.vault {
-        Some(wanted) => vec![lookup::vault(&session, wanted)?],
-        None => lookup::vaults(&session)?,
-    };
+    let vaults = lookup::vaults_to_search(&session, args.vault.as_deref())?;
     let mut found = Vec::new();
     for vault in &vaults {
-        let name = text(vault, "VaultName");
+        let name = match text(vault, "VaultName") {
+            // Who may not ask for the vault sees its id.
+            "" => text(vault, "VaultId"),
+            name => name,
+        };
         let snapshots = lookup::snapshots(&session, text(vault, "VaultId"))?;
         found.extend(
             snapshots

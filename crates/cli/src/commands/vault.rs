@@ -11,14 +11,14 @@ use server::{AdoptKey, AdoptOptions};
 
 use super::plan::api_path;
 use super::serve::server_failure;
-use super::{Context, lookup, vault_create, vault_upkeep};
-use crate::args::{VaultAdoptArgs, VaultCommand};
+use super::{Context, FAILED_LINE, lookup, vault_create, vault_upkeep};
+use crate::args::{Confirmed, VaultAdoptArgs, VaultCommand};
 use crate::exit::{Exit, Failure};
 use crate::output::{
     Column, Paint, Table, bytes, clock, counted, printable, shell_quoted, status_paint,
 };
 use crate::paths;
-use crate::secrets::{Secret, confirm, from_file};
+use crate::secrets::{Secret, from_file};
 use crate::session::{Access, Parameters, number, size, text};
 
 /// Runs a verb.
@@ -26,7 +26,7 @@ pub(crate) fn run(context: &Context, command: VaultCommand) -> Result<Exit, Fail
     match command {
         VaultCommand::Create(args) => vault_create::run(context, &args),
         VaultCommand::List { json } => list(context, json),
-        VaultCommand::Delete { vault, yes } => delete(context, &vault, yes),
+        VaultCommand::Delete { vault, confirmed } => delete(context, &vault, confirmed),
         VaultCommand::Export { vault } => export(context, &vault),
         VaultCommand::Adopt(args) => adopt(context, args),
         VaultCommand::Check(args) => vault_upkeep::check(context, &args),
@@ -81,17 +81,14 @@ fn list(context: &Context, as_json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn delete(context: &Context, wanted: &str, yes: bool) -> Result<Exit, Failure> {
+fn delete(context: &Context, wanted: &str, confirmed: Confirmed) -> Result<Exit, Failure> {
     let session = context.session()?;
     let vault = lookup::vault(&session, wanted)?;
-    let (id, name) = (text(&vault, "VaultId"), text(&vault, "VaultName"));
-    if !yes
-        && !confirm(&format!(
-            "delete the vault {id} ({name}) with all its plans, jobs, snapshots and data?"
-        ))
-    {
-        return Err(Failure::usage("nothing was deleted", "confirm with --yes"));
-    }
+    let id = text(&vault, "VaultId");
+    confirmed.ask(&format!(
+        "delete the vault {} with all its plans, jobs, snapshots and data?",
+        lookup::VAULT.shown(&vault)
+    ))?;
     session.call("DeleteVault", Parameters::new().with("VaultId", id))?;
     context.screen.line(&format!(
         "{id} is deleted; its data goes as soon as an agent gets to it, unless it lies in a folder that was named for it: \
@@ -100,14 +97,11 @@ fn delete(context: &Context, wanted: &str, yes: bool) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Two lines that a shell can take over as they are. Needs no running service: the way out must always be open.
+/// Two lines that a shell can take over as they are, or one that fails there. Needs no running service: the way out must always be open.
 fn export(context: &Context, wanted: &str) -> Result<Exit, Failure> {
-    let (storage_url, password) = match exported_by_service(context, wanted) {
-        Err(failure) if failure.exit == Exit::Failed && !Access::is_elsewhere() => {
-            exported_offline(context, wanted)?.ok_or(failure)?
-        }
-        done => done?,
-    };
+    let (storage_url, password) = exported(context, wanted).inspect_err(|_| {
+        context.screen.line(FAILED_LINE);
+    })?;
     // What restic calls local has no scheme.
     let location = storage_url.strip_prefix("file://").unwrap_or(&storage_url);
     context
@@ -117,6 +111,15 @@ fn export(context: &Context, wanted: &str) -> Result<Exit, Failure> {
         .screen
         .line(&format!("RESTIC_PASSWORD={}", shell_quoted(&password)));
     Ok(Exit::Done)
+}
+
+fn exported(context: &Context, wanted: &str) -> Result<(String, Secret), Failure> {
+    match exported_by_service(context, wanted) {
+        Err(failure) if failure.exit == Exit::Failed && !Access::is_elsewhere() => {
+            exported_offline(context, wanted)?.ok_or(failure)
+        }
+        done => done,
+    }
 }
 
 fn exported_by_service(context: &Context, wanted: &str) -> Result<(String, Secret), Failure> {
@@ -142,14 +145,7 @@ fn exported_offline(context: &Context, wanted: &str) -> Result<Option<(String, S
         .iter()
         .map(|vault| json!({"VaultId": vault.vault_id, "VaultName": vault.vault_name}))
         .collect();
-    let found = lookup::one_of(
-        rows,
-        wanted,
-        "VaultId",
-        "VaultName",
-        "vault",
-        "strongroom vault list",
-    )?;
+    let found = lookup::VAULT.one_of(rows, wanted)?;
     let vault = vaults
         .into_iter()
         .find(|vault| vault.vault_id == text(&found, "VaultId"));

@@ -5,6 +5,7 @@
 //! characters in it. A reader that goes away (`strongroom jobs | head`) is no error: what is printed after that is dropped,
 //! and the work goes on or ends quietly, never leaving a lock behind.
 
+mod harmless;
 mod human;
 mod progress;
 mod table;
@@ -130,6 +131,16 @@ impl Screen {
     /// True once the reader of standard output went away: no need to find more to print.
     pub(crate) fn reader_is_gone(&self) -> bool {
         self.reader_is_gone.load(Ordering::Relaxed)
+    }
+
+    /// Standard output for text from outside as it comes: on a terminal its control characters are written as escapes, a
+    /// file or a pipe gets every byte.
+    pub(crate) fn raw_out(&self) -> Box<dyn Write> {
+        let out = std::io::stdout().lock();
+        match out.is_terminal() {
+            true => Box::new(harmless::Harmless::new(out)),
+            false => Box::new(out),
+        }
     }
 
     /// Writes to standard output and flushes, so that scripts see each line at once.

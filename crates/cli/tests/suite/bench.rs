@@ -81,6 +81,11 @@ impl Bench {
         self.path("data")
     }
 
+    /// The program.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// A folder with a few files.
     pub(crate) fn small_source(&self, name: &str) -> PathBuf {
         let source = self.path(name);

@@ -187,3 +187,107 @@ fn a_program_that_fails_leaves_no_snapshot_and_a_dry_run_stores_nothing() {
     assert_eq!(summary["files_new"], 1);
     assert_eq!((files(), count()), (before, 3));
 }
+
+#[test]
+fn the_latest_is_that_of_a_host_a_path_or_tags() {
+    let repo = Repo::new();
+    let mut ids = Vec::new();
+    for (host, tags, name) in [
+        ("a", "one,two", "first"),
+        ("b", "one", "second"),
+        ("c", "three", "third"),
+    ] {
+        let source = repo.bench.small_source(name);
+        std::fs::write(source.join("of"), host).unwrap();
+        let path = source.to_str().unwrap();
+        let words = ["backup", path, "--host", host, "--tag", tags, "--json"];
+        let summary = repo.run(&words).expect(0).json_lines().pop().unwrap();
+        ids.push(summary["snapshot_id"].as_str().unwrap().to_owned());
+    }
+    let first = repo.bench.path("first");
+    let first_path = first.to_str().unwrap();
+    let restic = newest_restic();
+    for (filter, expected) in [
+        (&[][..], "third"),
+        (&["--host", "a"], "first"),
+        (&["-H", "b", "-H", "a"], "second"),
+        (&["--tag", "one"], "second"),
+        (&["--tag", "one,two", "--tag", "nosuch"], "first"),
+        (&["--path", first_path], "first"),
+        (&["--host", "b", "--tag", "one"], "second"),
+    ] {
+        let of = repo.bench.path(expected).join("of");
+        let of = of.to_str().unwrap();
+        let words = [&["dump", "latest", of][..], filter].concat();
+        let dumped = repo.run(&words).expect(0).out;
+        assert_eq!(
+            dumped,
+            restic.run(&repo.path, PASSWORD, &words).unwrap(),
+            "{words:?}"
+        );
+        let words = [&["ls", "latest"][..], filter].concat();
+        assert!(repo.run(&words).expect(0).out.contains(of), "{words:?}");
+        let words = [&["find", "-s", "latest", "of"][..], filter].concat();
+        // Without -H, which `find` does not have.
+        let words: Vec<&str> = words
+            .iter()
+            .map(|word| if *word == "-H" { "--host" } else { word })
+            .collect();
+        let found = repo.run(&words).expect(0).out;
+        assert!(
+            found.contains(of) && found.matches("/of").count() == 1,
+            "{found}"
+        );
+        let target = repo.bench.path("target");
+        let words = [
+            &["restore", "latest", "-t", target.to_str().unwrap()][..],
+            filter,
+        ]
+        .concat();
+        repo.run(&words).expect(0);
+        assert!(
+            target.join(of.trim_start_matches('/')).exists(),
+            "{words:?}"
+        );
+        std::fs::remove_dir_all(&target).unwrap();
+        let words = [&["diff", "latest", "latest", "--json"][..], filter].concat();
+        let compared = repo.run(&words).expect(0).json_lines().pop().unwrap();
+        let number = ["first", "second", "third"]
+            .iter()
+            .position(|name| *name == expected);
+        assert_eq!(compared["source_snapshot"], ids[number.unwrap()].as_str());
+    }
+    let shown = repo.run(&["snapshots", "latest", "--host", "a", "--json"]);
+    assert_eq!(shown.expect(0).json_lines()[0][0]["id"], ids[0].as_str());
+    let none = repo.run(&["ls", "latest", "--host", "nobody"]).expect(1);
+    assert!(
+        none.err.contains("no snapshot is of the host"),
+        "{}",
+        none.err
+    );
+    // An id is taken whatever the filters say, as restic does.
+    repo.run(&["ls", &ids[0][..8], "--host", "c"]).expect(0);
+    let mut of_variable = repo.command(&["ls", "latest"]);
+    of_variable.env("RESTIC_HOST", "a");
+    assert!(finish(of_variable).expect(0).out.contains("first/of"));
+    let mut undone = repo.command(&["ls", "latest", "--host", ""]);
+    undone.env("RESTIC_HOST", "a");
+    assert!(finish(undone).expect(0).out.contains("third/of"));
+}
+
+#[test]
+fn a_restore_of_what_there_is_not_fails() {
+    let repo = Repo::new();
+    let source = repo.bench.small_source("source");
+    repo.run(&["backup", source.to_str().unwrap()]).expect(0);
+    let target = repo.bench.path("target");
+    let words = ["restore", "latest", "-t", target.to_str().unwrap(), "-i"];
+    for more in [&["*.nosuch"][..], &["*.nosuch", "--json"]] {
+        let done = repo.run(&[&words[..], more].concat()).expect(1);
+        assert!(done.err.contains("matches --include"), "{}", done.err);
+    }
+    repo.run(&[&words[..], &["file-1"]].concat()).expect(0);
+    // What is there already is left alone, and was meant.
+    repo.run(&[&words[..], &["file-1", "--conflict", "skip"]].concat())
+        .expect(0);
+}

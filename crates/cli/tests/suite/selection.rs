@@ -167,3 +167,53 @@ fn lists_of_files_and_sizes_are_taken_as_restic_takes_them() {
     .expect(1);
     repo.run(&["backup"]).expect(2);
 }
+
+#[test]
+fn a_source_that_a_pattern_leaves_out_is_told() {
+    let repo = Repo::new();
+    let source = repo.bench.small_source("source");
+    let other = repo.bench.small_source("other");
+    let (top, kept) = (source.to_str().unwrap(), other.to_str().unwrap());
+    let file = source.join("sub/file-1");
+    let file = file.to_str().unwrap();
+    for (pattern, path) in [("source", top), (top, top), ("sub", file), ("file-1", file)] {
+        let words = ["backup", kept, path, "-e", pattern];
+        let done = repo.run(&words).expect(3);
+        let told = format!("{path}: an exclude pattern matches this source");
+        assert!(done.err.contains(&told), "{pattern}: {}", done.err);
+        let done = repo.run(&[&words[..], &["--json"]].concat()).expect(3);
+        let line: Value = serde_json::from_str(done.err.lines().next().unwrap()).unwrap();
+        assert_eq!(
+            (&line["message_type"], &line["item"]),
+            (&"error".into(), &path.into())
+        );
+        assert_eq!(done.json_lines().pop().unwrap()["error_count"], 1);
+    }
+    let listed = repo.run(&["ls", "latest"]).expect(0).out;
+    assert!(
+        listed.contains("other/sub/file-2") && !listed.contains("/source\n"),
+        "{listed}"
+    );
+    // Taken back, it is no more left out; what a pattern leaves out below it is as it was asked for.
+    let back = format!("!{top}");
+    repo.run(&["backup", top, "-e", "source", "-e", &back])
+        .expect(0);
+    repo.run(&["backup", top, "-e", "file-1"]).expect(0);
+    // Nothing else is there to be stored, and no empty snapshot takes the place of the latest.
+    let before = repo.run(&["snapshots", "latest", "--json"]).expect(0).out;
+    for path in [top, file] {
+        let alone = repo.run(&["backup", path, "-e", "source"]).expect(1);
+        for told in ["nothing of it is stored", "every source"] {
+            assert!(alone.err.contains(told), "{}", alone.err);
+        }
+    }
+    assert_eq!(
+        repo.run(&["snapshots", "latest", "--json"]).expect(0).out,
+        before
+    );
+    let missing = repo.bench.path("missing");
+    let words = ["backup", kept, missing.to_str().unwrap(), "--json"];
+    let done = repo.run(&words).expect(3);
+    assert!(done.err.contains("No such file"), "{}", done.err);
+    assert_eq!(done.json_lines().pop().unwrap()["error_count"], 1);
+}

@@ -251,7 +251,7 @@ fn key(call: &Call<'_>) -> Result<AccessKey, ApiError> {
     keys(call)?
         .into_iter()
         .find(|key| key.access_key_id == wanted)
-        .ok_or_else(|| ApiError::of(Code::AccessKeyNotFound))
+        .ok_or_else(|| failure::not_found(catalog::Entity::AccessKey, wanted))
 }
 
 fn list_keys(call: &Call<'_>) -> Answer {

@@ -159,6 +159,9 @@ fn attempt_in(
 ) -> Result<Attempt, ApiError> {
     let caller = auth::caller_in(service, reading, &claimed.claim)?;
     let admitted = Admitted::new(service, caller, claimed)?;
+    if admitted.needs_a_look()? {
+        return Ok(Attempt::Later(Pending::Admitted(Box::new(admitted))));
+    }
     let reply = quick(&admitted.prepare(service, wire)?.call, reading)?;
     Ok(match reply {
         Some(reply) => Attempt::Done(Ok(reply)),
@@ -261,6 +264,11 @@ impl Admitted {
             action,
             target,
         ))
+    }
+
+    /// Whether what the caller's policies say of the call depends on where in the catalog something lies.
+    fn needs_a_look(&self) -> Result<bool, ApiError> {
+        Ok(self.principal.has_policies() && resource::needs_a_look(self.action()?, &self.params))
     }
 
     /// Refuses what the caller's policies do not allow. Root keys are not asked what the call is about.

@@ -4,7 +4,8 @@
 //! vault has its own; what lies in a vault (a plan, job, restore job, snapshot, task or the file of a report) has that of its
 //! vault, and a plan or policy its own besides. So a statement about a vault binds each call that reaches into it, whichever id
 //! it names, and a call that reaches into two vaults needs both. A list of jobs, plans or snapshots that a condition confines to
-//! vaults is about these. Calls that name none of all this are about `*`: they tell of, or change, the whole account.
+//! vaults is about these, and one that is confined to plans, jobs or restore jobs by their ids is about these. Calls that name
+//! none of all this are about `*`: they tell of, or change, the whole account.
 
 use api::contract::takes;
 use api::error::ApiError;
@@ -81,9 +82,18 @@ pub(super) fn of(
             reach.add(rule.text("VaultId").unwrap_or_default())?;
         }
     }
-    // Without a look into the catalog: DescribeBackupJobs2 is judged where that may have to be waited for.
-    for id in confined_to(action, params) {
-        reach.push(Some(&id), None);
+    match confined_to(action, params) {
+        Confines::Nothing => {}
+        Confines::Vaults(vaults) => {
+            for id in vaults {
+                reach.push(Some(&id), None);
+            }
+        }
+        Confines::Records(records) => {
+            for id in records {
+                reach.add_record(&id)?;
+            }
+        }
     }
     if reach.things.is_empty() {
         reach.things.push(vec![reach.arn("*")]);
@@ -99,54 +109,93 @@ fn ids(params: &Params, name: &str) -> Vec<String> {
     }
 }
 
-/// The vaults outside of which a list tells nothing, as the action itself reads its conditions.
-fn confined_to(action: &str, params: &Params) -> Vec<String> {
+/// Outside of what a list tells nothing.
+#[derive(Debug)]
+enum Confines {
+    /// It tells of all that the account has.
+    Nothing,
+    /// These vaults.
+    Vaults(Vec<String>),
+    /// The plans, jobs or restore jobs of these ids.
+    Records(Vec<String>),
+}
+
+/// Whether judging the call needs the catalog, although no parameter names anything: DescribeBackupJobs2 is judged first
+/// where it may not be waited for.
+pub(super) fn needs_a_look(action: &str, params: &Params) -> bool {
+    matches!(confined_to(action, params), Confines::Records(_))
+}
+
+/// Outside of what a list tells nothing, as the action itself reads its conditions. Vaults come first: they are judged
+/// without a look at what lies in them.
+fn confined_to(action: &str, params: &Params) -> Confines {
     let filters = || lists::raw_filters(params).unwrap_or_default();
-    let of = |filters: Vec<Filter>| {
-        let mut predicates = filters
-            .into_iter()
-            .filter(|filter| filter.key == FilterKey::VaultId)
-            .map(|filter| filter.predicate);
-        predicates.find_map(|predicate| predicate.texts().map(<[String]>::to_vec))
+    let of = |filters: Vec<Filter>, record: FilterKey| {
+        let named = |key: FilterKey| {
+            let mut predicates = filters
+                .iter()
+                .filter(|filter| filter.key == key)
+                .map(|filter| &filter.predicate);
+            predicates.find_map(|predicate| predicate.texts().map(<[String]>::to_vec))
+        };
+        Confines::to(named(FilterKey::VaultId), named(record))
     };
     let found = match action {
         "DescribeBackupJobs2" => JobQuery::parse(&RawJobQuery {
             filters: filters(),
             ..RawJobQuery::default()
         })
-        .map(|query| of(query.filters)),
+        .ok()
+        .map(|query| of(query.filters, FilterKey::JobId)),
         "DescribeRestoreJobs2" => RestoreQuery::parse(&RawRestoreQuery {
             filters: filters(),
             ..RawRestoreQuery::default()
         })
-        .map(|query| of(query.filters)),
+        .ok()
+        .map(|query| of(query.filters, FilterKey::RestoreId)),
         "SearchHistoricalSnapshots" => SnapshotQuery::parse(&RawSnapshotQuery {
             query: params.text("Query").map(str::to_owned),
             ..RawSnapshotQuery::default()
         })
+        .ok()
         .map(|query| {
             let mut tests = query
                 .conditions
                 .into_iter()
                 .filter(|(field, _)| *field == SnapshotField::VaultId);
-            tests.find_map(|(_, test)| match test {
+            let vaults = tests.find_map(|(_, test)| match test {
                 SnapshotTest::Holds(predicate) => predicate.texts().map(<[String]>::to_vec),
                 _ => None,
-            })
+            });
+            Confines::to(vaults, None)
         }),
         "DescribeBackupPlans" => {
-            let mut vaults = None;
+            let (mut vaults, mut plans) = (None, None);
             let read = lists::simple_filters(params, "", |key, values| {
-                if key == "vaultid" {
-                    lists::narrow(&mut vaults, values);
+                match key {
+                    "vaultid" => lists::narrow(&mut vaults, values),
+                    "planid" => lists::narrow(&mut plans, values),
+                    _ => {}
                 }
                 true
             });
-            return read.ok().and(vaults).unwrap_or_default();
+            read.ok().map(|()| Confines::to(vaults, plans))
         }
-        _ => return Vec::new(),
+        _ => None,
     };
-    found.ok().flatten().unwrap_or_default()
+    found.unwrap_or(Confines::Nothing)
+}
+
+impl Confines {
+    /// The narrowest that is judged without a look; an empty list confines to nothing that could be judged.
+    fn to(vaults: Option<Vec<String>>, records: Option<Vec<String>>) -> Self {
+        let some = |list: Option<Vec<String>>| list.filter(|list| !list.is_empty());
+        match (some(vaults), some(records)) {
+            (Some(vaults), _) => Self::Vaults(vaults),
+            (None, Some(records)) => Self::Records(records),
+            (None, None) => Self::Nothing,
+        }
+    }
 }
 
 struct Reach<'a> {
@@ -174,6 +223,23 @@ impl Reach<'_> {
                 .map_err(failure::of_catalog)?;
             let own = id.starts_with(PlanId::PREFIX).then(|| format!("plan/{id}"));
             self.push(vault.as_ref().map(VaultId::as_str), own.as_deref());
+        }
+        Ok(())
+    }
+
+    /// Adds what a list is confined to by an id. A row of no vault, and one of nobody, is the whole account's.
+    fn add_record(&mut self, id: &str) -> Result<(), ApiError> {
+        let vault = vaults::of_record(&self.service.catalog, self.account, id)
+            .map_err(failure::of_catalog)?;
+        let own = id.starts_with(PlanId::PREFIX).then(|| format!("plan/{id}"));
+        match (&vault, &own) {
+            (None, None) => {
+                let all = vec![self.arn("*")];
+                if !self.things.contains(&all) {
+                    self.things.push(all);
+                }
+            }
+            _ => self.push(vault.as_ref().map(VaultId::as_str), own.as_deref()),
         }
         Ok(())
     }

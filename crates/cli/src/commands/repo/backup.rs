@@ -1,21 +1,22 @@
 //! `repo backup`: files and folders into a repository.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runner::{BackupReport, BackupRequest, Outcome, ParentChoice, Progress};
+use runner::{BackupReport, BackupRequest, Choice, Filter, Outcome, ParentChoice, Progress};
 use serde_json::{Value, json};
 use storage::DryRun;
 use vault::{FileKind, Id, Repository, SnapshotSummary, WriterOptions};
 
 use super::shapes::summary_json;
-use super::tell::{During, Teller, run_failure, stop_on_signal};
+use super::tell::{During, Teller, error_json, run_failure, stop_on_signal};
 use super::{Repo, files_from, stdin, vault_failure};
 use crate::args::RepoBackupArgs;
 use crate::environment::Compression;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, chain};
 use crate::output::{bytes, count, counted, duration, rate};
 use crate::paths;
 
@@ -26,8 +27,9 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     }
     let exclude = patterns(args)?;
     let mut request = BackupRequest::new(opened(repo, args.dry_run)?, Vec::new());
-    let (present, missing) = sources(repo, args)?;
-    request.paths = present;
+    let sources = Sources::find(repo, args)?;
+    let left_out = sources.left_out_by(repo, &exclude)?;
+    request.paths = sources.present;
     request.exclude = exclude;
     request.exclude_caches = args.exclude_caches;
     request.exclude_larger_than_bytes = args.exclude_larger_than;
@@ -43,7 +45,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     let report = done.map_err(|error| run_failure(&error, "the backup"))?;
     let end = End {
         snapshot_id: (!args.dry_run).then_some(report.snapshot_id),
-        errors: report.progress.errors,
+        errors: report.progress.errors + sources.missing + left_out,
         duration: report.duration,
     };
     tell_damage(repo, &report);
@@ -53,7 +55,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
         print(repo, &report);
         end.say(repo);
     }
-    let is_partial = report.outcome == Outcome::Partial || missing;
+    let is_partial = report.outcome == Outcome::Partial || sources.missing + left_out > 0;
     Ok(if is_partial {
         Exit::Partial
     } else {
@@ -84,26 +86,73 @@ pub(crate) fn writer_options(repo: &Repo<'_>) -> WriterOptions {
     options
 }
 
-/// The paths that exist, absolute, and whether some do not. None at all is a failure, as restic has it.
-fn sources(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<(Vec<PathBuf>, bool), Failure> {
-    let (mut present, mut missing) = (Vec::new(), false);
-    for path in args.paths.iter().chain(&files_from::paths(args)?) {
-        let path = paths::absolute(path)?;
-        match std::fs::symlink_metadata(&path) {
-            Ok(_) => present.push(path),
-            Err(error) => {
-                missing = true;
-                repo.warn(&format!("{}: {error}; it is left out", path.display()));
+/// What is to be backed up.
+struct Sources {
+    /// The paths that exist, absolute.
+    present: Vec<PathBuf>,
+    /// How many do not.
+    missing: u64,
+}
+
+impl Sources {
+    /// Tells of each that is missing. None at all is a failure, as restic has it.
+    fn find(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Self, Failure> {
+        let mut found = Self {
+            present: Vec::new(),
+            missing: 0,
+        };
+        for path in args.paths.iter().chain(&files_from::paths(args)?) {
+            let path = paths::absolute(path)?;
+            match std::fs::symlink_metadata(&path) {
+                Ok(_) => found.present.push(path),
+                Err(error) => {
+                    found.missing += 1;
+                    tell_source(repo, &path, &format!("{error}; it is left out"));
+                }
             }
         }
+        if found.present.is_empty() {
+            return Err(Failure::new(
+                "all source paths are missing",
+                "name files or folders that exist",
+            ));
+        }
+        Ok(found)
     }
-    if present.is_empty() {
-        return Err(Failure::new(
-            "all source paths are missing",
-            "name files or folders that exist",
-        ));
+
+    /// Tells of each source that an exclude pattern leaves out with all that it holds, and how many these are. All of them are
+    /// a failure, as when all are missing: an empty snapshot would be the latest.
+    fn left_out_by(&self, repo: &Repo<'_>, exclude: &[String]) -> Result<u64, Failure> {
+        let filter = Filter::new(&[], exclude)
+            .map_err(|error| Failure::usage(chain(&error), "correct the pattern"))?;
+        let mut left_out = 0;
+        for path in &self.present {
+            // A pattern decides by the path alone.
+            if filter.choose_path(path.as_os_str().as_bytes(), true) == Choice::Leave {
+                left_out += 1;
+                let why = "an exclude pattern matches this source, or a folder above it; nothing of it is stored";
+                tell_source(repo, path, why);
+            }
+        }
+        if left_out == self.present.len() as u64 {
+            return Err(Failure::new(
+                "exclude patterns leave out every source: there is nothing to store",
+                "take one back with --exclude '!PATH', or name other sources",
+            ));
+        }
+        Ok(left_out)
     }
-    Ok((present, missing))
+}
+
+/// Says that a source is not stored.
+fn tell_source(repo: &Repo<'_>, path: &Path, why: &str) {
+    let name = path.to_string_lossy();
+    if repo.options.json {
+        let line = error_json(why, &name, During::Archival);
+        repo.screen.note(&line.to_string());
+    } else {
+        repo.warn(&format!("{name}: {why}"));
+    }
 }
 
 /// All patterns: of the flags, then of the files.

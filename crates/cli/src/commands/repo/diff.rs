@@ -18,8 +18,9 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoDiffArgs) -> Result<Exit, Failure>
     let opened = repo.open()?;
     repo.unlock_on_interrupt(&opened);
     let _lock = repo.lock_to_read(&opened)?;
-    let (from, before) = opened.find_snapshot(&args.from).map_err(fail)?;
-    let (to, after) = opened.find_snapshot(&args.to).map_err(fail)?;
+    let filter = args.latest.filter(repo.settings.host.as_deref());
+    let (from, before) = repo.find_snapshot(&opened, &args.from, &filter)?;
+    let (to, after) = repo.find_snapshot(&opened, &args.to, &filter)?;
     let (index, damaged) = opened.load_index_to_restore().map_err(fail)?;
     for (id, error) in damaged {
         repo.warn(&format!("index file {id} is left out: {}", chain(&error)));

@@ -27,7 +27,8 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoDumpArgs) -> Result<Exit, Failure>
     let opened = repo.open()?;
     repo.unlock_on_interrupt(&opened);
     let _lock = repo.lock_to_read(&opened)?;
-    let (id, snapshot) = opened.find_snapshot(&args.snapshot).map_err(fail)?;
+    let filter = args.latest.filter(repo.settings.host.as_deref());
+    let (id, snapshot) = repo.find_snapshot(&opened, &args.snapshot, &filter)?;
     let (index, damaged) = opened.load_index_to_restore().map_err(fail)?;
     for (id, error) in damaged {
         repo.warn(&format!("index file {id} is left out: {}", chain(&error)));

@@ -60,19 +60,15 @@ fn snapshots(
     opened: &Repository,
     args: &RepoFindArgs,
 ) -> Result<Vec<(Id, Snapshot)>, Failure> {
+    let filter = args.filter.filter(repo.settings.host.as_deref());
     if args.snapshot.is_empty() {
-        let filter = args.filter.filter(repo.settings.host.as_deref());
         let mut found = all(repo, opened)?;
         found.retain(|(_, snapshot)| filter.matches(snapshot));
         return Ok(found);
     }
     args.snapshot
         .iter()
-        .map(|pattern| {
-            opened
-                .find_snapshot(pattern)
-                .map_err(|error| vault_failure(&error))
-        })
+        .map(|pattern| repo.find_snapshot(opened, pattern, &filter))
         .collect()
 }
 

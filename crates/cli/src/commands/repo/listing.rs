@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use vault::forget::SnapshotFilter;
 use vault::{Id, Node, NodeKind, Reader, Repository, Snapshot};
 
 use super::shapes::{node_json, permissions, snapshot_json};
@@ -16,16 +17,12 @@ use crate::output::{Column, Table, bytes, clock, counted, printable};
 pub(crate) fn snapshots(repo: &Repo<'_>, args: &RepoSnapshotsArgs) -> Result<Exit, Failure> {
     let opened = repo.open()?;
     let found = match &args.snapshot {
-        Some(pattern) => vec![
-            opened
-                .find_snapshot(pattern)
-                .map_err(|error| vault_failure(&error))?,
-        ],
+        Some(pattern) => vec![repo.find_snapshot(&opened, pattern, &filter(args))?],
         None => all(repo, &opened)?,
     };
     let matching: Vec<(Id, Snapshot)> = found
         .into_iter()
-        .filter(|(_, snapshot)| matches(snapshot, args))
+        .filter(|(_, snapshot)| filter(args).matches(snapshot))
         .collect();
     if repo.options.json {
         let list: Vec<Value> = matching
@@ -76,12 +73,13 @@ pub(crate) fn all(repo: &Repo<'_>, opened: &Repository) -> Result<Vec<(Id, Snaps
     Ok(found)
 }
 
-fn matches(snapshot: &Snapshot, args: &RepoSnapshotsArgs) -> bool {
-    args.host
-        .as_ref()
-        .is_none_or(|host| *host == snapshot.hostname)
-        && args.tag.iter().all(|tag| snapshot.tags.contains(tag))
-        && args.path.iter().all(|path| snapshot.paths.contains(path))
+fn filter(args: &RepoSnapshotsArgs) -> SnapshotFilter {
+    let tags = Some(&args.tag).filter(|tags| !tags.is_empty());
+    SnapshotFilter {
+        hosts: args.host.iter().cloned().collect(),
+        tags: tags.cloned().into_iter().collect(),
+        paths: args.path.clone(),
+    }
 }
 
 /// Lists what is in a snapshot, folders before what is in them.
@@ -89,7 +87,8 @@ pub(crate) fn ls(repo: &Repo<'_>, args: &RepoLsArgs) -> Result<Exit, Failure> {
     let opened = repo.open()?;
     let fail = |error| vault_failure(&error);
     let _lock = repo.lock_to_read(&opened)?;
-    let (id, snapshot) = opened.find_snapshot(&args.snapshot).map_err(fail)?;
+    let filter = args.latest.filter(repo.settings.host.as_deref());
+    let (id, snapshot) = repo.find_snapshot(&opened, &args.snapshot, &filter)?;
     let index = Arc::new(opened.load_tree_index().map_err(fail)?);
     let reader = Reader::new(opened, index);
     if repo.options.json {

@@ -27,9 +27,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 use storage::{ErrorKind, Operation, Storage, StorageError};
+use vault::forget::SnapshotFilter;
 use vault::{
-    ChunkerKind, FileKind, KdfCost, KeyOptions, LockGuard, LockKind, Repository, Secret,
-    UnlockScope, VaultError,
+    ChunkerKind, FileKind, Id, KdfCost, KeyOptions, LockGuard, LockKind, Repository, Secret,
+    Snapshot, UnlockScope, VaultError,
 };
 
 use super::Context;
@@ -105,6 +106,26 @@ impl Repo<'_> {
         let storage = storage_at(&location)?;
         let password = password(self.options, Ask::Once)?;
         Repository::open(storage, &secret(&password)).map_err(|error| vault_failure(&error))
+    }
+
+    /// The snapshot that is named; `latest` is the newest that the filter lets pass.
+    fn find_snapshot(
+        &self,
+        opened: &Repository,
+        pattern: &str,
+        filter: &SnapshotFilter,
+    ) -> Result<(Id, Snapshot), Failure> {
+        let fail = |error| vault_failure(&error);
+        if pattern != vault::LATEST || filter.is_empty() {
+            return opened.find_snapshot(pattern).map_err(fail);
+        }
+        let found = opened.latest_snapshot(|snapshot| filter.matches(snapshot));
+        found.map_err(fail)?.ok_or_else(|| {
+            Failure::new(
+                "no snapshot is of the host, tags and paths that are asked for",
+                "look for it: strongroom repo snapshots (RESTIC_HOST counts as --host)",
+            )
+        })
     }
 
     /// A shared lock for a command that only reads; none with `--no-lock`.

@@ -22,7 +22,10 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoRestoreArgs) -> Result<Exit, Failu
     } else {
         Target::Folder(target.clone())
     };
-    let mut request = RestoreRequest::new(repo.open()?, &args.snapshot, place);
+    let opened = repo.open()?;
+    let filter = args.latest.filter(repo.settings.host.as_deref());
+    let (snapshot_id, _) = repo.find_snapshot(&opened, &args.snapshot, &filter)?;
+    let mut request = RestoreRequest::new(opened, &snapshot_id.to_hex(), place);
     request.includes.clone_from(&args.include);
     request.excludes.clone_from(&args.exclude);
     request.conflict = policy(args.conflict);
@@ -44,11 +47,22 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoRestoreArgs) -> Result<Exit, Failu
     } else {
         print(repo, &report, &target);
     }
-    Ok(if report.outcome == Outcome::Partial {
-        Exit::Partial
-    } else {
-        Exit::Done
-    })
+    if report.outcome == Outcome::Partial {
+        return Ok(Exit::Partial);
+    }
+    if !args.include.is_empty() && report.progress.items_total == 0 {
+        return Err(Failure::new(
+            format!(
+                "nothing in snapshot {} matches --include: nothing was restored",
+                report.snapshot_id.short()
+            ),
+            format!(
+                "look at its names: strongroom repo find PATTERN -s {}",
+                report.snapshot_id.short()
+            ),
+        ));
+    }
+    Ok(Exit::Done)
 }
 
 fn print(repo: &Repo<'_>, report: &RestoreReport, target: &Path) {

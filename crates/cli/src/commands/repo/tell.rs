@@ -121,7 +121,8 @@ fn sample(progress: &Progress) -> Sample {
     }
 }
 
-fn error_json(message: &str, item: &str, during: During) -> Value {
+/// A line for an item that failed.
+pub(crate) fn error_json(message: &str, item: &str, during: During) -> Value {
     let during = if during == During::Archival {
         "archival"
     } else {

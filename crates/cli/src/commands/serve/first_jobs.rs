@@ -49,7 +49,7 @@ pub(crate) fn start_all(
     instance_id: &str,
     paths: &[Protected],
 ) -> Result<Vec<FirstJob>, Failure> {
-    let plans = lookup::plans(session)?;
+    let plans = lookup::plans(session, None)?;
     let mut jobs = Vec::new();
     for protected in paths {
         let known = plans

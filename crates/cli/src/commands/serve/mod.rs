@@ -8,6 +8,7 @@ mod first_jobs;
 mod protect;
 mod words;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::Context;
 use super::agent::STATE_FOLDER;
 use super::follow::{End, Followed, JobKind, exit_of, follow, tell};
 use crate::args::{ServeArgs, TlsArg};
+use crate::environment::variable;
 use crate::exit::{Exit, Failure, chain};
 use crate::session::{Access, Session};
 use crate::signals::Interrupts;
@@ -35,8 +37,9 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     let paths = protect::check(&args.protect, &data_dir)?;
     let interrupts = Interrupts::listen()?;
     let mut options = ServerOptions::new(data_dir.clone());
-    options.catalog = catalog_place(args.catalog.as_deref(), args.catalog_file.as_deref())?;
-    options.master_key_file = args.master_key_file;
+    options.catalog = catalog(args.catalog, args.catalog_file, &variable)?;
+    let key_file = || variable("STRONGROOM_MASTER_KEY_FILE").map(PathBuf::from);
+    options.master_key_file = args.master_key_file.or_else(key_file);
     options.listen = args.listen.to_string();
     options.transport = match (args.tls, args.tls_cert, args.tls_key) {
         (Some(TlsArg::Auto), ..) => Transport::OwnCertificate {
@@ -92,6 +95,32 @@ pub(crate) fn run(context: &Context, args: ServeArgs) -> Result<Exit, Failure> {
     }
     service.stop();
     done
+}
+
+/// The PostgreSQL database of the flags, or else of the environment.
+fn catalog(
+    url: Option<String>,
+    file: Option<PathBuf>,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Option<PostgresPlace>, Failure> {
+    if url.is_some() || file.is_some() {
+        return catalog_place(url.as_deref(), file.as_deref());
+    }
+    let (url, file) = (
+        variable("STRONGROOM_CATALOG"),
+        variable("STRONGROOM_CATALOG_FILE"),
+    );
+    if url.is_some() && file.is_some() {
+        return Err(Failure::usage(
+            "STRONGROOM_CATALOG and STRONGROOM_CATALOG_FILE are both set",
+            "keep one",
+        ));
+    }
+    let url = url
+        .map(|url| url.into_string())
+        .transpose()
+        .map_err(|_| Failure::usage("STRONGROOM_CATALOG is not UTF-8", ""))?;
+    catalog_place(url.as_deref(), file.as_deref().map(Path::new))
 }
 
 /// The PostgreSQL database that is to be the catalog, if any.
@@ -241,4 +270,40 @@ pub(crate) fn server_failure(error: &server::ServerError) -> Failure {
         Exit::Failed
     };
     Failure::with(exit, chain(error), next)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::ffi::OsString;
+
+    use super::catalog;
+    use crate::exit::Exit;
+
+    #[test]
+    fn the_catalog_is_that_of_the_flags_or_else_of_the_environment() {
+        let url = "postgres://me@127.0.0.1/name";
+        let found = |flag: Option<&str>, variables: &[(&str, &str)]| {
+            let get = |name: &str| {
+                let mut known = variables.iter();
+                known
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| OsString::from(value))
+            };
+            let place = catalog(flag.map(str::to_owned), None, &get);
+            place.map(|place| place.map(|place| place.to_string()))
+        };
+        assert_eq!(found(None, &[]).unwrap(), None);
+        let of_flag = found(Some(url), &[]).unwrap();
+        assert!(of_flag.is_some());
+        assert_eq!(
+            found(None, &[("STRONGROOM_CATALOG", url)]).unwrap(),
+            of_flag
+        );
+        // A flag needs no variable to be taken away.
+        let other = [("STRONGROOM_CATALOG_FILE", "/no/such/file")];
+        assert_eq!(found(Some(url), &other).unwrap(), of_flag);
+        let both = [other[0], ("STRONGROOM_CATALOG", url)];
+        assert_eq!(found(None, &both).unwrap_err().exit, Exit::Usage);
+    }
 }

@@ -141,7 +141,7 @@ pub(crate) fn interrupted(context: &Context, followed: &[Followed]) {
 /// Asked for progress while nothing is followed.
 pub(crate) fn idle(context: &Context, server: &ServerHandle) {
     context.screen.note(&format!(
-        "serving at {}; running jobs: strongroom jobs --filter Status IN RUNNING QUEUED",
+        "serving at {}; running jobs: strongroom jobs --status RUNNING,QUEUED",
         endpoint(server)
     ));
 }
