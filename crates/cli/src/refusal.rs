@@ -101,6 +101,11 @@ const BY_CODE: &[Advice] = &[
         next: "use another ClientToken for another request",
     },
     Advice {
+        begins: &["PlanNameAlreadyExists", "PolicyNameAlreadyExists"],
+        exit: Exit::Conflict,
+        next: "use another name, or what has this one already: strongroom plan list, policy list",
+    },
+    Advice {
         begins: &["QuotaExceeded", "VaultQuotaExceeded"],
         exit: Exit::Conflict,
         next: "delete one that is not needed any more first",
@@ -374,6 +379,7 @@ mod tests {
                 "JobAlreadyFinished",
                 "SnapshotInUse",
                 "SnapshotHeld",
+                "PolicyNameAlreadyExists",
                 "PolicyBindingAlreadyExists",
                 "VaultBoundPolicyCannotBeDeleted",
                 "ClientActive",

@@ -7,14 +7,13 @@ use catalog::policies::{NewPolicy, Policy, PolicyChange, PolicyRule};
 use catalog::policy_bindings::{self, BindingFilter};
 use catalog::tags::{self, Tag};
 use catalog::{CatalogError, jobs, plan_rules, policies};
-use model::{AccountId, SourceType, Timestamp};
+use model::{AccountId, SourceType, Timestamp, names};
 
 use super::{Answer, Call, lists, policy_rules};
 use crate::failure;
 use crate::service::Service;
 
-/// Longest name and description of a policy, in characters.
-const MAX_NAME_CHARS: usize = 64;
+/// Longest description of a policy, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 255;
 /// Bindings that one ExecutePolicyV2 starts at most.
 const MAX_STARTED: u32 = 1_000;
@@ -25,10 +24,8 @@ pub(crate) fn create_policy_v2(call: &Call<'_>) -> Answer {
     let rules = policy_rules::read_rules(params)?.ok_or_else(|| ApiError::missing("Rules"))?;
     let policy_type = policy_type(call, &rules)?;
     let new = NewPolicy {
-        policy_name: short_text(call, "PolicyName", MAX_NAME_CHARS)?
-            .unwrap_or_else(|| "policy".to_owned()),
-        policy_description: short_text(call, "PolicyDescription", MAX_DESCRIPTION_CHARS)?
-            .unwrap_or_default(),
+        policy_name: policy_name(call)?,
+        policy_description: description(call)?.unwrap_or_default(),
         policy_type,
         rules,
     };
@@ -54,15 +51,22 @@ fn policy_type(call: &Call<'_>, rules: &[PolicyRule]) -> Result<String, ApiError
     }
 }
 
-fn short_text(call: &Call<'_>, name: &str, most: usize) -> Result<Option<String>, ApiError> {
-    let Some(text) = call.params.given(name) else {
+/// The name that the caller gives; an empty one is none.
+fn policy_name(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let Some(name) = call.params.text("PolicyName") else {
         return Ok(None);
     };
-    if text.chars().count() > most {
-        return Err(ApiError::invalid(
-            name,
-            format!("it may have at most {most} characters"),
-        ));
+    names::check_policy_name(name).map_err(|why| ApiError::invalid("PolicyName", why))?;
+    Ok(Some(name.to_owned()))
+}
+
+fn description(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let Some(text) = call.params.given("PolicyDescription") else {
+        return Ok(None);
+    };
+    if text.chars().count() > MAX_DESCRIPTION_CHARS {
+        let why = format!("it may have at most {MAX_DESCRIPTION_CHARS} characters");
+        return Err(ApiError::invalid("PolicyDescription", why));
     }
     Ok(Some(text.to_owned()))
 }
@@ -71,9 +75,8 @@ fn short_text(call: &Call<'_>, name: &str, most: usize) -> Result<Option<String>
 pub(crate) fn update_policy_v2(call: &Call<'_>) -> Answer {
     let policy_id = call.params.required("PolicyId")?;
     let changes = PolicyChange {
-        policy_name: short_text(call, "PolicyName", MAX_NAME_CHARS)?
-            .filter(|name| !name.is_empty()),
-        policy_description: short_text(call, "PolicyDescription", MAX_DESCRIPTION_CHARS)?,
+        policy_name: policy_name(call)?,
+        policy_description: description(call)?,
         rules: policy_rules::read_rules(&call.params)?,
     };
     refuse_bound_without_vault(call, policy_id, &changes)?;
