@@ -262,7 +262,8 @@ fn missing_policy(call: Call<'_>, denied: &Denied) -> String {
         )
     };
     if denied.no_permission_type == "ExplicitDeny" {
-        format!("the policy {whose} has a Deny for {action} on {resource}, which wins: {how}")
+        // On which of the things that the call is about, and in which statement, the message says.
+        format!("the policy {whose} has a Deny for {action}, which wins over every Allow: {how}")
     } else {
         format!("the policy {whose} has no Allow for {action} on {resource}: {how}")
     }
@@ -417,9 +418,10 @@ mod tests {
              ops --policy FILE, by who may"
         );
         let next = denied("AssumedRoleUser", "see:me", "ExplicitDeny").next;
-        assert!(
-            next.contains("the role see,") && next.contains("a Deny for hbr:DeleteVault"),
-            "{next}"
+        assert_eq!(
+            next,
+            "the policy of the role see, or that of its session, has a Deny for hbr:DeleteVault, which wins over every Allow: \
+             strongroom role create --help"
         );
     }
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::identities::read_policy;
 use super::{Answer, registry};
 use crate::failure;
-use crate::principal::{Kind, Principal};
+use crate::principal::{Kind, Principal, Thing};
 use crate::service::Service;
 use crate::sessions;
 use crate::wire::Wire;
@@ -101,7 +101,8 @@ fn assume_role(
         ));
     }
     let now = service.now();
-    principal.authorize("sts:AssumeRole", &[vec![arn.to_owned()]], source_ip, now)?;
+    let about = [Thing::named(arn.to_owned())];
+    principal.authorize("sts:AssumeRole", &about, source_ip, now)?;
     // Whether a role of another account exists is not told to those whom it does not trust.
     let no_trust = || {
         ApiError::new(
