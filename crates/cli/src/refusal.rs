@@ -101,6 +101,11 @@ const BY_CODE: &[Advice] = &[
         next: "use another ClientToken for another request",
     },
     Advice {
+        begins: &["ClientNotInstalled"],
+        exit: Exit::Conflict,
+        next: "start the agent on that host again, as strongroom agent --help says",
+    },
+    Advice {
         begins: &["PlanNameAlreadyExists", "PolicyNameAlreadyExists"],
         exit: Exit::Conflict,
         next: "use another name, or what has this one already: strongroom plan list, policy list",

@@ -7,9 +7,9 @@ use catalog::policies::{NewPolicy, Policy, PolicyChange, PolicyRule};
 use catalog::policy_bindings::{self, BindingFilter};
 use catalog::tags::{self, Tag};
 use catalog::{CatalogError, jobs, plan_rules, policies};
-use model::{AccountId, SourceType, Timestamp, names};
+use model::{AccountId, PlanId, SourceType, Timestamp, names};
 
-use super::{Answer, Call, lists, policy_rules};
+use super::{Answer, Call, client_tasks, lists, policy_rules};
 use crate::failure;
 use crate::service::Service;
 
@@ -170,7 +170,8 @@ fn rule_shape(rule: &PolicyRule) -> Rule {
         .unwrap_or_default()
 }
 
-/// Starts a rule for one data source, or for all that are bound; answers with the first job.
+/// Starts a rule for one data source, or for all that are bound; answers with the first job that can run. Those of hosts
+/// whose agent was uninstalled fail at once; when there are no others, nothing is started.
 pub(crate) fn execute_policy_v2(call: &Call<'_>) -> Answer {
     let params = &call.params;
     let catalog = &call.service.catalog;
@@ -191,28 +192,39 @@ pub(crate) fn execute_policy_v2(call: &Call<'_>) -> Answer {
     };
     let bound = policy_bindings::list(catalog, &call.account, &filter, (MAX_STARTED, None))
         .map_err(failure::of_catalog)?;
-    let mut first = None;
+    let mut runs: Vec<(PlanId, Result<(), ApiError>)> = Vec::new();
     for binding in bound.rows.iter().filter(|binding| !binding.disabled) {
-        let plan_id =
-            match plan_rules::plan_of_rule(catalog, &call.account, &binding.binding_id, rule_id) {
-                Ok(plan_id) => plan_id,
-                Err(CatalogError::NotFound { .. }) => continue,
-                Err(error) => return Err(failure::of_catalog(error)),
-            };
-        let job = jobs::create(catalog, &call.account, &plan_id, call.now)
-            .map_err(failure::of_catalog)?;
-        first = first.or(Some(job.job_id.to_string()));
+        match plan_rules::plan_of_rule(catalog, &call.account, &binding.binding_id, rule_id) {
+            Ok(plan_id) => {
+                let host = client_tasks::host(call, &binding.data_source_id)?;
+                runs.push((plan_id, client_tasks::check_installed(&host)));
+            }
+            Err(CatalogError::NotFound { .. }) => {}
+            Err(error) => return Err(failure::of_catalog(error)),
+        }
+    }
+    let Some(chosen) = runs.iter().position(|(_, can_run)| can_run.is_ok()) else {
+        let none = || {
+            ApiError::new(
+                Code::PolicyBindingNotExist,
+                "No enabled data source with a host and a vault is bound to the policy.",
+            )
+        };
+        return Err(runs
+            .pop()
+            .and_then(|(_, can_run)| can_run.err())
+            .unwrap_or_else(none));
+    };
+    let mut job_ids = Vec::new();
+    for (plan_id, _) in &runs {
+        let job =
+            jobs::create(catalog, &call.account, plan_id, call.now).map_err(failure::of_catalog)?;
+        job_ids.push(job.job_id.to_string());
     }
     call.service.ring();
-    match first {
-        Some(job_id) => call.reply(JobReply {
-            job_id: Some(job_id),
-        }),
-        None => Err(ApiError::new(
-            Code::PolicyBindingNotExist,
-            "No enabled data source with a host and a vault is bound to the policy.",
-        )),
-    }
+    call.reply(JobReply {
+        job_id: job_ids.into_iter().nth(chosen),
+    })
 }
 
 /// Binds and unbinds hosts by the TAG rules of the account.
