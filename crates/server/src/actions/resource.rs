@@ -11,7 +11,7 @@
 use api::contract::takes;
 use api::error::ApiError;
 use api::params::Params;
-use catalog::{CatalogError, policies, snapshots, vaults};
+use catalog::{CatalogError, policies, restores, snapshots, vaults};
 use model::ids::POLICY_PREFIX;
 use model::ram::ResourceKind;
 use model::snapshot_query::RawSnapshotQuery;
@@ -20,7 +20,7 @@ use model::{
     RestoreQuery, SnapshotField, SnapshotQuery, SnapshotTest, VaultId,
 };
 
-use super::lists;
+use super::{lists, restore_jobs};
 use crate::failure;
 use crate::principal::Thing;
 use crate::report_files::ReportFile;
@@ -109,6 +109,9 @@ pub(super) fn of(
     // Without a look into the catalog: DescribeBackupJobs2 is judged where that may have to be waited for.
     for id in confined_to(action, params) {
         reach.push(Some(&id), None, reach.shown(VAULT, &id));
+    }
+    if action == "CreateRestoreJob" && reach.things.is_empty() {
+        reach.add_restored_before(params)?;
     }
     Ok(reach.into_things())
 }
@@ -253,6 +256,23 @@ impl Reach<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A request that is sent again is about the vault from which its restore job restores, though the snapshot that it names
+    /// may be gone by now.
+    fn add_restored_before(&mut self, params: &Params) -> Result<(), ApiError> {
+        let Some(token) = restore_jobs::client_token(params)? else {
+            return Ok(());
+        };
+        match restores::created_by(&self.service.catalog, self.account, &token) {
+            Ok(Some(job)) => {
+                let shown = self.nothing.clone().unwrap_or_default();
+                self.push(Some(job.vault_id.as_str()), None, shown);
+                Ok(())
+            }
+            Ok(None) | Err(CatalogError::TokenMismatch) => Ok(()),
+            Err(error) => Err(failure::of_catalog(error)),
+        }
     }
 
     /// Adds a thing by its vault and its own name. A vault alone that is there already is not added again: what lies in it

@@ -1,11 +1,12 @@
 //! What callers are told when they may not, or when nothing could come of what they ask for.
 
-use catalog::Snapshot;
+use catalog::tasks::FinishTask;
+use catalog::{Snapshot, tasks};
 use serde_json::{Value, json};
 
 use super::{
-    Arc, Client, ManualClock, Pending, Plan, ServerHandle, Timestamp, client, root_key, server,
-    snapshot_by, wire_by,
+    Arc, Client, Duration, JobStatus, ManualClock, Pending, Plan, ServerHandle, Timestamp, client,
+    root_key, server, snapshot_by, wire_by, work,
 };
 use api::error::ApiError;
 use std::cell::Cell;
@@ -407,5 +408,69 @@ fn a_host_whose_agent_was_uninstalled_gets_nothing_to_do() {
             .call_by(&world.root, "CreateBackupPlan", &plan)
             .is_ok()
     );
+    world.server.join();
+}
+
+/// Also when all that is left of its snapshot is the restore job, and for a caller who may only use its vault.
+#[test]
+fn a_restore_that_is_asked_for_again_is_the_same() {
+    let world = World::new();
+    let vault = format!("acs:hbr:*:*:vault/{}", world.snapshot.vault_id);
+    let confined = world.user(
+        "confined",
+        json!({"Effect": "Allow", "Action": "*", "Resource": vault}),
+    );
+    let stranger = world.user(
+        "stranger",
+        json!({"Effect": "Allow", "Action": "*", "Resource": "acs:hbr:*:*:vault/v-0"}),
+    );
+    let asked = [
+        ("RestoreType", "ECS_FILE"),
+        ("SourceType", "ECS_FILE"),
+        ("SnapshotId", world.snapshot.snapshot_id.as_str()),
+        ("TargetInstanceId", world.stays.instance_id.as_str()),
+        ("TargetPath", "/to"),
+        ("ClientToken", "again"),
+    ];
+    let restore = |key: &Key| world.call_by(key, "CreateRestoreJob", &asked);
+    let made = restore(&confined).unwrap()["RestoreId"].clone();
+    let restore_id = [("RestoreId", made.as_str().unwrap())];
+    world.call("CancelRestoreJob", &restore_id);
+    world.call("DeleteSnapshot", &[asked[2]]);
+    let remove = || {
+        let (catalog, now) = (&world.server.service.catalog, world.server.service.now());
+        let (account, client) = (&world.server.account_id, &world.stays.client_id);
+        let ttl = Duration::from_secs(30);
+        let leased = work::lease_next(catalog, account, client, "run", now, ttl, 9).unwrap();
+        let report = FinishTask {
+            work_id: leased.first()?.work_id.clone(),
+            epoch: leased[0].epoch,
+            outcome: JobStatus::Complete,
+            message: None,
+            upkeep: None,
+        };
+        tasks::finish(catalog, &report, now).unwrap();
+        Some(())
+    };
+    assert_eq!(remove(), None, "it rests in the trash");
+    for key in [&world.root, &confined] {
+        assert_eq!(restore(key).unwrap()["RestoreId"], made);
+    }
+    world.clock.advance_seconds(7_200);
+    assert_eq!(remove(), Some(()));
+    for key in [&world.root, &confined] {
+        assert_eq!(restore(key).unwrap()["RestoreId"], made);
+    }
+    assert_eq!(restore(&stranger).unwrap_err().code, "NoPermission");
+    let with = |name: &str, value: &'static str| {
+        let changed = asked.map(|(own, text)| (own, if own == name { value } else { text }));
+        let error = world.call_by(&world.root, "CreateRestoreJob", &changed);
+        error.unwrap_err().code.into_owned()
+    };
+    assert_eq!(
+        with("TargetPath", "/elsewhere"),
+        "IdempotentParameterMismatch"
+    );
+    assert_eq!(with("ClientToken", "another"), "SnapshotNotExist");
     world.server.join();
 }
