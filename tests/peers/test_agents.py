@@ -256,7 +256,12 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         assert ended["Status"] == "FAILED" and guest["ClientId"] in ended["ErrorMessage"], ended
         assert "uninstalled" in ended["ErrorMessage"], ended
     adhoc = {"SourceType": "ECS_FILE", "VaultId": vault_id, "InstanceId": guest["InstanceId"]}
+    rules = [{"RuleType": "BACKUP", "Schedule": "I|1893456000|P1Y", "VaultId": vault_id}]
+    policy_id = fresh.call("CreatePolicyV2", PolicyName="of guests", Rules=rules)["PolicyId"]
+    binding = {"SourceType": "ECS_FILE", "DataSourceId": guest["InstanceId"]}
     for action, parameters in [
+        ("CreateBackupPlan", {**adhoc, "PlanName": "another"}),
+        ("CreatePolicyBindings", {"PolicyId": policy_id, "PolicyBindingList": [binding]}),
         ("ExecuteBackupPlan", {"PlanId": plan_id}),
         ("CreateBackupJob", adhoc),
         ("CreateRestoreJob", {**restore, "TargetInstanceId": guest["InstanceId"]}),
@@ -264,7 +269,8 @@ def test_an_agent_is_uninstalled_and_comes_back(fresh, folder):
         with pytest.raises(ApiError) as failure:
             fresh.call(action, **parameters)
         assert (failure.value.code, failure.value.http_status) == ("ClientNotInstalled", 409), failure.value
-        assert guest["ClientId"] in failure.value.message, failure.value
+        assert guest["ClientId"] in failure.value.message and "strongroom agent" in failure.value.message, failure.value
+    fresh.call("DeletePolicyV2", PolicyId=policy_id)
     # The schedule goes on: each of its runs says why it fails.
     soon = f"I|{int(time.time()) + 2}|P1D"
     fresh.call("UpdateBackupPlan", PlanId=plan_id, Schedule=soon)

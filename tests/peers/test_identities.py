@@ -291,6 +291,25 @@ def test_actions_that_there_are_not_are_refused(service):
     assert json.loads(document)["Statement"][0]["Action"] == foreign
 
 
+def test_resources_that_fit_nothing_are_refused(service, world):
+    """A denial of them would deny nothing. What the service writes, and what other services have, is stored."""
+    listed = "there may be vault/v-…, plan/plan-…, policy/po-…, client/c-…, *"
+    for resource, told in [
+        ("acs:hbr:*:*:vualt/v-1", "did you mean acs:hbr:*:*:vault/v-1?"),
+        ("acs:hrb:*:*:*", "did you mean acs:hbr:*:*:*?"),
+        ("vault/v-1", "did you mean acs:hbr:*:*:vault/v-1?"),
+        ("acs:hbr:vault/x", listed),
+        ("acs:hbr:*:*:instance/*", listed),
+    ]:
+        with pytest.raises(ApiError) as failure:
+            service.call("CreateUser", UserName="fitting", PolicyDocument=policy(("Deny", "*", resource)))
+        assert failure.value.code == "InvalidParameter.PolicyDocument"
+        assert resource in failure.value.message and told in failure.value.message, failure.value.message
+    service.call("CreateUser", UserName="fitting", PolicyDocument=policy(("Allow", "*", "acs:oss:*:*:bucket/*")))
+    written = service.call("GenerateRamPolicy", ActionType="RESTORE", VaultId=world["vault"])["PolicyDocument"]
+    service.call("SetUserPolicy", UserName="fitting", PolicyDocument=written)
+
+
 def test_bad_documents_are_refused(service):
     for document in ("{", "[]", '{"Version":"1","Statement":[]}', policy(("Perhaps", "*", "*"))):
         assert refusal(lambda: service.call("CreateUser", UserName="bad", PolicyDocument=document)).startswith("InvalidParameter")

@@ -157,6 +157,18 @@ def test_a_tag_binds_and_unbinds(service, vault_id, unbound):
     assert bound(service, policy) == []
 
 
+def test_a_name_is_of_one_policy(service, vault_id, unbound):
+    first = policy_of(service, vault_id, "told apart")
+    for name, code in [("told apart", "PolicyNameAlreadyExists"), (first["PolicyId"], "InvalidParameter.PolicyName")]:
+        with pytest.raises(ApiError) as failure:
+            policy_of(service, vault_id, name)
+        assert failure.value.code == code, failure.value
+    made = service.call("CreatePolicyV2", Rules=[{"RuleType": "BACKUP", "Schedule": YEARLY, "VaultId": vault_id}])
+    assert read(service, made["PolicyId"])["PolicyName"] == made["PolicyId"]
+    for policy_id in (first["PolicyId"], made["PolicyId"]):
+        service.call("DeletePolicyV2", PolicyId=policy_id)
+
+
 def test_one_host_one_policy(service, vault_id, module_folder, unbound):
     first, second = policy_of(service, vault_id, "first"), policy_of(service, vault_id, "second")
     bind(service, first, module_folder)
@@ -181,7 +193,7 @@ def test_pages_are_stable_while_policies_come_and_go(service, vault_id, unbound)
         if not token:
             break
         service.call("DeletePolicyV2", PolicyId=seen[-3])
-        made_late = policy_of(service, vault_id, "late")["PolicyId"]
+        made_late = policy_of(service, vault_id, f"late {len(seen)}")["PolicyId"]
     assert [policy_id for policy_id in seen if policy_id in made] == made, "one was left out or came twice"
     assert made_late in seen
     for policy_id in set(seen):

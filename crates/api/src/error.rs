@@ -201,6 +201,8 @@ codes! {
     SnapshotHeld = "SnapshotHeld", 409, "The snapshot is held and cannot be deleted.";
     /// No such policy.
     PolicyNotExist = "PolicyNotExist", 404, "The specified policy does not exist.";
+    /// Policy name is taken.
+    PolicyConflict = "PolicyNameAlreadyExists", 409, "A policy with this name exists already.";
     /// No such rule.
     RuleNotExist = "RuleNotExist", 404, "The specified rule does not exist.";
     /// No such binding.
@@ -285,12 +287,12 @@ impl ApiError {
         )
     }
 
-    /// `NoPermission`, with who was not allowed what.
+    /// `NoPermission`, with who was not allowed what, and a text for a person: which policy says so of what.
     #[must_use]
-    pub fn denied(detail: AccessDenied) -> Self {
+    pub fn denied(detail: AccessDenied, why: &str) -> Self {
         let message = format!(
-            "You are not authorized to do this operation: {} of {} by {}.",
-            detail.no_permission_type, detail.auth_action, detail.auth_principal_display_name
+            "You are not authorized to do this operation: {why} ({}).",
+            detail.no_permission_type
         );
         Self {
             denied: Some(Box::new(detail)),

@@ -103,11 +103,6 @@ pub(crate) fn find(
     )
 }
 
-/// The account, if there is one with this id.
-pub fn get(catalog: &Catalog, account_id: &AccountId) -> Result<Option<Account>, CatalogError> {
-    catalog.read("read an account", |tx| find(tx, account_id))
-}
-
 /// All accounts, oldest first. For the operator: nobody's request may show it.
 pub fn list(catalog: &Catalog) -> Result<Vec<Account>, CatalogError> {
     let operation = "list accounts";

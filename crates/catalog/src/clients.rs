@@ -339,17 +339,17 @@ pub fn request_uninstall(
     })
 }
 
-/// Why nothing runs on the client's host: its agent was uninstalled, or is asked to go. `None` for one that is there or may
-/// come back by itself.
+/// Why nothing runs on the client's host, and what to do: its agent was uninstalled, or is asked to go. `None` for one that is
+/// there or may come back by itself. For a person, as the end of a job and as a refusal of a new one.
 #[must_use]
 pub fn why_gone(client: &Client) -> Option<String> {
     let state = match client.status {
-        ClientStatus::Uninstalling => "is being uninstalled",
-        ClientStatus::NotInstalled => "is uninstalled",
+        ClientStatus::Uninstalling => "is being uninstalled: wait until it is gone, then",
+        ClientStatus::NotInstalled => "is uninstalled:",
         _ => return None,
     };
     Some(format!(
-        "{} {state}; when its agent was started again, it runs what is created from then on",
+        "{} {state} start the agent on that host again with `strongroom agent`, and try again",
         shown(client)
     ))
 }

@@ -3,6 +3,7 @@
 //! A policy does nothing by itself. Each pair of a binding and a BACKUP rule is an owned plan ([`crate::plan_rules`]), made
 //! and changed in the transaction that changes the policy or the binding.
 
+use model::ids::POLICY_PREFIX;
 use model::retention::{AdvancedRule, RetentionRule};
 use model::{AccountId, Timestamp, VaultId};
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,8 @@ pub struct Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the API's")]
 pub struct NewPolicy {
-    pub policy_name: String,
+    /// Without one it is called as its id.
+    pub policy_name: Option<String>,
     pub policy_description: String,
     pub policy_type: String,
     /// Rules without an id get one.
@@ -241,7 +243,22 @@ fn keep_ids(present: &[PolicyRule], rules: &mut [PolicyRule]) {
     }
 }
 
-/// Creates a policy.
+/// Refuses the name of another policy: people and commands know policies by their names.
+fn check_name(tx: &Tx<'_>, account_id: &AccountId, name: &str) -> Result<(), CatalogError> {
+    let sql = "SELECT policy_id FROM policies WHERE account_id = ? AND policy_name = ?";
+    let ids = [account_id.as_str(), name];
+    match first(tx, "check a policy's name", sql, ids, |row| {
+        row.get("policy_id")
+    })? {
+        None => Ok(()),
+        Some(policy_id) => Err(CatalogError::PolicyNameTaken {
+            name: name.to_owned(),
+            policy_id,
+        }),
+    }
+}
+
+/// Creates a policy. `PolicyNameTaken` when there is one of its name.
 pub fn create(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -254,15 +271,18 @@ pub fn create(
         if mine.count(tx, operation, "policies")? >= MAX_POLICIES {
             return Err(CatalogError::TooMany { what: "policies", max: MAX_POLICIES });
         }
+        if let Some(name) = &new.policy_name {
+            check_name(tx, account_id, name)?;
+        }
         check_rules(catalog, tx, account_id, &mut new.rules, now)?;
         let (micros, entropy) = catalog.new_id(now);
-        let policy_id = model::ids::new_id("po-", micros, entropy);
+        let policy_id = model::ids::new_id(POLICY_PREFIX, micros, entropy);
         let sql = "INSERT INTO policies (policy_id, account_id, policy_name, policy_description, policy_type, rules, \
                    created_time, updated_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
         let values = params![
             policy_id,
             account_id.as_str(),
-            new.policy_name,
+            new.policy_name.as_ref().unwrap_or(&policy_id),
             new.policy_description,
             new.policy_type,
             json(&new.rules),
@@ -283,7 +303,7 @@ pub fn get(
     catalog.read("read a policy", |tx| require(tx, account_id, policy_id))
 }
 
-/// Changes a policy, and what runs for its bindings.
+/// Changes a policy, and what runs for its bindings. `PolicyNameTaken` when another one has its new name.
 pub fn update(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -294,6 +314,10 @@ pub fn update(
     let operation = "change a policy";
     catalog.write(operation, |tx| {
         let mut policy = require(tx, account_id, policy_id)?;
+        // Those that had one name when that was allowed keep it.
+        if let Some(name) = changes.policy_name.as_ref().filter(|name| **name != policy.policy_name) {
+            check_name(tx, account_id, name)?;
+        }
         if let Some(mut rules) = changes.rules {
             keep_ids(&policy.rules, &mut rules);
             check_rules(catalog, tx, account_id, &mut rules, now)?;

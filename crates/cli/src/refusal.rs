@@ -142,6 +142,16 @@ const BY_CODE: &[Advice] = &[
         next: "use another ClientToken for another request",
     },
     Advice {
+        begins: &["ClientNotInstalled"],
+        exit: Exit::Conflict,
+        next: "start the agent on that host again, as strongroom agent --help says",
+    },
+    Advice {
+        begins: &["PlanNameAlreadyExists", "PolicyNameAlreadyExists"],
+        exit: Exit::Conflict,
+        next: "use another name, or what has this one already: strongroom plan list, policy list",
+    },
+    Advice {
         begins: &["QuotaExceeded", "VaultQuotaExceeded"],
         exit: Exit::Conflict,
         next: "delete one that is not needed any more first",
@@ -357,7 +367,8 @@ fn missing_policy(call: Call<'_>, denied: &Denied) -> String {
         )
     };
     if denied.no_permission_type == "ExplicitDeny" {
-        format!("the policy {whose} has a Deny for {action} on {resource}, which wins: {how}")
+        // On which of the things that the call is about, and in which statement, the message says.
+        format!("the policy {whose} has a Deny for {action}, which wins over every Allow: {how}")
     } else {
         format!("the policy {whose} has no Allow for {action} on {resource}: {how}")
     }
@@ -474,6 +485,7 @@ mod tests {
                 "JobAlreadyFinished",
                 "SnapshotInUse",
                 "SnapshotHeld",
+                "PolicyNameAlreadyExists",
                 "PolicyBindingAlreadyExists",
                 "VaultBoundPolicyCannotBeDeleted",
                 "ClientActive",
@@ -511,9 +523,10 @@ mod tests {
              ops --policy FILE, by who may"
         );
         let next = denied("AssumedRoleUser", "see:me", "ExplicitDeny").next;
-        assert!(
-            next.contains("the role see,") && next.contains("a Deny for hbr:DeleteVault"),
-            "{next}"
+        assert_eq!(
+            next,
+            "the policy of the role see, or that of its session, has a Deny for hbr:DeleteVault, which wins over every Allow: \
+             strongroom role create --help"
         );
     }
 

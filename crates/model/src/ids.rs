@@ -14,8 +14,12 @@ use serde::{Deserialize, Serialize};
 const EPOCH_2020_MICROS: u64 = 1_577_836_800_000_000;
 const TIME_CHARS: u32 = 10;
 const ENTROPY_CHARS: u32 = 6;
+/// Characters of an id behind its prefix.
+const BODY_CHARS: usize = 20;
 /// The fixed start of every id's body, the shard character included; there is one shard for now.
 const BODY_START: &str = "0000";
+/// What ids of policies start with.
+pub const POLICY_PREFIX: &str = "po-";
 /// Longest id that is accepted from outside, prefix included.
 pub const MAX_ID_CHARS: usize = 64;
 
@@ -63,7 +67,7 @@ fn push_base36(out: &mut String, value: u64, chars: u32) {
 /// 2020, ids stay in order for 115 years) and of the low bits of `entropy`.
 #[must_use]
 pub fn new_id(prefix: &str, now_micros: u64, entropy: u64) -> String {
-    let mut id = String::with_capacity(prefix.len() + 20);
+    let mut id = String::with_capacity(prefix.len() + BODY_CHARS);
     id.push_str(prefix);
     id.push_str(BODY_START);
     let time = now_micros
@@ -72,6 +76,15 @@ pub fn new_id(prefix: &str, now_micros: u64, entropy: u64) -> String {
     push_base36(&mut id, time, TIME_CHARS);
     push_base36(&mut id, entropy % 36u64.pow(ENTROPY_CHARS), ENTROPY_CHARS);
     id
+}
+
+/// Whether a text has the form of the ids that are made of a kind: the prefix and twenty base-36 characters. A name that had
+/// it could be taken for the id of another thing.
+#[must_use]
+pub fn has_made_form(prefix: &str, text: &str) -> bool {
+    let is_base36 = |c: u8| c.is_ascii_digit() || c.is_ascii_lowercase();
+    text.strip_prefix(prefix)
+        .is_some_and(|body| body.len() == BODY_CHARS && body.bytes().all(is_base36))
 }
 
 macro_rules! id_type {

@@ -1,5 +1,7 @@
 //! Lengths and characters of the names and texts that callers choose. Lengths count characters, not bytes.
 
+use crate::{PlanId, VaultId, ids};
+
 /// The longest path that a Linux system call takes (`PATH_MAX`), in bytes. What a job protects is named by such a path;
 /// what it finds below may lie deeper.
 pub const LONGEST_PATH_BYTES: usize = 4096;
@@ -26,6 +28,16 @@ pub enum NameError {
         /// The parameter's name as on the wire.
         parameter: &'static str,
     },
+    /// It could be taken for the id of another thing.
+    #[error(
+        "{parameter} must not have the form of an id ({prefix} and 20 letters and digits), since commands take ids and names"
+    )]
+    IdForm {
+        /// The parameter's name as on the wire.
+        parameter: &'static str,
+        /// What ids of the kind start with.
+        prefix: &'static str,
+    },
 }
 
 impl NameError {
@@ -33,7 +45,9 @@ impl NameError {
     #[must_use]
     pub const fn parameter(&self) -> &'static str {
         match self {
-            Self::Length { parameter, .. } | Self::Control { parameter } => parameter,
+            Self::Length { parameter, .. }
+            | Self::Control { parameter }
+            | Self::IdForm { parameter, .. } => parameter,
         }
     }
 }
@@ -54,9 +68,27 @@ fn check(parameter: &'static str, text: &str, min: usize, max: usize) -> Result<
     Ok(())
 }
 
-/// A vault's name: 1 to 64 characters.
+/// As [`check`], of a thing that has an id besides.
+fn check_beside_id(
+    parameter: &'static str,
+    prefix: &'static str,
+    name: &str,
+) -> Result<(), NameError> {
+    check(parameter, name, 1, 64)?;
+    if ids::has_made_form(prefix, name) {
+        return Err(NameError::IdForm { parameter, prefix });
+    }
+    Ok(())
+}
+
+/// A vault's name: 1 to 64 characters, and not the form of a vault's id.
 pub fn check_vault_name(name: &str) -> Result<(), NameError> {
-    check("VaultName", name, 1, 64)
+    check_beside_id("VaultName", VaultId::PREFIX, name)
+}
+
+/// A policy's name: 1 to 64 characters, and not the form of a policy's id.
+pub fn check_policy_name(name: &str) -> Result<(), NameError> {
+    check_beside_id("PolicyName", ids::POLICY_PREFIX, name)
 }
 
 /// A vault's description: at most 255 characters.
@@ -73,15 +105,40 @@ pub fn check_description(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// A plan's name: 1 to 64 characters.
+/// A plan's name: 1 to 64 characters, and not the form of a plan's id.
 pub fn check_plan_name(name: &str) -> Result<(), NameError> {
-    check("PlanName", name, 1, 64)
+    check_beside_id("PlanName", PlanId::PREFIX, name)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+
+    #[test]
+    fn a_name_is_not_taken_for_an_id() {
+        let check = |prefix: &str, check: fn(&str) -> Result<(), NameError>| {
+            let id = ids::new_id(prefix, 1_767_225_600_000_000, 7);
+            let error = check(&id).unwrap_err();
+            assert!(
+                error.to_string().contains(&format!("({prefix} and 20")),
+                "{error}"
+            );
+
+            for name in [
+                &id[1..],
+                &id.to_uppercase(),
+                &format!("{id}x"),
+                &format!("{prefix}nightly"),
+                "x-0000258iahwhmopsk32f",
+            ] {
+                assert_eq!(check(name), Ok(()), "{name}");
+            }
+        };
+        check("v-", check_vault_name);
+        check("plan-", check_plan_name);
+        check("po-", check_policy_name);
+    }
 
     #[test]
     fn lengths_count_characters() {
@@ -94,6 +151,7 @@ mod tests {
         ] {
             assert_eq!(check_vault_name(name).is_ok(), is_good, "{name:?}");
             assert_eq!(check_plan_name(name).is_ok(), is_good, "{name:?}");
+            assert_eq!(check_policy_name(name).is_ok(), is_good, "{name:?}");
         }
         assert!(check_vault_name(&"金".repeat(64)).is_ok());
         let error = check_vault_name(&"a".repeat(65)).unwrap_err();

@@ -21,6 +21,11 @@ pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// How many edits one name is from another, without regard to case.
+pub(crate) fn distance(one: &str, other: &str) -> usize {
+    edits(&lower(one), &lower(other))
+}
+
 fn lower(name: &str) -> Vec<char> {
     name.chars().map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -11,6 +11,7 @@
 mod condition;
 mod document;
 mod pattern;
+mod resource;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use std::net::IpAddr;
 use crate::Timestamp;
 
 pub use document::{Document, DocumentError, Effect, Principal, Statement};
+pub use resource::ResourceKind;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]

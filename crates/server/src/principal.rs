@@ -31,6 +31,25 @@ pub(crate) enum Kind {
     },
 }
 
+/// What a call is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Thing {
+    /// All its names; a `Resource` fits it that fits one of them.
+    pub(crate) names: Vec<String>,
+    /// How a refusal calls it. Not by a name that the caller may know nothing of, such as that of the vault of an id.
+    pub(crate) shown: String,
+}
+
+impl Thing {
+    /// A thing with one name, which the caller knows.
+    pub(crate) fn named(name: String) -> Self {
+        Self {
+            shown: name.clone(),
+            names: vec![name],
+        }
+    }
+}
+
 /// Somebody of an account.
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
@@ -109,29 +128,67 @@ impl Principal {
         !self.layers.is_empty()
     }
 
-    /// Refuses what the policies do not allow of any of the things that a call is about, each given by all its names.
+    /// Whose policy a layer is.
+    fn whose(&self, layer: usize) -> String {
+        match &self.kind {
+            Kind::Root => "the account".to_owned(),
+            Kind::User { name, .. } => format!("the user {name}"),
+            Kind::Role { name, .. } if layer == 0 => format!("the role {name}"),
+            Kind::Role { name, session, .. } => format!("the session {session} of the role {name}"),
+        }
+    }
+
+    /// What kind of refusal a layer has for a request about a thing, and why; none if it allows it.
+    fn refusal(
+        &self,
+        (layer, document): (usize, &Document),
+        thing: &Thing,
+        request: &Request<'_>,
+    ) -> Option<(&'static str, String)> {
+        let (whose, action, shown) = (self.whose(layer), request.action, &thing.shown);
+        Some(match evaluate([document], request) {
+            Decision::Allowed => return None,
+            Decision::NotAllowed if document.statements.is_empty() => (
+                "ImplicitDeny",
+                format!("{whose} has no policy, so nothing allows {action} on {shown}"),
+            ),
+            Decision::NotAllowed => (
+                "ImplicitDeny",
+                format!("no statement in the policy of {whose} allows {action} on {shown}"),
+            ),
+            Decision::Denied => {
+                let number = document.denial(request).unwrap_or_default();
+                let why = format!(
+                    "statement {number} in the policy of {whose} denies {action} on {shown}"
+                );
+                ("ExplicitDeny", why)
+            }
+        })
+    }
+
+    /// Refuses what the policies do not allow of any of the things that a call is about.
     pub(crate) fn authorize(
         &self,
         action: &str,
-        things: &[Vec<String>],
+        things: &[Thing],
         source_ip: IpAddr,
         now: Timestamp,
     ) -> Result<(), ApiError> {
         let asked = self
             .layers
             .iter()
-            .flat_map(|layer| things.iter().map(move |names| (layer, names)));
-        for (layer, resources) in asked {
+            .enumerate()
+            .flat_map(|layer| things.iter().map(move |thing| (layer, thing)));
+        for ((layer, document), thing) in asked {
             let request = Request {
                 action,
-                resources,
+                resources: &thing.names,
                 source_ip,
                 now,
             };
-            let no_permission_type = match evaluate([layer], &request) {
-                Decision::Allowed => continue,
-                Decision::NotAllowed => "ImplicitDeny",
-                Decision::Denied => "ExplicitDeny",
+            let Some((no_permission_type, why)) = self.refusal((layer, document), thing, &request)
+            else {
+                continue;
             };
             let detail = AccessDenied {
                 auth_action: action.to_owned(),
@@ -144,8 +201,7 @@ impl Principal {
                 no_permission_type,
                 policy_type: "AccountLevelIdentityBasedPolicy",
             };
-            // Not what it was about: that may be the vault of an id that the caller may know nothing of.
-            return Err(ApiError::denied(detail));
+            return Err(ApiError::denied(detail, &why));
         }
         Ok(())
     }
@@ -170,7 +226,7 @@ fn document(text: Option<&str>) -> Result<Document, ApiError> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
-    use super::Principal;
+    use super::{Principal, Thing};
     use catalog::{IdentityStatus, Role, User};
     use model::{AccountId, Timestamp};
 
@@ -199,8 +255,11 @@ mod tests {
 
     fn ask_about(principal: &Principal, action: &str, things: &[&[&str]]) -> Result<(), String> {
         let ip = "127.0.0.1".parse().unwrap();
-        let owned = |names: &&[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let things: Vec<Vec<String>> = things.iter().map(owned).collect();
+        let thing = |names: &&[&str]| Thing {
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            shown: "what the caller named".to_owned(),
+        };
+        let things: Vec<Thing> = things.iter().map(thing).collect();
         principal
             .authorize(action, &things, ip, Timestamp(0))
             .map_err(|error| {
@@ -245,17 +304,71 @@ mod tests {
     }
 
     #[test]
-    fn a_session_may_what_role_and_session_both_allow() {
-        let role = Role {
+    fn a_refusal_says_which_policy_says_no_to_what() {
+        let said = |principal: &Principal, action: &str| {
+            let things = [Thing {
+                names: vec!["vault/1".to_owned(), "plan/1".to_owned()],
+                shown: "plan/1".to_owned(),
+            }];
+            let ip = "127.0.0.1".parse().unwrap();
+            let error = principal
+                .authorize(action, &things, ip, Timestamp(0))
+                .unwrap_err();
+            let message = error.message;
+            message
+                .strip_prefix("You are not authorized to do this operation: ")
+                .unwrap()
+                .to_owned()
+        };
+        let denying = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"},
+            {"Effect":"Deny","Action":"hbr:D*","Resource":"vault/2"},
+            {"Effect":"Deny","Action":"hbr:D*","Resource":"vault/1"}]}"#;
+        let allowing = policy("Allow", "hbr:D*");
+        let session = |policy: &str, cut: &str| {
+            Principal::role(role(policy), "me".to_owned(), Some(cut)).unwrap()
+        };
+        for (principal, expected) in [
+            (
+                user(None),
+                "the user ops has no policy, so nothing allows hbr:Do on plan/1 (ImplicitDeny).",
+            ),
+            (
+                user(Some(policy("Allow", "hbr:E*"))),
+                "no statement in the policy of the user ops allows hbr:Do on plan/1 (ImplicitDeny).",
+            ),
+            (
+                user(Some(denying.to_owned())),
+                "statement 3 in the policy of the user ops denies hbr:Do on plan/1 (ExplicitDeny).",
+            ),
+            (
+                session(denying, &allowing),
+                "statement 3 in the policy of the role r denies hbr:Do on plan/1 (ExplicitDeny).",
+            ),
+            (
+                session(&allowing, denying),
+                "statement 3 in the policy of the session me of the role r denies hbr:Do on plan/1 (ExplicitDeny).",
+            ),
+        ] {
+            assert_eq!(said(&principal, "hbr:Do"), expected);
+        }
+    }
+
+    fn role(policy: &str) -> Role {
+        Role {
             account_id: AccountId::new(1),
             role_name: "r".to_owned(),
             role_id: "3".to_owned(),
             trust: String::new(),
-            policy: Some(policy("Allow", "hbr:D*")),
+            policy: Some(policy.to_owned()),
             max_session_seconds: 3_600,
             created_time: Timestamp(0),
             updated_time: Timestamp(0),
-        };
+        }
+    }
+
+    #[test]
+    fn a_session_may_what_role_and_session_both_allow() {
+        let role = role(&policy("Allow", "hbr:D*"));
         let cut = policy("Allow", "hbr:*e");
         let session = Principal::role(role.clone(), "s".to_owned(), Some(&cut)).unwrap();
         assert_eq!(ask(&session, "hbr:Delete"), Ok(()));

@@ -5,10 +5,13 @@ use serde_json::{Map, Value};
 use super::Request;
 use super::condition::Condition;
 use super::pattern;
+use super::resource::{self, ResourceKind};
 use crate::nearest;
 
 /// Most characters of an action that a refusal repeats.
 const MAX_SHOWN_CHARS: usize = 64;
+/// Most characters of a resource that a refusal repeats.
+const MAX_SHOWN_RESOURCE_CHARS: usize = 128;
 /// Longest text of a document, in bytes, as RAM's own limit for a custom policy.
 const MAX_BYTES: usize = 6_144;
 
@@ -39,6 +42,19 @@ pub enum DocumentError {
         action: String,
         /// One that there is and that is written nearly so.
         nearest: Option<String>,
+    },
+    /// A resource that no call can be about.
+    #[error(
+        "{resource:?} fits no resource (after acs:hbr:REGION:ACCOUNT: there may be {known}){}",
+        proposal(.nearest.as_deref())
+    )]
+    Resource {
+        /// As it was written.
+        resource: String,
+        /// What was most likely meant.
+        nearest: Option<String>,
+        /// What there is.
+        known: String,
     },
     /// An operator or key that cannot be evaluated.
     #[error(
@@ -170,6 +186,33 @@ impl Document {
             }
         }
         Ok(())
+    }
+
+    /// Refuses resources of this service that no call can be about, whatever its ids, and names that are none: a denial of
+    /// them would deny nothing. What other services have is theirs to know.
+    pub fn check_resources(&self, kinds: &[ResourceKind]) -> Result<(), DocumentError> {
+        let named = self
+            .statements
+            .iter()
+            .flat_map(|statement| &statement.resources.0);
+        for pattern in named {
+            resource::check(pattern, kinds).map_err(|nearest| DocumentError::Resource {
+                resource: pattern.chars().take(MAX_SHOWN_RESOURCE_CHARS).collect(),
+                nearest: nearest.filter(|name| name.chars().count() <= MAX_SHOWN_RESOURCE_CHARS),
+                known: resource::listed(kinds),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Which statement denies a request, counted from 1; `None` if none does.
+    #[must_use]
+    pub fn denial(&self, request: &Request<'_>) -> Option<usize> {
+        let denies = |statement: &Statement| {
+            statement.effect == Effect::Deny && statement.applies_to(request)
+        };
+        let place = self.statements.iter().position(denies)?;
+        Some(place + 1)
     }
 
     fn read(text: &str, purpose: Purpose) -> Result<Self, DocumentError> {

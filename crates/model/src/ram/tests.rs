@@ -4,9 +4,11 @@
 
 use std::net::IpAddr;
 
-use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
-use super::{Decision, Document, DocumentError, Principal, Request, evaluate, pattern};
+use super::{
+    Decision, Document, DocumentError, Principal, Request, ResourceKind, evaluate, pattern,
+};
 use crate::Timestamp;
 
 const NOON: i64 = 1_767_268_800; // 2026-01-01T12:00:00Z
@@ -193,6 +195,142 @@ fn actions_that_there_are_not_are_named() {
     }
 }
 
+const KINDS: [ResourceKind; 2] = [
+    ResourceKind {
+        name: "vault",
+        id_prefix: "v-",
+    },
+    ResourceKind {
+        name: "plan",
+        id_prefix: "plan-",
+    },
+];
+
+fn check_resource(key: &str, resource: &str) -> Result<(), DocumentError> {
+    let text = format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"*","Resource":"*"}},
+        {{"Effect":"Deny","Action":"*","{key}":["{VAULT}","{resource}"]}}]}}"#
+    );
+    Document::parse(&text).unwrap().check_resources(&KINDS)
+}
+
+#[test]
+fn resources_that_can_fit_something_and_those_of_others_are_taken() {
+    for resource in [
+        "*",
+        "acs:*",
+        "acs:hbr:*",
+        "acs:hbr:*:*",
+        "acs:hbr:*:*:*",
+        "acs:hbr:cn-beijing:2:*",
+        VAULT,
+        "acs:hbr:*:*:vault/*",
+        "acs:hbr:*:*:vault/v-000?",
+        "acs:hbr:*:*:vault/v-0001/*",
+        "acs:hbr:*:*:vault/v-0001/client/*",
+        "acs:hbr:*:*:plan/plan-1",
+        "acs:hbr:*:plan/plan-1",
+        "acs:hbr:*:*:*/v-1",
+        "acs:hbr:*:*:?ault/v-1",
+        "acs:hb?:*:*:vault/v-1",
+        "acs:*:vault/v-1",
+        "*vault/v-1",
+        "*:Nothing",
+        "acs:oss:*:*:bucket/a:b",
+        "acs:oss:*:*:bucket",
+        "acs:oss:*",
+        "acs:ram::1:role/r",
+        "acs:ram:*:*:role/r",
+        "acs:hdr:*:*:vault/1",
+        "acs:ecs:*:*:instance/*",
+    ] {
+        for key in ["Resource", "NotResource"] {
+            assert_eq!(check_resource(key, resource), Ok(()), "{resource}");
+        }
+    }
+}
+
+#[test]
+fn resources_that_can_fit_nothing_are_named() {
+    let vault = Some("acs:hbr:*:*:vault/v-1");
+    for (resource, meant) in [
+        ("acs:hbr:*:*:vualt/v-1", vault),
+        ("acs:hrb:*:*:vault/v-1", vault),
+        ("acs:HBR:*:*:vault/v-1", vault),
+        ("ACS:hbr:*:*:vault/v-1", vault),
+        ("acs:hbr:*:*:Vault/v-1", vault),
+        ("acs:hbr:*:*:plan/v-1", vault),
+        ("acs:hbr:*:*:v-1", vault),
+        ("acs:hbr:vault/v-1", vault),
+        ("acs:hbr::1:vault/v-1", vault),
+        ("acs:hbr:a:b:c:vault/v-1", vault),
+        ("hbr:*:*:vault/v-1", vault),
+        ("vault/v-1", vault),
+        ("v-1", vault),
+        ("acs:hbr:r:2:plans/plan-1", Some("acs:hbr:r:2:plan/plan-1")),
+        ("acs:hbr:r:2:vualt/*", Some("acs:hbr:r:2:vault/*")),
+        ("acs:hbr:r:2:vault", Some("acs:hbr:r:2:vault/*")),
+        ("acs:hrb:*:*:*", Some("acs:hbr:*:*:*")),
+        ("acs:hb:r:2:*", Some("acs:hbr:r:2:*")),
+        // A vault is named by its id.
+        ("acs:hbr:vault/x", None),
+        ("acs:hbr:*:*:vault/nightly", None),
+        ("acs:hbr:*:*:vault/", None),
+        ("acs:hbr:*:*:vault/v-", None),
+        ("acs:hbr:*:*:instance/i-1", None),
+        ("acs:hbr:*:*:", None),
+        ("acs:hbr", None),
+        ("acs:oss:bucket", None),
+        ("acs::*:*:x", None),
+        ("nightly", None),
+    ] {
+        for key in ["Resource", "NotResource"] {
+            let error = check_resource(key, resource).unwrap_err();
+            let expected = DocumentError::Resource {
+                resource: resource.to_owned(),
+                nearest: meant.map(str::to_owned),
+                known: "vault/v-…, plan/plan-…, *".to_owned(),
+            };
+            assert_eq!(error, expected);
+            let proposed =
+                meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "{resource:?} fits no resource (after acs:hbr:REGION:ACCOUNT: there may be vault/v-…, plan/plan-…, \
+                     *){proposed}"
+                )
+            );
+        }
+    }
+    let long = "x".repeat(3_000);
+    let error = check_resource("Resource", &format!("vualt/{long}")).unwrap_err();
+    assert!(error.to_string().len() < 400, "{error}");
+}
+
+#[test]
+fn which_statement_denies() {
+    let text = r#"{"Version":"1","Statement":[
+        {"Effect":"Allow","Action":"*","Resource":"*"},
+        {"Effect":"Deny","Action":"hbr:DeletePlan","Resource":"*"},
+        {"Effect":"Deny","Action":"hbr:Delete*","Resource":"acs:hbr:*:*:vault/v-0001"}]}"#;
+    let document = Document::parse(text).unwrap();
+    let resources = [VAULT.to_owned()];
+    for (action, expected) in [
+        ("hbr:DeletePlan", Some(2)),
+        ("hbr:DeleteVault", Some(3)),
+        ("hbr:DescribeVaults", None),
+    ] {
+        let request = Request {
+            action,
+            resources: &resources,
+            source_ip: "::1".parse().unwrap(),
+            now: Timestamp(NOON),
+        };
+        assert_eq!(document.denial(&request), expected, "{action}");
+    }
+}
+
 #[test]
 fn conditions_all_hold_and_one_value_of_each_suffices() {
     let text = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*","Condition":{
@@ -331,6 +469,26 @@ proptest! {
             pattern::matches(&pattern, &text),
             naive(pattern.as_bytes(), text.as_bytes())
         );
+    }
+
+    /// Whatever names a thing of the service is never refused, nor is a pattern that fits such a name.
+    #[test]
+    fn what_fits_a_name_is_never_refused(
+        kind in 0..3_usize,
+        id in "[a-z0-9]{1,4}",
+        stars in proptest::collection::vec((0..40_usize, 0..40_usize), 0..3),
+    ) {
+        let what = KINDS.get(kind).map_or("*".to_owned(), |kind| kind.of(&format!("{}{id}", kind.id_prefix)));
+        let name = format!("acs:hbr:r:1:{what}");
+        prop_assert_eq!(check_resource("Resource", &name), Ok(()));
+        let mut made = name.clone();
+        for (from, length) in stars {
+            let from = from.min(made.len());
+            let to = (from + length).min(made.len());
+            made.replace_range(from..to, "*");
+        }
+        prop_assert!(pattern::matches(&made, &name));
+        prop_assert_eq!(check_resource("Resource", &made), Ok(()));
     }
 
     #[test]

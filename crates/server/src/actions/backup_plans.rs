@@ -30,6 +30,7 @@ pub(crate) fn create_backup_plan(call: &Call<'_>) -> Answer {
     let client = clients::find_by_instance(&service.catalog, &call.account, &instance_id)
         .map_err(failure::of_catalog)?
         .ok_or_else(|| ApiError::of(Code::InstanceNotExist))?;
+    client_tasks::check_installed(&client)?;
     let fields = FileFields::read(params)?;
     fields.check_for(&client)?;
     let mut spec = PlanSpec::files(&service.region, plan_name, vault_id, Vec::new());

@@ -10,7 +10,7 @@ use api::shapes::client_tasks::{Clients, InstanceStatus, InstanceTaskReply, OldC
 use catalog::clients::ClientFilter;
 use catalog::kept_records::{self, Kind};
 use catalog::{CatalogError, Client, PageRequest, clients, plans, policy_bindings, snapshots};
-use model::{ClientId, ClientStatus, PlanId, SourceType};
+use model::{ClientId, ClientStatus, InstanceId, PlanId, SourceType};
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Call, lists, plan_fields};
@@ -245,6 +245,15 @@ pub(crate) fn uninstall_backup_clients(call: &Call<'_>) -> Answer {
     };
     let instance_ids = found.iter().map(|client| client.instance_id.as_str());
     reply_with(call, &task, instance_ids)
+}
+
+/// The client on the host of an instance id.
+pub(crate) fn host(call: &Call<'_>, instance_id: &str) -> Result<Client, ApiError> {
+    let none = || ApiError::of(Code::InstanceNotExist);
+    let instance_id: InstanceId = instance_id.parse().map_err(|_| none())?;
+    clients::find_by_instance(&call.service.catalog, &call.account, &instance_id)
+        .map_err(failure::of_catalog)?
+        .ok_or_else(none)
 }
 
 /// Refuses a client whose agent was uninstalled: what waits for it would never run.

@@ -13,7 +13,7 @@ use model::AccountId;
 use model::ram::Document;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Handler, registry};
+use super::{Answer, Call, Handler, registry, resource};
 use crate::bootstrap::new_key;
 use crate::failure;
 use crate::principal::Kind;
@@ -73,12 +73,15 @@ fn policy<'a>(call: &'a Call<'_>) -> Result<Option<&'a str>, ApiError> {
     Ok(text)
 }
 
-/// Checks a policy document before it is kept: what it says and which actions of this service it names. One that is kept is
-/// read without the second: the service may have had other actions then.
+/// Checks a policy document before it is kept: what it says, and which actions and resources of this service it names. One
+/// that is kept is read without the latter: the service may have had others then.
 pub(super) fn read_policy(parameter: &str, text: &str) -> Result<(), ApiError> {
     let document = Document::parse(text);
     document
-        .and_then(|document| document.check_actions(&registry::policy_actions()))
+        .and_then(|document| {
+            document.check_actions(&registry::policy_actions())?;
+            document.check_resources(&resource::KINDS)
+        })
         .map_err(|why| ApiError::invalid(parameter, why))
 }
 

@@ -302,7 +302,7 @@ impl Admitted {
             Some(Entry::Refuse(why)) => {
                 return Err(ApiError::new(Code::OperationNotSupported, why));
             }
-            None => return Err(ApiError::of(Code::InvalidActionNotFound)),
+            None => return Err(registry::unknown(action, registry::names())),
         };
         let known = contract().action(action);
         if known.is_some_and(api::contract::Action::is_post_only) && wire.method != "POST" {

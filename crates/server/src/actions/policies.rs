@@ -7,14 +7,13 @@ use catalog::policies::{NewPolicy, Policy, PolicyChange, PolicyRule};
 use catalog::policy_bindings::{self, BindingFilter};
 use catalog::tags::{self, Tag};
 use catalog::{CatalogError, jobs, plan_rules, policies};
-use model::{AccountId, SourceType, Timestamp};
+use model::{AccountId, PlanId, SourceType, Timestamp, names};
 
-use super::{Answer, Call, lists, policy_rules};
+use super::{Answer, Call, client_tasks, lists, policy_rules};
 use crate::failure;
 use crate::service::Service;
 
-/// Longest name and description of a policy, in characters.
-const MAX_NAME_CHARS: usize = 64;
+/// Longest description of a policy, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 255;
 /// Bindings that one ExecutePolicyV2 starts at most.
 const MAX_STARTED: u32 = 1_000;
@@ -25,10 +24,8 @@ pub(crate) fn create_policy_v2(call: &Call<'_>) -> Answer {
     let rules = policy_rules::read_rules(params)?.ok_or_else(|| ApiError::missing("Rules"))?;
     let policy_type = policy_type(call, &rules)?;
     let new = NewPolicy {
-        policy_name: short_text(call, "PolicyName", MAX_NAME_CHARS)?
-            .unwrap_or_else(|| "policy".to_owned()),
-        policy_description: short_text(call, "PolicyDescription", MAX_DESCRIPTION_CHARS)?
-            .unwrap_or_default(),
+        policy_name: policy_name(call)?,
+        policy_description: description(call)?.unwrap_or_default(),
         policy_type,
         rules,
     };
@@ -54,15 +51,22 @@ fn policy_type(call: &Call<'_>, rules: &[PolicyRule]) -> Result<String, ApiError
     }
 }
 
-fn short_text(call: &Call<'_>, name: &str, most: usize) -> Result<Option<String>, ApiError> {
-    let Some(text) = call.params.given(name) else {
+/// The name that the caller gives; an empty one is none.
+fn policy_name(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let Some(name) = call.params.text("PolicyName") else {
         return Ok(None);
     };
-    if text.chars().count() > most {
-        return Err(ApiError::invalid(
-            name,
-            format!("it may have at most {most} characters"),
-        ));
+    names::check_policy_name(name).map_err(|why| ApiError::invalid("PolicyName", why))?;
+    Ok(Some(name.to_owned()))
+}
+
+fn description(call: &Call<'_>) -> Result<Option<String>, ApiError> {
+    let Some(text) = call.params.given("PolicyDescription") else {
+        return Ok(None);
+    };
+    if text.chars().count() > MAX_DESCRIPTION_CHARS {
+        let why = format!("it may have at most {MAX_DESCRIPTION_CHARS} characters");
+        return Err(ApiError::invalid("PolicyDescription", why));
     }
     Ok(Some(text.to_owned()))
 }
@@ -71,9 +75,8 @@ fn short_text(call: &Call<'_>, name: &str, most: usize) -> Result<Option<String>
 pub(crate) fn update_policy_v2(call: &Call<'_>) -> Answer {
     let policy_id = call.params.required("PolicyId")?;
     let changes = PolicyChange {
-        policy_name: short_text(call, "PolicyName", MAX_NAME_CHARS)?
-            .filter(|name| !name.is_empty()),
-        policy_description: short_text(call, "PolicyDescription", MAX_DESCRIPTION_CHARS)?,
+        policy_name: policy_name(call)?,
+        policy_description: description(call)?,
         rules: policy_rules::read_rules(&call.params)?,
     };
     refuse_bound_without_vault(call, policy_id, &changes)?;
@@ -167,7 +170,8 @@ fn rule_shape(rule: &PolicyRule) -> Rule {
         .unwrap_or_default()
 }
 
-/// Starts a rule for one data source, or for all that are bound; answers with the first job.
+/// Starts a rule for one data source, or for all that are bound; answers with the first job that can run. Those of hosts
+/// whose agent was uninstalled fail at once; when there are no others, nothing is started.
 pub(crate) fn execute_policy_v2(call: &Call<'_>) -> Answer {
     let params = &call.params;
     let catalog = &call.service.catalog;
@@ -188,28 +192,39 @@ pub(crate) fn execute_policy_v2(call: &Call<'_>) -> Answer {
     };
     let bound = policy_bindings::list(catalog, &call.account, &filter, (MAX_STARTED, None))
         .map_err(failure::of_catalog)?;
-    let mut first = None;
+    let mut runs: Vec<(PlanId, Result<(), ApiError>)> = Vec::new();
     for binding in bound.rows.iter().filter(|binding| !binding.disabled) {
-        let plan_id =
-            match plan_rules::plan_of_rule(catalog, &call.account, &binding.binding_id, rule_id) {
-                Ok(plan_id) => plan_id,
-                Err(CatalogError::NotFound { .. }) => continue,
-                Err(error) => return Err(failure::of_catalog(error)),
-            };
-        let job = jobs::create(catalog, &call.account, &plan_id, call.now)
-            .map_err(failure::of_catalog)?;
-        first = first.or(Some(job.job_id.to_string()));
+        match plan_rules::plan_of_rule(catalog, &call.account, &binding.binding_id, rule_id) {
+            Ok(plan_id) => {
+                let host = client_tasks::host(call, &binding.data_source_id)?;
+                runs.push((plan_id, client_tasks::check_installed(&host)));
+            }
+            Err(CatalogError::NotFound { .. }) => {}
+            Err(error) => return Err(failure::of_catalog(error)),
+        }
+    }
+    let Some(chosen) = runs.iter().position(|(_, can_run)| can_run.is_ok()) else {
+        let none = || {
+            ApiError::new(
+                Code::PolicyBindingNotExist,
+                "No enabled data source with a host and a vault is bound to the policy.",
+            )
+        };
+        return Err(runs
+            .pop()
+            .and_then(|(_, can_run)| can_run.err())
+            .unwrap_or_else(none));
+    };
+    let mut job_ids = Vec::new();
+    for (plan_id, _) in &runs {
+        let job =
+            jobs::create(catalog, &call.account, plan_id, call.now).map_err(failure::of_catalog)?;
+        job_ids.push(job.job_id.to_string());
     }
     call.service.ring();
-    match first {
-        Some(job_id) => call.reply(JobReply {
-            job_id: Some(job_id),
-        }),
-        None => Err(ApiError::new(
-            Code::PolicyBindingNotExist,
-            "No enabled data source with a host and a vault is bound to the policy.",
-        )),
-    }
+    call.reply(JobReply {
+        job_id: job_ids.into_iter().nth(chosen),
+    })
 }
 
 /// Binds and unbinds hosts by the TAG rules of the account.

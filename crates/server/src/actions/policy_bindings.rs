@@ -4,10 +4,10 @@ use api::error::{ApiError, Code};
 use api::params::Params;
 use api::shapes::policies::{HitTag, PolicyBinding, PolicyBindingsReply};
 use catalog::policy_bindings::{Binding, BindingFilter, BindingSpec, NewBinding};
-use catalog::{Client, clients, policies, policy_bindings};
-use model::{InstanceId, SourceType, SpeedLimit, patterns};
+use catalog::{Client, policies, policy_bindings};
+use model::{SourceType, SpeedLimit, patterns};
 
-use super::{Answer, Call, lists, plan_fields};
+use super::{Answer, Call, client_tasks, lists, plan_fields};
 use crate::failure;
 
 /// Data sources that one call binds or unbinds at most.
@@ -51,7 +51,8 @@ fn read_new(call: &Call<'_>, member: &Params) -> Result<NewBinding, ApiError> {
     let source_type = plan_fields::check_protectable(member, "SourceType")?;
     plan_fields::check_cross_account(member)?;
     let data_source_id = member.required("DataSourceId")?;
-    let client = host(call, data_source_id)?;
+    let client = client_tasks::host(call, data_source_id)?;
+    client_tasks::check_installed(&client)?;
     let mut spec = BindingSpec {
         region_id: call.service.region.clone(),
         cross_account_type: member.text("CrossAccountType").map(str::to_owned),
@@ -66,14 +67,6 @@ fn read_new(call: &Call<'_>, member: &Params) -> Result<NewBinding, ApiError> {
         spec,
         disabled: member.boolean("Disabled")? == Some(true),
     })
-}
-
-fn host(call: &Call<'_>, data_source_id: &str) -> Result<Client, ApiError> {
-    let none = || ApiError::of(Code::InstanceNotExist);
-    let instance_id: InstanceId = data_source_id.parse().map_err(|_| none())?;
-    clients::find_by_instance(&call.service.catalog, &call.account, &instance_id)
-        .map_err(failure::of_catalog)?
-        .ok_or_else(none)
 }
 
 /// Takes over what is named; an empty text takes a field away.
@@ -154,8 +147,8 @@ pub(crate) fn update_policy_binding(call: &Call<'_>) -> Answer {
     policies::get(&call.service.catalog, &call.account, policy_id).map_err(failure::of_catalog)?;
     let mut changed = BindingSpec::default();
     // Read twice: now for what is wrong, and below over what is stored.
-    let client =
-        host(call, data_source_id).map_err(|_| ApiError::of(Code::PolicyBindingNotExist))?;
+    let client = client_tasks::host(call, data_source_id)
+        .map_err(|_| ApiError::of(Code::PolicyBindingNotExist))?;
     read_spec(params, &client, &mut changed)?;
     policy_bindings::update(
         &call.service.catalog,

@@ -2,6 +2,8 @@
 //! this file, and a test compares it with the contract.
 
 use api::contract::contract;
+use api::error::{ApiError, Code};
+use model::nearest;
 
 use super::{Handler, QuickHandler};
 use super::{
@@ -250,6 +252,23 @@ pub(crate) enum Entry {
     Refuse(&'static str),
 }
 
+/// Refuses an action that there is not, and names the nearest of those that the caller may have meant.
+pub(super) fn unknown<'a>(action: &str, known: impl IntoIterator<Item = &'a str>) -> ApiError {
+    let usual = Code::InvalidActionNotFound.message();
+    let message = match nearest(action, known) {
+        Some(name) => format!("{usual} Did you mean {name}?"),
+        None => usual.to_owned(),
+    };
+    ApiError::new(Code::InvalidActionNotFound, message)
+}
+
+/// The names of all actions of HBR and of this server.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let served = SERVED.iter().chain(EXTENSIONS).chain(identities::ACTIONS);
+    let refused = REFUSED.iter().map(|(name, _)| *name);
+    served.map(|(name, _)| *name).chain(refused)
+}
+
 /// The entry of an action, if there is such an action.
 pub(crate) fn find(action: &str) -> Option<Entry> {
     let served = SERVED
@@ -267,7 +286,7 @@ pub(crate) fn find(action: &str) -> Option<Entry> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{EXTENSIONS, QUICK, REFUSED, SERVED, identities, policy_actions};
+    use super::{EXTENSIONS, QUICK, REFUSED, SERVED, identities, names, policy_actions, unknown};
     use api::contract::{contract, first_unknown};
 
     #[test]
@@ -280,6 +299,31 @@ mod tests {
         let distinct: BTreeSet<&str> = named.iter().copied().collect();
         assert_eq!(named.len(), distinct.len(), "an action is named twice");
         assert_eq!(distinct, contract().names().collect());
+    }
+
+    #[test]
+    fn an_action_that_there_is_not_is_answered_with_the_nearest() {
+        for (action, expected) in [
+            ("DescribeBackupJob2", Some("DescribeBackupJobs2")),
+            ("describevaults", Some("DescribeVaults")),
+            ("DeleteVualt", Some("DeleteVault")),
+            ("CreateHanaRestores", Some("CreateHanaRestore")),
+            ("PruneVaults", Some("PruneVault")),
+            ("CreateUsers", Some("CreateUser")),
+            ("Nothing", None),
+            ("", None),
+        ] {
+            let error = unknown(action, names());
+            assert_eq!(
+                (&*error.code, error.http_status),
+                ("InvalidAction.NotFound", 404)
+            );
+            let proposed = error
+                .message
+                .split_once(" Did you mean ")
+                .map(|(_, name)| name);
+            assert_eq!(proposed, expected.map(|name| format!("{name}?")).as_deref());
+        }
     }
 
     #[test]

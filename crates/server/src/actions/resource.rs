@@ -6,19 +6,24 @@
 //! it names, and a call that reaches into two vaults needs both. A list of jobs, plans or snapshots that a condition confines to
 //! vaults is about these, and one that is confined to plans, jobs or restore jobs by their ids is about these. Calls that name
 //! none of all this are about `*`: they tell of, or change, the whole account.
+//!
+//! A refusal calls a thing by what the caller named: which vault a job is in may not be his to know, nor whether there is one.
 
 use api::contract::takes;
 use api::error::ApiError;
 use api::params::Params;
-use catalog::{CatalogError, policies, snapshots, vaults};
+use catalog::{CatalogError, policies, restores, snapshots, vaults};
+use model::ids::POLICY_PREFIX;
+use model::ram::ResourceKind;
 use model::snapshot_query::RawSnapshotQuery;
 use model::{
     AccountId, ClientId, Filter, FilterKey, JobQuery, PlanId, RawJobQuery, RawRestoreQuery,
     RestoreQuery, SnapshotField, SnapshotQuery, SnapshotTest, VaultId,
 };
 
-use super::lists;
+use super::{lists, restore_jobs};
 use crate::failure;
+use crate::principal::Thing;
 use crate::report_files::ReportFile;
 use crate::service::Service;
 
@@ -40,21 +45,41 @@ const OF_A_CLIENT: [&str; 2] = ["DeleteBackupClient", "UpdateClientSettings"];
 const DELETES_SNAPSHOTS: [&str; 2] = ["DeleteBackupClient", "DeleteBackupClientResource"];
 /// Most ids of one parameter, each of which is looked up; no action takes as many.
 const MAX_IDS: usize = 1_000;
-/// What ids of policies start with.
-const POLICY_PREFIX: &str = "po-";
+/// Most characters of an id that a refusal repeats.
+const MAX_SHOWN_CHARS: usize = 64;
 
-/// The things that a call is about, each with all its names; never empty.
+const VAULT: ResourceKind = ResourceKind {
+    name: "vault",
+    id_prefix: VaultId::PREFIX,
+};
+const PLAN: ResourceKind = ResourceKind {
+    name: "plan",
+    id_prefix: PlanId::PREFIX,
+};
+const POLICY: ResourceKind = ResourceKind {
+    name: "policy",
+    id_prefix: POLICY_PREFIX,
+};
+const CLIENT: ResourceKind = ResourceKind {
+    name: "client",
+    id_prefix: ClientId::PREFIX,
+};
+/// Every kind of thing that has a name here; besides there is `*`.
+pub(crate) const KINDS: [ResourceKind; 4] = [VAULT, PLAN, POLICY, CLIENT];
+
+/// The things that a call is about; never empty.
 pub(super) fn of(
     service: &Service,
     account: &AccountId,
     action: &str,
     params: &Params,
-) -> Result<Vec<Vec<String>>, ApiError> {
+) -> Result<Vec<Thing>, ApiError> {
     let mut reach = Reach {
         service,
         account,
         action,
         things: Vec::new(),
+        nothing: None,
     };
     for name in IDS.iter().filter(|name| takes(action, name)) {
         let ids = ids(params, name);
@@ -86,7 +111,7 @@ pub(super) fn of(
         Confines::Nothing => {}
         Confines::Vaults(vaults) => {
             for id in vaults {
-                reach.push(Some(&id), None);
+                reach.push(Some(&id), None, reach.shown(VAULT, &id));
             }
         }
         Confines::Records(records) => {
@@ -95,10 +120,10 @@ pub(super) fn of(
             }
         }
     }
-    if reach.things.is_empty() {
-        reach.things.push(vec![reach.arn("*")]);
+    if action == "CreateRestoreJob" && reach.things.is_empty() {
+        reach.add_restored_before(params)?;
     }
-    Ok(reach.things)
+    Ok(reach.into_things())
 }
 
 /// The ids in a parameter: a text, or a list in either form.
@@ -202,7 +227,9 @@ struct Reach<'a> {
     service: &'a Service,
     account: &'a AccountId,
     action: &'a str,
-    things: Vec<Vec<String>>,
+    things: Vec<Thing>,
+    /// How a refusal calls the first id that named nothing: as it would call one that names something.
+    nothing: Option<String>,
 }
 
 impl Reach<'_> {
@@ -210,43 +237,62 @@ impl Reach<'_> {
         format!("acs:hbr:{}:{}:{what}", self.service.region, self.account)
     }
 
+    /// How a refusal calls what an id names by itself.
+    fn shown(&self, kind: ResourceKind, id: &str) -> String {
+        let id: String = id.chars().take(MAX_SHOWN_CHARS).collect();
+        self.arn(&kind.of(&id))
+    }
+
     /// Adds what an id names. One of nobody is about nothing but itself.
     fn add(&mut self, id: &str) -> Result<(), ApiError> {
-        if id.starts_with(VaultId::PREFIX) {
-            self.push(Some(id), None);
-        } else if id.starts_with(ClientId::PREFIX) {
+        if id.is_empty() {
+            return Ok(());
+        }
+        if id.starts_with(VAULT.id_prefix) {
+            self.push(Some(id), None, self.shown(VAULT, id));
+        } else if id.starts_with(CLIENT.id_prefix) {
             self.add_client(id)?;
-        } else if id.starts_with(POLICY_PREFIX) {
+        } else if id.starts_with(POLICY.id_prefix) {
             self.add_policy(id)?;
         } else {
-            let vault = vaults::of_record(&self.service.catalog, self.account, id)
-                .map_err(failure::of_catalog)?;
-            let own = id.starts_with(PlanId::PREFIX).then(|| format!("plan/{id}"));
-            self.push(vault.as_ref().map(VaultId::as_str), own.as_deref());
+            self.add_what_lies_in_a_vault(id)?;
         }
         Ok(())
     }
 
-    /// Adds what a list is confined to by an id. A row of no vault, and one of nobody, is the whole account's.
-    fn add_record(&mut self, id: &str) -> Result<(), ApiError> {
+    /// Adds a plan, job, restore job, snapshot or task by its vault; gives whether it has a name.
+    fn add_what_lies_in_a_vault(&mut self, id: &str) -> Result<bool, ApiError> {
         let vault = vaults::of_record(&self.service.catalog, self.account, id)
             .map_err(failure::of_catalog)?;
-        let own = id.starts_with(PlanId::PREFIX).then(|| format!("plan/{id}"));
-        match (&vault, &own) {
-            (None, None) => {
-                let all = vec![self.arn("*")];
-                if !self.things.contains(&all) {
-                    self.things.push(all);
-                }
+        let vault = vault.as_ref().map(VaultId::as_str);
+        let own = id.starts_with(PLAN.id_prefix).then(|| PLAN.of(id));
+        let shown = match own {
+            Some(_) => self.shown(PLAN, id),
+            None => {
+                let id: String = id.chars().take(MAX_SHOWN_CHARS).collect();
+                format!("the vault of {id}")
             }
-            _ => self.push(vault.as_ref().map(VaultId::as_str), own.as_deref()),
+        };
+        let has_name = vault.is_some() || own.is_some();
+        self.push(vault, own.as_deref(), shown);
+        Ok(has_name)
+    }
+
+    /// Adds what a list is confined to by an id. A row of no vault, and one of nobody, is the whole account's.
+    fn add_record(&mut self, id: &str) -> Result<(), ApiError> {
+        if !self.add_what_lies_in_a_vault(id)? {
+            let all = vec![self.arn("*")];
+            if !self.things.iter().any(|thing| thing.names == all) {
+                let shown = self.nothing.clone().unwrap_or_default();
+                self.things.push(Thing { names: all, shown });
+            }
         }
         Ok(())
     }
 
     /// A policy is about all vaults that its rules store into.
     fn add_policy(&mut self, id: &str) -> Result<(), ApiError> {
-        let own = format!("policy/{id}");
+        let (own, shown) = (POLICY.of(id), self.shown(POLICY, id));
         let rules = match policies::get(&self.service.catalog, self.account, id) {
             Ok(policy) => policy.rules,
             Err(CatalogError::NotFound { .. }) => Vec::new(),
@@ -257,18 +303,18 @@ impl Reach<'_> {
             .filter_map(|rule| rule.vault_id.as_deref())
             .peekable();
         if vaults.peek().is_none() {
-            self.push(None, Some(&own));
+            self.push(None, Some(&own), shown.clone());
         }
         for vault in vaults {
-            self.push(Some(vault), Some(&own));
+            self.push(Some(vault), Some(&own), shown.clone());
         }
         Ok(())
     }
 
     /// A client is a thing of its own; who deletes what it has reaches into the vaults of its snapshots.
     fn add_client(&mut self, id: &str) -> Result<(), ApiError> {
-        let own = format!("client/{id}");
-        self.push(None, Some(&own));
+        let (own, shown) = (CLIENT.of(id), self.shown(CLIENT, id));
+        self.push(None, Some(&own), shown.clone());
         let Ok(client_id) = ClientId::parse(id) else {
             return Ok(());
         };
@@ -276,23 +322,59 @@ impl Reach<'_> {
             let found = snapshots::of_client(&self.service.catalog, self.account, &client_id)
                 .map_err(failure::of_catalog)?;
             for (vault, _) in found {
-                self.push(Some(vault.as_str()), Some(&own));
+                let shown = format!("the snapshots of {shown}");
+                self.push(Some(vault.as_str()), Some(&own), shown);
             }
         }
         Ok(())
     }
 
+    /// A request that is sent again is about the vault from which its restore job restores, though the snapshot that it names
+    /// may be gone by now.
+    fn add_restored_before(&mut self, params: &Params) -> Result<(), ApiError> {
+        let Some(token) = restore_jobs::client_token(params)? else {
+            return Ok(());
+        };
+        match restores::created_by(&self.service.catalog, self.account, &token) {
+            Ok(Some(job)) => {
+                let shown = self.nothing.clone().unwrap_or_default();
+                self.push(Some(job.vault_id.as_str()), None, shown);
+                Ok(())
+            }
+            Ok(None) | Err(CatalogError::TokenMismatch) => Ok(()),
+            Err(error) => Err(failure::of_catalog(error)),
+        }
+    }
+
     /// Adds a thing by its vault and its own name. A vault alone that is there already is not added again: what lies in it
     /// has more names.
-    fn push(&mut self, vault: Option<&str>, own: Option<&str>) {
-        let vault = vault.map(|id| self.arn(&format!("vault/{id}")));
+    fn push(&mut self, vault: Option<&str>, own: Option<&str>, shown: String) {
+        let vault = vault.map(|id| self.arn(&VAULT.of(id)));
         let own = own.map(|own| self.arn(own));
         let names: Vec<String> = vault.into_iter().chain(own).collect();
-        let has = |thing: &Vec<String>, names: &[String]| names.iter().all(|n| thing.contains(n));
-        if names.is_empty() || self.things.iter().any(|thing| has(thing, &names)) {
+        if names.is_empty() {
+            self.nothing.get_or_insert(shown);
             return;
         }
-        self.things.retain(|thing| !has(&names, thing));
-        self.things.push(names);
+        let has = |thing: &[String], names: &[String]| names.iter().all(|n| thing.contains(n));
+        if self.things.iter().any(|thing| has(&thing.names, &names)) {
+            return;
+        }
+        self.things.retain(|thing| !has(&names, &thing.names));
+        self.things.push(Thing { names, shown });
+    }
+
+    fn into_things(mut self) -> Vec<Thing> {
+        if self.things.is_empty() {
+            let all = self.arn("*");
+            self.things.push(match self.nothing.take() {
+                Some(shown) => Thing {
+                    names: vec![all],
+                    shown,
+                },
+                None => Thing::named(all),
+            });
+        }
+        self.things
     }
 }

@@ -182,7 +182,7 @@ const TOLD_APART_BY: [&str; 10] = [
 
 /// The token, and the request as a text that is equal for equal requests. It is made from what was sent, not from what
 /// that means today.
-fn client_token(params: &Params) -> Result<Option<ClientToken>, ApiError> {
+pub(super) fn client_token(params: &Params) -> Result<Option<ClientToken>, ApiError> {
     let Some(token) = params.text("ClientToken") else {
         return Ok(None);
     };

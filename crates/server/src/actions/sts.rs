@@ -13,14 +13,16 @@ use model::ram::{Document, Principal as Trusted, Request, evaluate};
 use model::{AccountId, Timestamp};
 use serde_json::{Value, json};
 
-use super::Answer;
 use super::identities::read_policy;
+use super::{Answer, registry};
 use crate::failure;
-use crate::principal::{Kind, Principal};
+use crate::principal::{Kind, Principal, Thing};
 use crate::service::Service;
 use crate::sessions;
 use crate::wire::Wire;
 
+/// What STS serves here.
+const ACTIONS: [&str; 2] = ["AssumeRole", "GetCallerIdentity"];
 const DEFAULT_SECONDS: i64 = 3_600;
 const SHORTEST_SECONDS: i64 = 900;
 /// Longest session policy, in bytes.
@@ -37,7 +39,7 @@ pub(super) fn serve(
     let mut reply = match action {
         "AssumeRole" => assume_role(service, wire.peer, principal, params)?,
         "GetCallerIdentity" => caller_identity(principal),
-        _ => return Err(ApiError::of(Code::InvalidActionNotFound)),
+        _ => return Err(registry::unknown(action, ACTIONS)),
     };
     if let Some(fields) = reply.as_object_mut() {
         fields.insert("RequestId".to_owned(), json!(wire.request_id));
@@ -99,7 +101,8 @@ fn assume_role(
         ));
     }
     let now = service.now();
-    principal.authorize("sts:AssumeRole", &[vec![arn.to_owned()]], source_ip, now)?;
+    let about = [Thing::named(arn.to_owned())];
+    principal.authorize("sts:AssumeRole", &about, source_ip, now)?;
     // Whether a role of another account exists is not told to those whom it does not trust.
     let no_trust = || {
         ApiError::new(

@@ -16,6 +16,7 @@ use crate::audited::Subject;
 use crate::auth::Caller;
 use crate::bootstrap::new_key_text;
 use crate::failure;
+use crate::principal::Thing;
 use crate::seal::Record;
 use crate::service::Service;
 use crate::wire::Wire;
@@ -35,7 +36,7 @@ pub(super) fn register(service: &Service, wire: &Wire) -> Result<Vec<u8>, ApiErr
         }
         Caller::Account(principal) => {
             let resource = format!("acs:hbr:{}:{}:*", service.region, principal.account);
-            let about = [vec![resource]];
+            let about = [Thing::named(resource)];
             principal.authorize(REGISTER_AGENT, &about, wire.peer, service.now())?;
             let arn = principal.arn();
             (principal.account, arn)

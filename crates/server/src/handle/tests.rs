@@ -10,10 +10,12 @@ use catalog::plans::PlanSwitch;
 use catalog::snapshots::SnapshotReport;
 use catalog::vaults::NewVault;
 use catalog::{
-    AccessKeyKind, AccessKeyStatus, ClientType, PlanSpec, Progress, Sealed, clients, jobs, plans,
-    retention, vaults, work,
+    AccessKeyKind, AccessKeyStatus, Client, ClientType, Plan, PlanSpec, Progress, Sealed, Snapshot,
+    clients, jobs, plans, retention, snapshots, vaults, work,
 };
 use model::{JobStatus, Timestamp};
+
+mod access;
 
 use super::{Arc, Duration, IpAddr, Ipv4Addr, ServerHandle, ServerOptions, start};
 use crate::actions::{Attempt, Pending, attempt};
@@ -37,21 +39,31 @@ fn server(clock: &Arc<ManualClock>, folder: &std::path::Path) -> ServerHandle {
 
 /// A plan of one day's retention with one snapshot, made without an agent.
 fn snapshot(server: &ServerHandle, hash: char) {
-    let (catalog, account) = (&server.service.catalog, &server.account_id);
-    let now = server.service.now();
+    let client = client(server, "machine", &format!("key-{hash}"));
+    snapshot_by(server, &client, hash);
+}
+
+fn client(server: &ServerHandle, machine: &str, agent_key_id: &str) -> Client {
     let registration = Registration {
         client_id: None,
-        machine_id: "machine".to_owned(),
+        machine_id: machine.to_owned(),
         client_type: ClientType::Ecs,
         hostname: "host".to_owned(),
         os_type: "linux".to_owned(),
         arch_type: "x86_64".to_owned(),
         client_version: "0".to_owned(),
         private_ipv4: None,
-        agent_key_id: format!("key-{hash}"),
+        agent_key_id: agent_key_id.to_owned(),
         sealed_agent_secret: Sealed(vec![1]),
     };
-    let client = clients::register(catalog, account, &registration, now).unwrap();
+    let (catalog, account) = (&server.service.catalog, &server.account_id);
+    clients::register(catalog, account, &registration, server.service.now()).unwrap()
+}
+
+/// The plan, and the snapshot that its job has made.
+fn snapshot_by(server: &ServerHandle, client: &Client, hash: char) -> (Plan, Snapshot) {
+    let (catalog, account) = (&server.service.catalog, &server.account_id);
+    let now = server.service.now();
     let vault = NewVault {
         vault_id: vaults::new_id(catalog, now),
         vault_name: "vault".to_owned(),
@@ -69,7 +81,7 @@ fn snapshot(server: &ServerHandle, hash: char) {
     let vault_id = vaults::adopt(catalog, account, &vault, now)
         .unwrap()
         .vault_id;
-    let mut spec = PlanSpec::files("cn-hangzhou", "plan", vault_id, Vec::new());
+    let mut spec = PlanSpec::files("cn-hangzhou", "plan", vault_id.clone(), Vec::new());
     spec.retention = Some(1);
     let plan = plans::create(catalog, account, &spec, PlanSwitch::Enabled, now).unwrap();
     jobs::create(catalog, account, &plan.plan_id, now).unwrap();
@@ -89,12 +101,32 @@ fn snapshot(server: &ServerHandle, hash: char) {
         error_epoch: None,
     };
     assert!(jobs::finish(catalog, &report, now).unwrap().is_accepted());
+    let hash = hash.to_string().repeat(64);
+    let made = snapshots::get_by_hash(catalog, account, &vault_id, &hash).unwrap();
+    (plan, made)
+}
+
+/// The id and the secret of the root key.
+fn root_key(server: &ServerHandle) -> (String, String) {
+    let file = std::fs::read(server.credentials_path()).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let text = |name: &str| file[name].as_str().unwrap().to_owned();
+    (text("AccessKeyId"), text("AccessKeySecret"))
 }
 
 /// A call as it comes in, signed by the root key.
 fn wire(server: &ServerHandle, nonce: &str, action: &str, body: &str) -> Wire {
-    let file = std::fs::read(server.credentials_path()).unwrap();
-    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    wire_by(server, &root_key(server), nonce, action, body)
+}
+
+/// The same, signed by a key.
+fn wire_by(
+    server: &ServerHandle,
+    (id, secret): &(String, String),
+    nonce: &str,
+    action: &str,
+    body: &str,
+) -> Wire {
     let hash = sha256_hex(body.as_bytes());
     let date = format_time(server.service.now().0).unwrap();
     let mut headers: Vec<(String, String)> = [
@@ -115,9 +147,7 @@ fn wire(server: &ServerHandle, nonce: &str, action: &str, body: &str) -> Wire {
         headers: &headers,
         body: body.as_bytes(),
     };
-    let text = |name: &str| file[name].as_str().unwrap().to_owned();
-    let (id, secret) = (text("AccessKeyId"), text("AccessKeySecret"));
-    let authorization = authorize(&id, &secret, &request, &[], &hash);
+    let authorization = authorize(id, secret, &request, &[], &hash);
     headers.push(("authorization".to_owned(), authorization));
     Wire {
         request_id: nonce.to_owned(),
