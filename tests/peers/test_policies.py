@@ -157,14 +157,16 @@ def test_a_tag_binds_and_unbinds(service, vault_id, unbound):
     assert bound(service, policy) == []
 
 
-def test_a_name_is_of_one_policy(service, vault_id, unbound):
+def test_a_policy_without_a_name_is_called_as_its_id(service, vault_id, unbound):
     first = policy_of(service, vault_id, "told apart")
-    for name, code in [("told apart", "PolicyNameAlreadyExists"), (first["PolicyId"], "InvalidParameter.PolicyName")]:
-        with pytest.raises(ApiError) as failure:
-            policy_of(service, vault_id, name)
-        assert failure.value.code == code, failure.value
+    with pytest.raises(ApiError) as failure:
+        policy_of(service, vault_id, first["PolicyId"])
+    assert failure.value.code == "InvalidParameter.PolicyName", failure.value
     made = service.call("CreatePolicyV2", Rules=[{"RuleType": "BACKUP", "Schedule": YEARLY, "VaultId": vault_id}])
     assert read(service, made["PolicyId"])["PolicyName"] == made["PolicyId"]
+    # What was read can be sent back.
+    service.call("UpdatePolicyV2", PolicyId=made["PolicyId"], PolicyName=made["PolicyId"], PolicyDescription="sent back")
+    assert read(service, made["PolicyId"])["PolicyDescription"] == "sent back"
     for policy_id in (first["PolicyId"], made["PolicyId"]):
         service.call("DeletePolicyV2", PolicyId=policy_id)
 

@@ -201,8 +201,6 @@ codes! {
     SnapshotHeld = "SnapshotHeld", 409, "The snapshot is held and cannot be deleted.";
     /// No such policy.
     PolicyNotExist = "PolicyNotExist", 404, "The specified policy does not exist.";
-    /// Policy name is taken.
-    PolicyConflict = "PolicyNameAlreadyExists", 409, "A policy with this name exists already.";
     /// No such rule.
     RuleNotExist = "RuleNotExist", 404, "The specified rule does not exist.";
     /// No such binding.

@@ -118,14 +118,6 @@ pub enum CatalogError {
         /// The name.
         name: String,
     },
-    /// Another policy of the account has this name.
-    #[error("a policy named \"{name}\" exists already: {policy_id}")]
-    PolicyNameTaken {
-        /// The name.
-        name: String,
-        /// The policy that has it.
-        policy_id: String,
-    },
     /// Another agent registered as this client a moment ago and is alive.
     #[error("client {client_id} ({hostname}) is running")]
     ClientLive {

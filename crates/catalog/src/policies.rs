@@ -243,22 +243,7 @@ fn keep_ids(present: &[PolicyRule], rules: &mut [PolicyRule]) {
     }
 }
 
-/// Refuses the name of another policy: people and commands know policies by their names.
-fn check_name(tx: &Tx<'_>, account_id: &AccountId, name: &str) -> Result<(), CatalogError> {
-    let sql = "SELECT policy_id FROM policies WHERE account_id = ? AND policy_name = ?";
-    let ids = [account_id.as_str(), name];
-    match first(tx, "check a policy's name", sql, ids, |row| {
-        row.get("policy_id")
-    })? {
-        None => Ok(()),
-        Some(policy_id) => Err(CatalogError::PolicyNameTaken {
-            name: name.to_owned(),
-            policy_id,
-        }),
-    }
-}
-
-/// Creates a policy. `PolicyNameTaken` when there is one of its name.
+/// Creates a policy. Policies may share a name.
 pub fn create(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -270,9 +255,6 @@ pub fn create(
         let mine = Conditions::equal("account_id", account_id.as_str());
         if mine.count(tx, operation, "policies")? >= MAX_POLICIES {
             return Err(CatalogError::TooMany { what: "policies", max: MAX_POLICIES });
-        }
-        if let Some(name) = &new.policy_name {
-            check_name(tx, account_id, name)?;
         }
         check_rules(catalog, tx, account_id, &mut new.rules, now)?;
         let (micros, entropy) = catalog.new_id(now);
@@ -303,7 +285,7 @@ pub fn get(
     catalog.read("read a policy", |tx| require(tx, account_id, policy_id))
 }
 
-/// Changes a policy, and what runs for its bindings. `PolicyNameTaken` when another one has its new name.
+/// Changes a policy, and what runs for its bindings.
 pub fn update(
     catalog: &Catalog,
     account_id: &AccountId,
@@ -314,10 +296,6 @@ pub fn update(
     let operation = "change a policy";
     catalog.write(operation, |tx| {
         let mut policy = require(tx, account_id, policy_id)?;
-        // Those that had one name when that was allowed keep it.
-        if let Some(name) = changes.policy_name.as_ref().filter(|name| **name != policy.policy_name) {
-            check_name(tx, account_id, name)?;
-        }
         if let Some(mut rules) = changes.rules {
             keep_ids(&policy.rules, &mut rules);
             check_rules(catalog, tx, account_id, &mut rules, now)?;

@@ -105,6 +105,11 @@ pub fn check_description(text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+/// The name of a job that runs once: 1 to 64 characters. Nobody looks for a job by it.
+pub fn check_job_name(name: &str) -> Result<(), NameError> {
+    check("JobName", name, 1, 64)
+}
+
 /// A plan's name: 1 to 64 characters, and not the form of a plan's id.
 pub fn check_plan_name(name: &str) -> Result<(), NameError> {
     check_beside_id("PlanName", PlanId::PREFIX, name)

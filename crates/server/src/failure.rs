@@ -30,9 +30,6 @@ pub(crate) fn of_catalog(error: CatalogError) -> ApiError {
         CatalogError::Busy => ApiError::of(Code::ServiceUnavailable).retry_after(BUSY_RETRY_MS),
         CatalogError::NotFound { entity, id } => not_found(entity, &id),
         CatalogError::PlanNameTaken { .. } => ApiError::new(Code::PlanConflict, sentence(&text)),
-        CatalogError::PolicyNameTaken { .. } => {
-            ApiError::new(Code::PolicyConflict, sentence(&text))
-        }
         CatalogError::TooManyVaults { .. } => ApiError::new(Code::VaultQuota, sentence(&text)),
         CatalogError::VaultState { .. } => ApiError::new(Code::VaultNotReady, sentence(&text)),
         CatalogError::ClientLive {

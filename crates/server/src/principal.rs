@@ -157,10 +157,13 @@ impl Principal {
                 format!("no statement in the policy of {whose} allows {action} on {shown}"),
             ),
             Decision::Denied => {
-                let number = document.denial(request).unwrap_or_default();
-                let why = format!(
-                    "statement {number} in the policy of {whose} denies {action} on {shown}"
-                );
+                // Of what the caller cannot name the number would tell where it lies.
+                let statement = match document.denial(request) {
+                    Some(number) if thing.names.contains(shown) => format!("statement {number}"),
+                    _ => "a statement".to_owned(),
+                };
+                let why =
+                    format!("{statement} in the policy of {whose} denies {action} on {shown}");
                 ("ExplicitDeny", why)
             }
         })

@@ -54,7 +54,8 @@ fn checked(group: &[String]) -> Result<Vec<String>, String> {
     let mut row = vec![key.to_string(), operator.to_string()];
     for value in values {
         row.push(match key {
-            FilterKey::Status => word::<JobStatus>(value)
+            // One text may hold a list, as on the wire.
+            FilterKey::Status if !value.trim_start().starts_with('[') => word::<JobStatus>(value)
                 .map_err(|why| format!("there is no state {value:?}: {why}"))?
                 .to_string(),
             _ => value.clone(),

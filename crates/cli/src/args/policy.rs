@@ -83,6 +83,9 @@ pub(crate) struct PolicyCreateArgs {
     /// Free text, up to 255 characters
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
+    /// Make it although there is a policy of that name
+    #[arg(long)]
+    pub(crate) allow_duplicate_name: bool,
     /// File with the whole policy as JSON, or - for standard input
     #[arg(
         long,

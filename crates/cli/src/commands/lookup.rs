@@ -282,6 +282,26 @@ pub(crate) fn policies(session: &Session) -> Result<Vec<Value>, Failure> {
     (POLICY.listing)(None).all(session)
 }
 
+/// All policies, or none for who may not list them.
+pub(crate) fn policies_to_see(session: &Session) -> Result<Vec<Value>, Failure> {
+    let listing = (POLICY.listing)(None);
+    match listing.rows(session) {
+        Err(error) if is_denied(&error) => Ok(Vec::new()),
+        found => found.map_err(|error| listing.failure(session, &error)),
+    }
+}
+
+/// The plan's id, or one that only the service knows as that of a policy.
+pub(crate) fn plan_id(session: &Session, wanted: &str) -> Result<String, Failure> {
+    match plan(session, wanted) {
+        Ok(plan) => Ok(text(&plan, "PlanId").to_owned()),
+        Err(failure) if failure.exit == Exit::NotFound && model::PlanId::parse(wanted).is_ok() => {
+            Ok(wanted.to_owned())
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
 /// The policy with this id or name.
 pub(crate) fn policy(session: &Session, wanted: &str) -> Result<Value, Failure> {
     POLICY.find(session, wanted)

@@ -125,13 +125,16 @@ fn simulate(context: &Context, args: &SimulateArgs) -> Result<Exit, Failure> {
         wanted.map(|wanted| find(&session, wanted)).transpose()
     };
     let policy = found(&args.policy, lookup::policy)?;
-    let plan = found(&args.plan, lookup::plan)?;
+    let plan = args.plan.as_deref();
+    let plan = plan
+        .map(|wanted| lookup::plan_id(&session, wanted))
+        .transpose()?;
     let vault = found(&args.vault, lookup::vault)?;
     let id = |thing: &Option<Value>, name| thing.as_ref().map(|row| text(row, name).to_owned());
     let advanced = advanced_retention([args.daily, args.weekly, args.monthly, args.yearly]);
     let parameters = Parameters::new()
         .with_some("PolicyId", id(&policy, "PolicyId"))
-        .with_some("PlanId", id(&plan, "PlanId"))
+        .with_some("PlanId", plan)
         .with_some("VaultId", id(&vault, "VaultId"))
         .with_some("At", args.at)
         .with_some("Retention", args.days)

@@ -33,6 +33,10 @@ pub(crate) fn create(context: &Context, args: &PolicyCreateArgs) -> Result<Exit,
             members.push((name, typed.clone()));
         }
     }
+    let name = members.iter().find(|(name, _)| *name == "PolicyName");
+    if let (Some((_, name)), false) = (name, args.allow_duplicate_name) {
+        refuse_taken_name(&session, name)?;
+    }
     let parameters = members
         .into_iter()
         .fold(Parameters::new(), |parameters, (name, value)| {
@@ -45,6 +49,26 @@ pub(crate) fn create(context: &Context, args: &PolicyCreateArgs) -> Result<Exit,
         "next: strongroom policy bind {policy_id} --path PATH"
     ));
     Ok(Exit::Done)
+}
+
+/// Names need not be unique for the service, but who names a policy by its name wants one to be meant. Who may not list
+/// policies is not asked.
+fn refuse_taken_name(session: &Session, name: &str) -> Result<(), Failure> {
+    let policies = lookup::policies_to_see(session)?;
+    match policies
+        .iter()
+        .find(|policy| text(policy, "PolicyName") == name)
+    {
+        None => Ok(()),
+        Some(policy) => Err(Failure::with(
+            Exit::Conflict,
+            format!(
+                "there is a policy called {name:?} already: {}",
+                text(policy, "PolicyId")
+            ),
+            "use that one, or another name; --allow-duplicate-name makes a second one, and then commands need ids",
+        )),
+    }
 }
 
 const FILE_HELP: &str = "write what CreatePolicyV2 takes: strongroom policy create --help";

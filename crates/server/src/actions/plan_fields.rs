@@ -249,7 +249,7 @@ pub(crate) fn adhoc_spec(call: &Call<'_>) -> Result<PlanSpec, ApiError> {
     let fields = FileFields::read(params)?;
     fields.check_for(&client)?;
     let name = params.text("JobName").unwrap_or("CreateBackupJob");
-    model::names::check_plan_name(name).map_err(|why| ApiError::invalid("JobName", why))?;
+    model::names::check_job_name(name).map_err(|why| ApiError::invalid("JobName", why))?;
     let mut spec = PlanSpec::files(&service.region, name, vault_id, Vec::new());
     fields.apply(&mut spec);
     spec.schedule = None;

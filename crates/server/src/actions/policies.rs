@@ -51,11 +51,15 @@ fn policy_type(call: &Call<'_>, rules: &[PolicyRule]) -> Result<String, ApiError
     }
 }
 
-/// The name that the caller gives; an empty one is none.
+/// The name that the caller gives; an empty one is none. A policy that was made without one is called as its id, which may
+/// be sent back.
 fn policy_name(call: &Call<'_>) -> Result<Option<String>, ApiError> {
     let Some(name) = call.params.text("PolicyName") else {
         return Ok(None);
     };
+    if call.params.text("PolicyId") == Some(name) {
+        return Ok(Some(name.to_owned()));
+    }
     names::check_policy_name(name).map_err(|why| ApiError::invalid("PolicyName", why))?;
     Ok(Some(name.to_owned()))
 }

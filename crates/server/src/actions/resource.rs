@@ -17,8 +17,8 @@ use model::ids::POLICY_PREFIX;
 use model::ram::ResourceKind;
 use model::snapshot_query::RawSnapshotQuery;
 use model::{
-    AccountId, ClientId, Filter, FilterKey, JobQuery, PlanId, RawJobQuery, RawRestoreQuery,
-    RestoreQuery, SnapshotField, SnapshotQuery, SnapshotTest, VaultId,
+    AccountId, ClientId, Filter, FilterKey, JobId, JobQuery, PlanId, RawJobQuery, RawRestoreQuery,
+    RestoreId, RestoreQuery, SnapshotField, SnapshotQuery, SnapshotTest, VaultId,
 };
 
 use super::{lists, restore_jobs};
@@ -45,6 +45,8 @@ const OF_A_CLIENT: [&str; 2] = ["DeleteBackupClient", "UpdateClientSettings"];
 const DELETES_SNAPSHOTS: [&str; 2] = ["DeleteBackupClient", "DeleteBackupClientResource"];
 /// Most ids of one parameter, each of which is looked up; no action takes as many.
 const MAX_IDS: usize = 1_000;
+/// Most ids of a condition that are looked for, one by one. People and scripts ask for a page of them.
+const MAX_RECORDS: usize = 100;
 /// Most characters of an id that a refusal repeats.
 const MAX_SHOWN_CHARS: usize = 64;
 
@@ -114,11 +116,7 @@ pub(super) fn of(
                 reach.push(Some(&id), None, reach.shown(VAULT, &id));
             }
         }
-        Confines::Records(records) => {
-            for id in records {
-                reach.add_record(&id)?;
-            }
-        }
+        Confines::Records { prefix, ids } => reach.add_records(prefix, ids)?,
     }
     if action == "CreateRestoreJob" && reach.things.is_empty() {
         reach.add_restored_before(params)?;
@@ -141,21 +139,24 @@ enum Confines {
     Nothing,
     /// These vaults.
     Vaults(Vec<String>),
-    /// The plans, jobs or restore jobs of these ids.
-    Records(Vec<String>),
+    /// The plans, jobs or restore jobs of these ids, which begin so.
+    Records {
+        prefix: &'static str,
+        ids: Vec<String>,
+    },
 }
 
 /// Whether judging the call needs the catalog, although no parameter names anything: DescribeBackupJobs2 is judged first
 /// where it may not be waited for.
 pub(super) fn needs_a_look(action: &str, params: &Params) -> bool {
-    matches!(confined_to(action, params), Confines::Records(_))
+    matches!(confined_to(action, params), Confines::Records { .. })
 }
 
 /// Outside of what a list tells nothing, as the action itself reads its conditions. Vaults come first: they are judged
 /// without a look at what lies in them.
 fn confined_to(action: &str, params: &Params) -> Confines {
     let filters = || lists::raw_filters(params).unwrap_or_default();
-    let of = |filters: Vec<Filter>, record: FilterKey| {
+    let of = |filters: Vec<Filter>, record: FilterKey, prefix| {
         let named = |key: FilterKey| {
             let mut predicates = filters
                 .iter()
@@ -163,7 +164,7 @@ fn confined_to(action: &str, params: &Params) -> Confines {
                 .map(|filter| &filter.predicate);
             predicates.find_map(|predicate| predicate.texts().map(<[String]>::to_vec))
         };
-        Confines::to(named(FilterKey::VaultId), named(record))
+        Confines::to(named(FilterKey::VaultId), prefix, named(record))
     };
     let found = match action {
         "DescribeBackupJobs2" => JobQuery::parse(&RawJobQuery {
@@ -171,13 +172,13 @@ fn confined_to(action: &str, params: &Params) -> Confines {
             ..RawJobQuery::default()
         })
         .ok()
-        .map(|query| of(query.filters, FilterKey::JobId)),
+        .map(|query| of(query.filters, FilterKey::JobId, JobId::PREFIX)),
         "DescribeRestoreJobs2" => RestoreQuery::parse(&RawRestoreQuery {
             filters: filters(),
             ..RawRestoreQuery::default()
         })
         .ok()
-        .map(|query| of(query.filters, FilterKey::RestoreId)),
+        .map(|query| of(query.filters, FilterKey::RestoreId, RestoreId::PREFIX)),
         "SearchHistoricalSnapshots" => SnapshotQuery::parse(&RawSnapshotQuery {
             query: params.text("Query").map(str::to_owned),
             ..RawSnapshotQuery::default()
@@ -192,7 +193,7 @@ fn confined_to(action: &str, params: &Params) -> Confines {
                 SnapshotTest::Holds(predicate) => predicate.texts().map(<[String]>::to_vec),
                 _ => None,
             });
-            Confines::to(vaults, None)
+            Confines::to(vaults, "", None)
         }),
         "DescribeBackupPlans" => {
             let (mut vaults, mut plans) = (None, None);
@@ -204,7 +205,8 @@ fn confined_to(action: &str, params: &Params) -> Confines {
                 }
                 true
             });
-            read.ok().map(|()| Confines::to(vaults, plans))
+            read.ok()
+                .map(|()| Confines::to(vaults, PLAN.id_prefix, plans))
         }
         _ => None,
     };
@@ -213,11 +215,11 @@ fn confined_to(action: &str, params: &Params) -> Confines {
 
 impl Confines {
     /// The narrowest that is judged without a look; an empty list confines to nothing that could be judged.
-    fn to(vaults: Option<Vec<String>>, records: Option<Vec<String>>) -> Self {
+    fn to(vaults: Option<Vec<String>>, prefix: &'static str, records: Option<Vec<String>>) -> Self {
         let some = |list: Option<Vec<String>>| list.filter(|list| !list.is_empty());
         match (some(vaults), some(records)) {
             (Some(vaults), _) => Self::Vaults(vaults),
-            (None, Some(records)) => Self::Records(records),
+            (None, Some(ids)) => Self::Records { prefix, ids },
             (None, None) => Self::Nothing,
         }
     }
@@ -278,14 +280,25 @@ impl Reach<'_> {
         Ok(has_name)
     }
 
-    /// Adds what a list is confined to by an id. A row of no vault, and one of nobody, is the whole account's.
-    fn add_record(&mut self, id: &str) -> Result<(), ApiError> {
-        if !self.add_what_lies_in_a_vault(id)? {
-            let all = vec![self.arn("*")];
-            if !self.things.iter().any(|thing| thing.names == all) {
-                let shown = self.nothing.clone().unwrap_or_default();
-                self.things.push(Thing { names: all, shown });
-            }
+    /// Adds what a list is confined to by ids that begin with `prefix`. A row of no vault, and an id of nobody or of something
+    /// else, is the whole account's; so are more ids than are looked for.
+    fn add_records(&mut self, prefix: &str, mut ids: Vec<String>) -> Result<(), ApiError> {
+        ids.sort_unstable();
+        ids.dedup();
+        let are_all = ids.len() > MAX_RECORDS || ids.iter().any(|id| !id.starts_with(prefix));
+        if are_all {
+            self.nothing = None;
+            ids.clear();
+        }
+        let mut has_nameless = are_all;
+        for id in ids {
+            has_nameless |= !self.add_what_lies_in_a_vault(&id)?;
+        }
+        if has_nameless {
+            let all = self.arn("*");
+            let shown = self.nothing.clone().unwrap_or_else(|| all.clone());
+            let names = vec![all];
+            self.things.push(Thing { names, shown });
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     let exclude = patterns(args)?;
     let mut request = BackupRequest::new(opened(repo, args.dry_run)?, Vec::new());
     let sources = Sources::find(repo, args)?;
-    let left_out = sources.left_out_by(repo, &exclude)?;
+    sources.tell_left_out(repo, &exclude)?;
     request.paths = sources.present;
     request.exclude = exclude;
     request.exclude_caches = args.exclude_caches;
@@ -45,7 +45,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
     let report = done.map_err(|error| run_failure(&error, "the backup"))?;
     let end = End {
         snapshot_id: (!args.dry_run).then_some(report.snapshot_id),
-        errors: report.progress.errors + sources.missing + left_out,
+        errors: report.progress.errors + sources.missing,
         duration: report.duration,
     };
     tell_damage(repo, &report);
@@ -55,7 +55,7 @@ pub(crate) fn run(repo: &Repo<'_>, args: &RepoBackupArgs) -> Result<Exit, Failur
         print(repo, &report);
         end.say(repo);
     }
-    let is_partial = report.outcome == Outcome::Partial || sources.missing + left_out > 0;
+    let is_partial = report.outcome == Outcome::Partial || sources.missing > 0;
     Ok(if is_partial {
         Exit::Partial
     } else {
@@ -120,9 +120,9 @@ impl Sources {
         Ok(found)
     }
 
-    /// Tells of each source that an exclude pattern leaves out with all that it holds, and how many these are. All of them are
-    /// a failure, as when all are missing: an empty snapshot would be the latest.
-    fn left_out_by(&self, repo: &Repo<'_>, exclude: &[String]) -> Result<u64, Failure> {
+    /// Tells of each source that an exclude pattern leaves out with all that it holds. That is what was asked for, as of
+    /// `~/*` with a pattern; but all of them are a failure, as when all are missing: an empty snapshot would be the latest.
+    fn tell_left_out(&self, repo: &Repo<'_>, exclude: &[String]) -> Result<(), Failure> {
         let filter = Filter::new(&[], exclude)
             .map_err(|error| Failure::usage(chain(&error), "correct the pattern"))?;
         let mut left_out = 0;
@@ -131,16 +131,22 @@ impl Sources {
             if filter.choose_path(path.as_os_str().as_bytes(), true) == Choice::Leave {
                 left_out += 1;
                 let why = "an exclude pattern matches this source, or a folder above it; nothing of it is stored";
-                tell_source(repo, path, why);
+                if repo.options.json {
+                    let item = path.to_string_lossy();
+                    let line = json!({"message_type": "warning", "item": item, "message": why});
+                    repo.screen.note(&line.to_string());
+                } else {
+                    tell_source(repo, path, why);
+                }
             }
         }
-        if left_out == self.present.len() as u64 {
+        if left_out == self.present.len() {
             return Err(Failure::new(
                 "exclude patterns leave out every source: there is nothing to store",
                 "take one back with --exclude '!PATH', or name other sources",
             ));
         }
-        Ok(left_out)
+        Ok(())
     }
 }
 
