@@ -134,6 +134,8 @@ def test_a_snapshot_that_restic_removed(fresh, folder, restic):
     plan_id = fresh.plan(vault_id, [source])
     first, second = (fresh.snapshot_of(vault_id, fresh.wait_job(fresh.execute(plan_id))["JobId"]) for _ in range(2))
     asked_before = create_restore(fresh, vault_id, first, folder / "before", ClientToken="asked-twice")
+    # Until it has ended it may lock the repository at any moment.
+    fresh.wait_restore(asked_before)
 
     repository, password = fresh.export(vault_id)
     kept = storage / "snapshots" / first["SnapshotHash"]

@@ -197,6 +197,10 @@ class Service:
             TargetPath=str(target),
             **parameters,
         )["RestoreId"]
+        return self.wait_restore(restore_id, status)
+
+    def wait_restore(self, restore_id, status="COMPLETE"):
+        """Waits until the restore job has ended, which must be with `status`, and returns it."""
 
         def ended():
             page = self.call(
