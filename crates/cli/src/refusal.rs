@@ -3,7 +3,6 @@
 //! The classes are those that `strongroom --help` lists. Never talks to a service: what it said comes as a value.
 
 use api::client::{ClientError, Denied};
-use serde_json::Value;
 
 use crate::exit::{Exit, Failure, chain};
 
@@ -180,7 +179,6 @@ const OF_STATE: &[&str] = &[
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call<'a> {
     pub(crate) action: &'a str,
-    pub(crate) region: &'a str,
     pub(crate) parameters: &'a [(String, String)],
 }
 
@@ -188,7 +186,6 @@ pub(crate) struct Call<'a> {
 pub(crate) fn api_failure(action: &str, error: &ClientError) -> Failure {
     let call = Call {
         action,
-        region: "*",
         parameters: &[],
     };
     call_failure(call, error)
@@ -210,7 +207,7 @@ pub(crate) fn call_failure(call: Call<'_>, error: &ClientError) -> Failure {
             let (exit, next) =
                 of_an_identity(call, code, message).unwrap_or_else(|| advice(code, *http_status));
             match denied {
-                Some(denied) => Failure::with(exit, what, missing_policy(call, denied)),
+                Some(denied) => Failure::with(exit, what, missing_policy(denied)),
                 None => Failure::with(exit, what, next),
             }
         }
@@ -287,68 +284,8 @@ pub(crate) fn is_denied(error: &ClientError) -> bool {
     error.code() == Some("NoPermission")
 }
 
-/// What a policy would have to name for a call: the service does not tell, since it may not be the caller's to know.
-fn resource(call: Call<'_>, account: &str) -> String {
-    let arn = |what: &str| format!("acs:hbr:{}:{account}:{what}", call.region);
-    let named = |wanted: &str| {
-        let found = call.parameters.iter().find(|(name, _)| name == wanted);
-        let given = found.map(|(_, value)| value.clone());
-        given.or_else(|| condition(call, wanted))
-    };
-    if let Some(role) = named("RoleArn") {
-        return role;
-    }
-    for (name, kind) in [
-        ("VaultId", "vault"),
-        ("PlanId", "plan"),
-        ("PolicyId", "policy"),
-        ("ClientId", "client"),
-    ] {
-        if let Some(id) = named(name) {
-            return arn(&format!("{kind}/{id}"));
-        }
-    }
-    for name in ["JobId", "RestoreId", "SnapshotId", "TaskId"] {
-        if let Some(id) = named(name) {
-            return format!("the vault that {id} lies in, as {}", arn("vault/v-…"));
-        }
-    }
-    arn("*")
-}
-
-/// The value of the condition on `name` by which the service judges a list, in a filter or in a query.
-fn condition(call: Call<'_>, name: &str) -> Option<String> {
-    let judged = match call.action {
-        "DescribeBackupPlans" => ["VaultId", "PlanId"],
-        "DescribeBackupJobs2" => ["VaultId", "JobId"],
-        "DescribeRestoreJobs2" => ["VaultId", "RestoreId"],
-        "SearchHistoricalSnapshots" => ["VaultId", "VaultId"],
-        _ => return None,
-    };
-    if !judged.contains(&name) {
-        return None;
-    }
-    let of = |wanted: &str| {
-        let found = call.parameters.iter().find(|(known, _)| known == wanted);
-        found.map(|(_, value)| value.as_str())
-    };
-    let in_filter = call.parameters.iter().find_map(|(key, value)| {
-        let filter = key.strip_suffix(".Key")?;
-        value
-            .eq_ignore_ascii_case(name)
-            .then(|| of(&format!("{filter}.Values.1")))?
-    });
-    let in_query = || {
-        let query: Vec<Value> = serde_json::from_str(of("Query")?).ok()?;
-        let found = query.iter().find(|row| row["field"] == name)?;
-        found["value"].as_str().map(str::to_owned)
-    };
-    in_filter.map(str::to_owned).or_else(in_query)
-}
-
 /// Which policy would have to say something else.
-fn missing_policy(call: Call<'_>, denied: &Denied) -> String {
-    let resource = resource(call, &denied.auth_principal_owner_id);
+fn missing_policy(denied: &Denied) -> String {
     let Denied {
         auth_action: action,
         auth_principal_display_name: name,
@@ -366,11 +303,11 @@ fn missing_policy(call: Call<'_>, denied: &Denied) -> String {
             format!("strongroom user policy {name} --policy FILE, by who may"),
         )
     };
+    // On which of the things that the call is about, and in which statement, the message says.
     if denied.no_permission_type == "ExplicitDeny" {
-        // On which of the things that the call is about, and in which statement, the message says.
         format!("the policy {whose} has a Deny for {action}, which wins over every Allow: {how}")
     } else {
-        format!("the policy {whose} has no Allow for {action} on {resource}: {how}")
+        format!("the policy {whose} has no Allow for {action} on what the message names: {how}")
     }
 }
 

@@ -229,7 +229,6 @@ impl Session {
     ) -> Failure {
         let call = Call {
             action,
-            region: &self.region,
             parameters: &parameters.pairs,
         };
         call_failure(call, error)

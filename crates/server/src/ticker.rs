@@ -189,7 +189,7 @@ fn start_due_plans(
                 report.started_jobs += 1;
             }
             Ok(Scheduled::Skipped(reason)) => {
-                tracing::info!(plan_id = %due.plan_id, ?reason, "a run of a plan was skipped");
+                tracing::warn!(plan_id = %due.plan_id, ?reason, "a run of a plan was skipped");
                 report.skipped_runs += 1;
             }
             Ok(Scheduled::NotDue) => {}

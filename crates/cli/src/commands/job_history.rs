@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Context;
 use crate::exit::{Exit, Failure};
-use crate::output::{Screen, count};
+use crate::output::{Screen, count, counted};
 use crate::session::{Parameters, Session, rows, size, text};
 
 /// Bytes of lines in one call: encoded they take up to three times as much, and a request may have 4 MiB.
@@ -114,7 +114,7 @@ impl<'a> Import<'a> {
             .session
             .call("ImportBackupJobs", Parameters::new().with("Jobs", batch))
             .map_err(|failure| Failure {
-                what: format!("{} (counted from line {first_line} of the input; what came before is imported)", failure.what),
+                what: in_the_input(&failure.what, first_line),
                 ..failure
             })?;
         self.imported += size(&reply, "Imported");
@@ -142,6 +142,24 @@ impl<'a> Import<'a> {
             count(self.known),
             count(per_second(done, self.began))
         ));
+    }
+}
+
+/// What the service says of a line of a batch, told of the line of the input. A batch is imported whole or not at all.
+fn in_the_input(what: &str, first_line: u64) -> String {
+    let before = first_line - 1;
+    let told = what.split_once(" line ").and_then(|(head, rest)| {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let line: u64 = rest[..end].parse().ok()?;
+        Some(format!("{head} line {}{}", before + line, &rest[end..]))
+    });
+    let told = told.as_deref().unwrap_or(what);
+    match before {
+        0 => format!("{told} (nothing was imported)"),
+        _ => format!(
+            "{told} ({} before line {first_line} imported, and nothing from there on)",
+            counted(before, "line")
+        ),
     }
 }
 
@@ -173,4 +191,28 @@ pub(crate) fn export(context: &Context) -> Result<Exit, Failure> {
 
 fn has_ended(line: &Value) -> bool {
     ENDED.contains(&text(&line["Job"], "Status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_the_input;
+
+    #[test]
+    fn lines_are_those_of_the_input() {
+        let what =
+            "InvalidParameter.Jobs: Jobs is not valid: line 35: no Status at line 1 (RequestId A)";
+        assert_eq!(
+            in_the_input(what, 1_001),
+            "InvalidParameter.Jobs: Jobs is not valid: line 1035: no Status at line 1 (RequestId A) (1,000 lines before line \
+             1001 imported, and nothing from there on)"
+        );
+        assert_eq!(
+            in_the_input("Jobs: line 3: wrong", 1),
+            "Jobs: line 3: wrong (nothing was imported)"
+        );
+        assert_eq!(
+            in_the_input("away", 2),
+            "away (1 line before line 2 imported, and nothing from there on)"
+        );
+    }
 }

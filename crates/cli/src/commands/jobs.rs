@@ -100,10 +100,14 @@ fn list(
     context.screen.text(&format!("{before}{table}"));
     let total = size(&reply, "TotalCount");
     let pages = total.div_ceil(u64::from(args.page_size)).max(1);
-    if pages > 1 {
+    let page = u64::from(args.page);
+    if page > pages {
         context.screen.note(&format!(
-            "page {} of {pages}, {total} jobs; --page N shows more",
-            args.page
+            "there is no page {page}: {total} jobs are {pages} pages"
+        ));
+    } else if pages > 1 {
+        context.screen.note(&format!(
+            "page {page} of {pages}, {total} jobs; --page N shows more"
         ));
     }
     Ok(Exit::Done)

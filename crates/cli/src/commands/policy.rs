@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Context, lookup, plan, policy_rules};
 use crate::args::{Confirmed, PolicyCommand, SimulateArgs};
 use crate::exit::{Exit, Failure};
-use crate::output::{Column, Paint, Table, bytes, clock};
+use crate::output::{Column, Paint, Table, bytes, clock, counted};
 use crate::session::{Parameters, Session, number, rows, size, text};
 
 /// Runs a verb.
@@ -195,8 +195,15 @@ fn delete(context: &Context, wanted: &str, confirmed: Confirmed) -> Result<Exit,
     let session = context.session()?;
     let policy = lookup::policy(&session, wanted)?;
     let policy_id = text(&policy, "PolicyId");
+    let hosts = match size(&policy, "PolicyBindingCount") {
+        0 => String::new(),
+        bound => format!(
+            " {} will not be backed up by it any more.",
+            counted(bound, "bound host")
+        ),
+    };
     confirmed.ask(&format!(
-        "delete the policy {}? Its snapshots stay.",
+        "delete the policy {}?{hosts} Its snapshots stay.",
         lookup::POLICY.shown(&policy)
     ))?;
     session.call(

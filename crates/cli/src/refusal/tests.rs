@@ -1,6 +1,6 @@
 //! What is said of refusals.
 
-use super::{Call, advice, api_failure, call_failure, resource};
+use super::{Call, advice, api_failure, call_failure};
 use crate::exit::Exit;
 use api::client::{ClientError, Denied};
 use api::error::{ApiError, Code};
@@ -123,7 +123,6 @@ fn a_denial_names_the_policy_that_is_missing() {
         };
         let call = Call {
             action: "DeleteVault",
-            region: "r",
             parameters: &[("VaultId".into(), "v-1".into())],
         };
         call_failure(call, &refused("NoPermission", 403, Some(detail)))
@@ -132,8 +131,8 @@ fn a_denial_names_the_policy_that_is_missing() {
     assert_eq!(failure.exit, Exit::Refused);
     assert_eq!(
         failure.next,
-        "the policy of the user ops has no Allow for hbr:DeleteVault on acs:hbr:r:1:vault/v-1: strongroom user policy \
-         ops --policy FILE, by who may"
+        "the policy of the user ops has no Allow for hbr:DeleteVault on what the message names: strongroom \
+         user policy ops --policy FILE, by who may"
     );
     let next = denied("AssumedRoleUser", "see:me", "ExplicitDeny").next;
     assert_eq!(
@@ -148,7 +147,6 @@ fn what_there_is_not_is_looked_for_where_it_is_listed() {
     let told = |name: &str, id: &str, code: &str, message: &str| {
         let call = Call {
             action: "Do",
-            region: "r",
             parameters: &[(name.into(), id.into())],
         };
         let error = ClientError::Api {
@@ -183,68 +181,4 @@ fn what_there_is_not_is_looked_for_where_it_is_listed() {
     let (exit, next) = told("UserAccessKeyId", "x-1", "InvalidAccessKeyId.NotFound", "m");
     assert_eq!(exit, Exit::Refused);
     assert!(next.contains("ALIBABA_CLOUD_ACCESS_KEY_ID"), "{next}");
-}
-
-#[test]
-fn conditions_by_which_lists_are_judged_are_named() {
-    let told = |action: &str, pairs: &[(&str, &str)]| {
-        let parameters: Vec<(String, String)> = pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        let call = Call {
-            action,
-            region: "r",
-            parameters: &parameters,
-        };
-        resource(call, "1")
-    };
-    let filter = |key, value| [("Filters.1.Key", key), ("Filters.1.Values.1", value)];
-    let vault = "acs:hbr:r:1:vault/v-1";
-    assert_eq!(
-        told("DescribeBackupPlans", &filter("vaultId", "v-1")),
-        vault
-    );
-    assert_eq!(
-        told("DescribeBackupJobs2", &filter("VaultId", "v-1")),
-        vault
-    );
-    let query = r#"[{"field":"VaultId","value":"v-1","operation":"MATCH_TERM"}]"#;
-    assert_eq!(
-        told("SearchHistoricalSnapshots", &[("Query", query)]),
-        vault
-    );
-    assert_eq!(
-        told("DescribeBackupPlans", &filter("planId", "plan-1")),
-        "acs:hbr:r:1:plan/plan-1"
-    );
-    assert!(told("DescribeBackupJobs2", &filter("JobId", "job-1")).contains("that job-1 lies in"));
-    // Jobs of a plan are judged as a list of all.
-    let all = "acs:hbr:r:1:*";
-    assert_eq!(
-        told("DescribeBackupJobs2", &filter("PlanId", "plan-1")),
-        all
-    );
-    assert_eq!(told("DescribeRestoreJobs2", &filter("JobId", "job-1")), all);
-}
-
-#[test]
-fn what_a_policy_must_name_follows_from_the_call() {
-    for (name, id, expected) in [
-        ("PlanId", "plan-1", "acs:hbr:r:1:plan/plan-1"),
-        ("RoleArn", "acs:ram::1:role/a", "acs:ram::1:role/a"),
-        (
-            "JobId",
-            "job-1",
-            "the vault that job-1 lies in, as acs:hbr:r:1:vault/v-…",
-        ),
-        ("PageSize", "1", "acs:hbr:r:1:*"),
-    ] {
-        let call = Call {
-            action: "Do",
-            region: "r",
-            parameters: &[(name.into(), id.into())],
-        };
-        assert_eq!(resource(call, "1"), expected);
-    }
 }

@@ -6,10 +6,12 @@ use super::Request;
 use super::condition::Condition;
 use super::pattern;
 use super::resource::{self, ResourceKind};
-use crate::nearest;
+use crate::nearest::{distance, nearest};
 
 /// Most characters of an action that a refusal repeats.
 const MAX_SHOWN_CHARS: usize = 64;
+/// Most edits by which an action of another service counts as a slip.
+const MAX_SLIPS: usize = 2;
 /// Most characters of a resource that a refusal repeats.
 const MAX_SHOWN_RESOURCE_CHARS: usize = 128;
 /// Longest text of a document, in bytes, as RAM's own limit for a custom policy.
@@ -170,15 +172,17 @@ impl Document {
     }
 
     /// Refuses actions that there are not: a denial of a misspelt one would deny nothing. `known` are all actions of some
-    /// services, such as `hbr:DescribeVaults`; what other services have is theirs to know.
-    pub fn check_actions(&self, known: &[String]) -> Result<(), DocumentError> {
+    /// services, such as `hbr:DescribeVaults`; what other services have is theirs to know. `also` are some actions of a
+    /// service that has others besides, as RAM in the cloud: only what nearly is one of them is refused.
+    pub fn check_actions(&self, known: &[String], also: &[String]) -> Result<(), DocumentError> {
         let named = self
             .statements
             .iter()
             .flat_map(|statement| &statement.actions.0);
         for action in named {
-            if !may_be(action, known) {
-                let near = nearest(action, known.iter().map(String::as_str));
+            let names = if may_be(action, known) { also } else { known };
+            if !may_be(action, known) || is_nearly(action, also) {
+                let near = nearest(action, names.iter().map(String::as_str));
                 return Err(DocumentError::Action {
                     action: action.chars().take(MAX_SHOWN_CHARS).collect(),
                     nearest: near.map(str::to_owned),
@@ -257,6 +261,14 @@ fn may_be(action: &str, known: &[String]) -> bool {
         || known
             .iter()
             .any(|name| pattern::matches_any_case(action, name))
+}
+
+/// Whether an action is none of these but most likely stands for one of them.
+fn is_nearly(action: &str, names: &[String]) -> bool {
+    !names
+        .iter()
+        .any(|name| pattern::matches_any_case(action, name))
+        && names.iter().any(|name| distance(action, name) <= MAX_SLIPS)
 }
 
 fn proposal(nearest: Option<&str>) -> String {

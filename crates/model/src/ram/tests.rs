@@ -150,12 +150,13 @@ fn actions_that_there_are_not_are_named() {
         "sts:AssumeRole",
     ]
     .map(str::to_owned);
+    let also = ["ram:CreateKey", "ram:DeleteUser"].map(str::to_owned);
     let check = |key: &str, action: &str| {
         let text = format!(
             r#"{{"Version":"1","Statement":[{{"Effect":"Deny","Action":"*","Resource":"*"}},
             {{"Effect":"Deny","{key}":["hbr:DeleteVault","{action}"],"Resource":"*"}}]}}"#
         );
-        Document::parse(&text).unwrap().check_actions(&known)
+        Document::parse(&text).unwrap().check_actions(&known, &also)
     };
     for action in [
         "hbr:DescribeBackupJobs2",
@@ -170,6 +171,11 @@ fn actions_that_there_are_not_are_named() {
         "*:Nothing",
         "ecs:DescribeInstances",
         "ram:Anything",
+        "ram:DeleteUser",
+        "ram:createkey",
+        "ram:CreateAccessKey",
+        "ram:Delete*",
+        "ram:*",
     ] {
         assert_eq!(check("Action", action), Ok(()), "{action}");
     }
@@ -181,6 +187,8 @@ fn actions_that_there_are_not_are_named() {
         ("HBR:Foo*", None),
         ("hbr:", None),
         ("DeleteVault", Some("hbr:DeleteVault")),
+        ("ram:CreateKeys", Some("ram:CreateKey")),
+        ("ram:DeleteUsr", Some("ram:DeleteUser")),
     ] {
         for key in ["Action", "NotAction"] {
             let error = check(key, action).unwrap_err();

@@ -79,7 +79,7 @@ pub(super) fn read_policy(parameter: &str, text: &str) -> Result<(), ApiError> {
     let document = Document::parse(text);
     document
         .and_then(|document| {
-            document.check_actions(&registry::policy_actions())?;
+            document.check_actions(&registry::policy_actions(), &registry::ram_actions())?;
             document.check_resources(&resource::KINDS)
         })
         .map_err(|why| ApiError::invalid(parameter, why))

@@ -79,7 +79,7 @@ fn parse(call: &Call<'_>, line: &str) -> Result<ImportedJob, String> {
         && *account_id != call.account.as_str()
     {
         return Err(format!(
-            "the job belongs to account {account_id}, the access key to another one"
+            "the job belongs to account {account_id}, the access key to another one; a line without AccountId is of the key's account"
         ));
     }
     let shape: BackupJob =

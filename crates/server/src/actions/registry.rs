@@ -233,6 +233,12 @@ pub(crate) fn policy_actions() -> Vec<String> {
         .collect()
 }
 
+/// As policies name the actions of users, keys, roles and accounts: those of RAM that are served here.
+pub(crate) fn ram_actions() -> Vec<String> {
+    let names = identities::ACTIONS.iter().map(|(name, _)| *name);
+    names.map(|name| format!("ram:{name}")).collect()
+}
+
 /// Actions that are tried without being handed over to another thread. They only look, so that nothing of them goes to the
 /// audit log.
 const QUICK: &[(&str, QuickHandler)] = &[(
