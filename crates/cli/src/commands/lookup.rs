@@ -153,6 +153,15 @@ fn plan_listing(key: &str, value: Option<&str>) -> Listing {
 }
 
 impl Kind {
+    /// The id of the one with this id or name. What `is_id` is one also where the list does not have it.
+    fn id_of(&self, session: &Session, wanted: &str, is_id: bool) -> Result<String, Failure> {
+        match self.find(session, wanted) {
+            Ok(found) => Ok(text(&found, self.id).to_owned()),
+            Err(failure) if failure.exit == Exit::NotFound && is_id => Ok(wanted.to_owned()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// The one with this id or name. An id is asked for alone: a policy may allow one thing and not the list of all. Where
     /// it does not allow that either, the id is all that is known of the thing, and the call that it is for will say.
     fn find(&self, session: &Session, wanted: &str) -> Result<Value, Failure> {
@@ -254,13 +263,7 @@ pub(crate) fn vault(session: &Session, wanted: &str) -> Result<Value, Failure> {
 /// The id of the vault with this id or name. An id that the service does not know is none the less one: jobs of an
 /// imported history may name it.
 pub(crate) fn vault_id(session: &Session, wanted: &str) -> Result<String, Failure> {
-    match vault(session, wanted) {
-        Ok(vault) => Ok(text(&vault, "VaultId").to_owned()),
-        Err(failure) if failure.exit == Exit::NotFound && model::VaultId::parse(wanted).is_ok() => {
-            Ok(wanted.to_owned())
-        }
-        Err(failure) => Err(failure),
-    }
+    VAULT.id_of(session, wanted, model::VaultId::parse(wanted).is_ok())
 }
 
 /// All plans for files, or those of a vault.
@@ -293,13 +296,7 @@ pub(crate) fn policies_to_see(session: &Session) -> Result<Vec<Value>, Failure> 
 
 /// The plan's id, or one that only the service knows as that of a policy.
 pub(crate) fn plan_id(session: &Session, wanted: &str) -> Result<String, Failure> {
-    match plan(session, wanted) {
-        Ok(plan) => Ok(text(&plan, "PlanId").to_owned()),
-        Err(failure) if failure.exit == Exit::NotFound && model::PlanId::parse(wanted).is_ok() => {
-            Ok(wanted.to_owned())
-        }
-        Err(failure) => Err(failure),
-    }
+    PLAN.id_of(session, wanted, model::PlanId::parse(wanted).is_ok())
 }
 
 /// The policy with this id or name.

@@ -180,14 +180,18 @@ impl Document {
             .iter()
             .flat_map(|statement| &statement.actions.0);
         for action in named {
-            let names = if may_be(action, known) { also } else { known };
-            if !may_be(action, known) || is_nearly(action, also) {
-                let near = nearest(action, names.iter().map(String::as_str));
-                return Err(DocumentError::Action {
-                    action: action.chars().take(MAX_SHOWN_CHARS).collect(),
-                    nearest: near.map(str::to_owned),
-                });
-            }
+            let meant = if !may_be(action, known) {
+                known
+            } else if is_nearly(action, also) {
+                also
+            } else {
+                continue;
+            };
+            let near = nearest(action, meant.iter().map(String::as_str));
+            return Err(DocumentError::Action {
+                action: action.chars().take(MAX_SHOWN_CHARS).collect(),
+                nearest: near.map(str::to_owned),
+            });
         }
         Ok(())
     }
